@@ -6,6 +6,10 @@ read off whatever the tokenizer.  An answer counts by its first token, tokenised
 
 from dataclasses import dataclass
 
+import torch
+
+from medlib.errors import MedlibError
+
 
 class Prompt(str):
     """A prompt that knows where its entity stands.
@@ -43,3 +47,66 @@ class Pair:
     corrupt: str
     answer: str
     wrong: str
+
+
+def check(prompts):
+    """Refuse anything but a non-empty list of non-empty texts; returns it as a list."""
+    prompts = prompts if isinstance(prompts, str) else list(prompts)
+    if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
+        raise MedlibError(
+            f"prompts must be a list of texts, and {_shown(prompts)} is not. Put a single prompt in a list."
+        )
+    if not prompts:
+        raise MedlibError("The list of prompts is empty; give at least one prompt.")
+    if empty := [i for i, prompt in enumerate(prompts) if not prompt.strip()]:
+        raise MedlibError(f"Prompt {empty[0]} is empty; each prompt needs at least one word.")
+    return prompts
+
+
+def encode(model, prompts):
+    """Token ids of each prompt as the model takes them, special tokens in front included: a list of lists."""
+    ids = [model.tokenizer(prompt)["input_ids"] for prompt in check(prompts)]
+    for prompt, tokens in zip(prompts, ids, strict=True):
+        if len(tokens) > model.context:
+            raise MedlibError(
+                f"A prompt of {len(tokens)} tokens does not fit {model.name}'s context of {model.context}: "
+                f"{_shown(prompt)}. Shorten it."
+            )
+    return ids
+
+
+def answer_token(model, prompt, answer):
+    """The id of the answer's first token, tokenised where it stands: after the prompt."""
+    if not isinstance(answer, str) or not answer.strip():
+        raise MedlibError(f"The answer to {_shown(prompt)} is {answer!r}; give a text, with its leading space.")
+    before = model.tokenizer(prompt)["input_ids"]
+    after = model.tokenizer(prompt + answer)["input_ids"]
+    if after[: len(before)] != before or len(after) == len(before):
+        raise MedlibError(
+            f"The answer {answer!r} melts into the last token of {_shown(prompt)}, so it has no first token of its own. "
+            "Begin the answer with a space, and end the prompt without one."
+        )
+    return after[len(before)]
+
+
+def answer_tokens(model, prompts, answers):
+    """The first token of each answer, `[prompt]`; as many answers as prompts are needed."""
+    if isinstance(answers, str) or len(answers := list(answers)) != len(prompts):
+        raise MedlibError(f"{len(prompts)} prompts need {len(prompts)} answers, and {_shown(answers)} was given.")
+    return torch.tensor([answer_token(model, p, a) for p, a in zip(prompts, answers, strict=True)])
+
+
+def groups(ids, size):
+    """Indices of prompts of equal length, at most `size(length)` together: batches without padding."""
+    by_length = {}
+    for index, tokens in enumerate(ids):
+        by_length.setdefault(len(tokens), []).append(index)
+    for length, members in sorted(by_length.items()):
+        step = max(1, size(length))
+        for at in range(0, len(members), step):
+            yield members[at : at + step]
+
+
+def _shown(value, width=80):
+    text = repr(str(value) if isinstance(value, str) else value)
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,85 @@
+"""The plain way: context managers that capture, replace or skip on a live model.
+
+    with capture(model) as states:
+        model.hf(**inputs)
+    states[3]                                   # output of block 3: [row, position, hidden]
+
+    with replace(model, 3, lambda state: state * 0), skip(model, 7):
+        logits = model.hf(**inputs).logits
+
+Easy to read and to adapt, one forward pass an intervention.  The replay engine must give the same numbers as these.
+State 0 is the embedding output, state l the output of block l (1..L).
+"""
+
+from contextlib import contextmanager
+
+
+def hidden(output):
+    """The hidden state in what a block returns: a tensor, or the first of a tuple."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def with_hidden(output, state):
+    """What the block returned, with another hidden state in it."""
+    return (state, *output[1:]) if isinstance(output, tuple) else state
+
+
+def split_call(args, kwargs):
+    """The hidden state a block was called with, and the other arguments."""
+    if args:
+        return args[0], args[1:], kwargs
+    kwargs = dict(kwargs)
+    return kwargs.pop("hidden_states"), args, kwargs
+
+
+@contextmanager
+def capture(model, layers=None):
+    """Collect the residual stream while the model runs: {layer: [row, position, hidden]}, layers 0..L (all by default)."""
+    states = {}
+
+    def enters_first(module, args, kwargs):
+        states[0] = split_call(args, kwargs)[0]
+
+    def leaves(layer):
+        def hook(module, args, output):
+            states[layer] = hidden(output)
+
+        return hook
+
+    wanted = range(model.n_layers + 1) if layers is None else layers
+    handles = [model.blocks[layer - 1].register_forward_hook(leaves(layer)) for layer in wanted if layer]
+    if 0 in wanted:
+        handles.append(model.blocks[0].register_forward_pre_hook(enters_first, with_kwargs=True))
+    try:
+        yield states
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def replace(model, layer, function):
+    """Replace state `layer` (1..L) by `function(state)` on its way out of the block."""
+
+    def hook(module, args, output):
+        return with_hidden(output, function(hidden(output)))
+
+    handle = model.blocks[layer - 1].register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def skip(model, layer):
+    """Lesion block `layer` (1..L): the residual stream passes it unchanged."""
+
+    def hook(module, args, kwargs, output):
+        return with_hidden(output, split_call(args, kwargs)[0])
+
+    handle = model.blocks[layer - 1].register_forward_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,136 @@
+"""A model as the library sees it: a list of blocks, a tokenizer, and where it came from.
+
+This is the one place that knows the anatomy of a model, and it asks the model itself: transformers names the decoder,
+the decoder's configuration says how many blocks it has, and the list of that length holds them.
+"""
+
+import math
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from medlib.errors import MedlibError
+
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+class Model:
+    """A causal language model, alone or behind image tokens, with its tokenizer.
+
+    >>> model = Model(hf_model, tokenizer)
+    >>> model.n_layers, model.hidden_size
+
+    `hf` is any decoder-only model of transformers, `processor` its image processor if it has one.  `memory` bounds the
+    working memory of a sweep, weights apart: a number of bytes or a text such as "1GiB".  `name`, `source`, `revision`
+    and `weights_sha256` go into the record of each run.  An encoder-decoder, or a model whose blocks cannot be found,
+    raises `MedlibError`.
+    """
+
+    def __init__(
+        self,
+        hf,
+        tokenizer,
+        processor=None,
+        *,
+        name=None,
+        source=None,
+        revision=None,
+        weights_sha256=None,
+        memory="1GiB",
+    ):
+        self.hf, self.tokenizer, self.processor = hf, tokenizer, processor
+        self.name = name or type(hf).__name__
+        self.source = source or {}
+        self.revision = revision
+        self.weights_sha256 = weights_sha256
+        self.memory = to_bytes(memory)
+        self.config = hf.config.get_text_config(decoder=True)
+        self.blocks = _find_blocks(hf, self.config)
+        hf.eval()
+
+    def __repr__(self):
+        return (
+            f"Model({self.name!r}, {self.n_layers} layers, hidden size {self.hidden_size}, {self.dtype}, {self.device})"
+        )
+
+    @property
+    def n_layers(self):
+        return len(self.blocks)
+
+    @property
+    def hidden_size(self):
+        return self.config.hidden_size
+
+    @property
+    def device(self):
+        return self.hf.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self):
+        return self.hf.get_input_embeddings().weight.dtype
+
+    @cached_property
+    def context(self):
+        """The longest prompt the model takes, in tokens; infinite where its configuration does not say."""
+        return getattr(self.config, "max_position_embeddings", None) or math.inf
+
+    @cached_property
+    def blocks_return_tuples(self):
+        """Whether a block hands on a tuple, state first, rather than the state alone; one token through block 1 tells."""
+
+        def tell(module, args, output):
+            raise _Told(isinstance(output, tuple))
+
+        handle = self.blocks[0].register_forward_hook(tell)
+        try:
+            self.hf(input_ids=torch.zeros((1, 1), dtype=torch.long, device=self.device), use_cache=False)
+        except _Told as told:
+            return told.args[0]
+        finally:
+            handle.remove()
+        raise MedlibError(
+            f"{self.name}: the first block was not called in a forward pass; medlib cannot walk this model."
+        )
+
+    @cached_property
+    def bytes_per_token(self):
+        """Working memory of one token inside one block: its widest parameters' outputs and a few residual streams."""
+        outputs = sum(max(p.shape) for p in self.blocks[0].parameters() if p.ndim >= 2)
+        return (outputs + 8 * self.hidden_size) * self.dtype.itemsize
+
+
+class _Told(Exception):
+    """Carries an answer out of a forward pass that need not go on."""
+
+
+def _find_blocks(hf, config):
+    if getattr(hf.config, "is_encoder_decoder", False):
+        raise MedlibError(
+            f"{type(hf).__name__} is an encoder-decoder; medlib walks decoder-only models. "
+            "Load a causal language model, or a vision-language model with a causal decoder."
+        )
+    decoder = hf.get_decoder()
+    lists = [m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m) == config.num_hidden_layers]
+    if not lists:
+        raise MedlibError(
+            f"No list of {config.num_hidden_layers} blocks was found in {type(decoder).__name__}; medlib needs a decoder "
+            "that keeps its blocks in one ModuleList. Use the plain hooks of medlib.hooks on its modules instead."
+        )
+    return lists[0]
+
+
+def to_bytes(memory):
+    """A number of bytes from a number or a text such as "512MiB" or "4GiB"."""
+    if isinstance(memory, int | float) and memory > 0:
+        return int(memory)
+    for unit in ("KiB", "MiB", "GiB", "B"):
+        number = str(memory).removesuffix(unit)
+        if number != str(memory):
+            try:
+                if (size := int(float(number) * _UNITS[unit])) > 0:
+                    return size
+            except ValueError:
+                break
+            break
+    raise MedlibError(f'memory={memory!r} is not a size. Give bytes, or a text such as "512MiB" or "4GiB".')

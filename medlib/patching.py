@@ -1,0 +1,175 @@
+"""Activation patching: which state, at which layer and token, carries the answer.
+
+Two prompts of equal length, clean and corrupt, call for different answers.  One run is the trunk; at (l, p) its state
+after block l is replaced, at token p, by the other run's, and the walk goes on as a branch (see replay.py).  A branch at
+token p shares all that lies before p with the trunk, and a site before the first token in which the prompts differ is
+exactly zero and costs nothing.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from medlib.errors import MedlibError
+from medlib.prompts import answer_token, encode, groups
+from medlib.replay import Replay, check_no_op, difference, run_blocks, tolerance
+
+DIRECTIONS = {"denoise": "clean into corrupt", "noise": "corrupt into clean"}
+
+
+@torch.no_grad()
+def patch_sweep(model, pairs, direction="denoise", component="residual"):
+    """Patch the residual stream of one run into the other, at every layer and token.
+
+    >>> pair = Pair("Insulin is used to treat", "Aspirin is used to treat", " diabetes", " pain")
+    >>> patch_sweep(model, [pair]).pivot(index="layer", columns="position", values="recovered")
+
+    `direction="denoise"` puts the clean state into the corrupt run, "noise" the corrupt state into the clean run;
+    `component="residual"` replaces the whole residual stream.  Returns one row per pair, layer and token: `pair`
+    (index), `layer` (1..L, the state after that block is replaced), `position` (0-based), `token` (of the run that is
+    patched), `clean_diff`, `corrupt_diff`, `logit_diff` (answer minus wrong, logits; patched), `recovered`
+    (logit_diff - corrupt_diff) / (clean_diff - corrupt_diff).  `attrs["no_op"]` is the largest difference from the
+    model's own logits without a patch, `attrs["positions_shared"]` whether branches shared earlier tokens.  Raises
+    `MedlibError` for prompts of unequal length, answers that begin with the same token, and a failed no-op check.
+    """
+    pairs = list(pairs)
+    if direction not in DIRECTIONS:
+        raise MedlibError(f"direction={direction!r} is not known. Choose one of {', '.join(DIRECTIONS)}.")
+    if component != "residual":
+        raise MedlibError(f'component={component!r} is not known. Choose "residual".')
+    clean, corrupt, tokens = encode_pairs(model, pairs)
+    trunk, donor = (corrupt, clean) if direction == "denoise" else (clean, corrupt)
+    pieces, checks = [], []
+    for members in groups(trunk, lambda length: model.memory // 2 // _branch_bytes(model, length)):
+        run = model, [trunk[i] for i in members], [donor[i] for i in members], tokens[members]
+        sweep = _Sweep(*run)
+        patched = sweep.run()
+        if sweep.shared and not sweep.agrees:
+            sweep = _Sweep(*run, shared=False)
+            patched = sweep.run()
+        trunk_diff, donor_diff = sweep.diffs
+        ends = (donor_diff, trunk_diff) if direction == "denoise" else (trunk_diff, donor_diff)
+        pieces.append(_table(model, members, patched, *ends, [trunk[i] for i in members]))
+        checks.append((sweep.no_op, sweep.shared))
+    table = pd.concat(pieces).sort_values(["pair", "layer", "position"], ignore_index=True)
+    table.attrs["no_op"] = max(no_op for no_op, _ in checks)
+    table.attrs["positions_shared"] = all(shared for _, shared in checks)
+    return table
+
+
+def encode_pairs(model, pairs):
+    """Token ids of clean and corrupt prompts, and the ids `[pair, 2]` of the first tokens of answer and wrong."""
+    if not pairs:
+        raise MedlibError("The list of pairs is empty; give at least one medlib.Pair.")
+    clean, corrupt = (encode(model, [getattr(pair, side) for pair in pairs]) for side in ("clean", "corrupt"))
+    tokens = []
+    for number, pair in enumerate(pairs):
+        a, b = len(clean[number]), len(corrupt[number])
+        if a != b:
+            raise MedlibError(
+                f"Pair {number}: the clean prompt has {a} tokens and the corrupt one {b}; patching needs equal lengths. "
+                f"Replace one entity by another of as many tokens: {pair.clean!r} / {pair.corrupt!r}."
+            )
+        tokens.append([answer_token(model, pair.clean, answer) for answer in (pair.answer, pair.wrong)])
+        if tokens[-1][0] == tokens[-1][1]:
+            raise MedlibError(
+                f"Pair {number}: answer {pair.answer!r} and wrong answer {pair.wrong!r} begin with the same token, so "
+                "their logits cannot differ. Choose answers that differ in the first token."
+            )
+    return clean, corrupt, torch.tensor(tokens)
+
+
+def _branch_bytes(model, length):
+    """Size of one pair's table of branches when every token is patched."""
+    return model.n_layers * length * (length + 1) // 2 * model.hidden_size * model.dtype.itemsize
+
+
+class _Sweep:
+    """All sites of some pairs of one length: the trunk, the donor, and a growing table of branches for each token."""
+
+    def __init__(self, model, trunk, donor, tokens, shared=True):
+        self.model = model
+        device = model.device
+        self.trunk, self.donor = (torch.tensor(ids, device=device) for ids in (trunk, donor))
+        self.n, self.length = self.trunk.shape
+        self.tokens = tokens.to(device)
+        self.replay = Replay(model, {"input_ids": torch.cat([self.trunk, self.donor])})
+        self.shared = shared and self.replay.shares_positions()
+        differs = self.trunk != self.donor
+        self.first = differs.int().argmax(-1)  # first token in which the two runs differ
+
+    def run(self):
+        """Patched logit differences `[pair, layer, position]`.
+
+        Sets `diffs` (trunk, donor), `no_op`, and `agrees`: whether the trunk patched with itself, earlier positions
+        shared, gives the trunk's own logits.
+        """
+        replay, layers = self.replay, self.model.n_layers
+        states = replay.embedding
+        row = self.first.argmin().view(1)
+        begin = max(1, int(self.first[row])) if self.shared else 0
+        unpatched = states[row, begin:]
+        tables = {position: self._table(position) for position in range(int(self.first.min()), self.length)}
+        for layer in range(1, layers + 1):
+            states, past = replay.block_and_past(layer, states)
+            unpatched = self._call(begin, past)(layer, unpatched, rows=row)
+            for position, (rows, table) in tables.items():
+                start = position if self.shared else 0
+                earlier = table[: layer - 1].flatten(0, 1)
+                run_blocks(replay, layer, earlier, rows.repeat(layer - 1), self._call(start, past))
+                table[layer - 1] = states[rows, start:]
+                table[layer - 1, :, position - start] = states[rows + self.n, position]
+        own = replay.tail(states[:, -1:])[:, -1].float()
+        self.no_op = check_no_op(replay, own, "patch_sweep")
+        self.agrees = difference(own[row], replay.tail(unpatched[:, -1:])[:, -1].float()) <= tolerance(self.model)
+        pick = own.gather(-1, self.tokens.repeat(2, 1))
+        self.diffs = tuple((pick[:, 0] - pick[:, 1]).double().view(2, self.n))
+        patched = self.diffs[0][:, None, None].repeat(1, layers, self.length)
+        for position, (rows, table) in tables.items():
+            patched[rows, :, position] = self._logit_diff(table.flatten(0, 1), rows.repeat(layers)).view(layers, -1).T
+        return patched
+
+    def _table(self, position):
+        """The pairs that differ up to a token, and room for their branches `[layer, pair, position.., hidden]`."""
+        rows = torch.nonzero(self.first <= position).flatten()
+        width = self.length - (position if self.shared else 0)
+        return rows, self.replay.embedding.new_empty(self.model.n_layers, len(rows), width, self.model.hidden_size)
+
+    def _call(self, start, past):
+        """How a block is replayed from a token on: the positions before it shared, or whole rows."""
+        if not start:
+            return self.replay.block
+        return lambda layer, states, rows: self.replay.block_from(layer, states, start, rows, past)
+
+    def _logit_diff(self, states, rows):
+        """Answer minus wrong for each branch, from the few columns of the unembedding that are asked for."""
+        tokens, column = self.tokens.unique(return_inverse=True)
+        gap = states.new_empty(len(states), dtype=torch.float64)
+
+        def reduce(logits, chunk):
+            pick = logits.gather(-1, column[rows[chunk]]).double()
+            gap[chunk] = pick[:, 0] - pick[:, 1]
+
+        self.replay.tail_at_last(states, reduce, tokens)
+        return gap
+
+
+def _table(model, members, patched, clean, corrupt, ids):
+    n, layers, length = patched.shape
+    clean, corrupt, patched = (part.cpu().numpy() for part in (clean, corrupt, patched))
+    span = (clean - corrupt)[:, None, None]
+    recovered = np.divide(patched - corrupt[:, None, None], span, out=np.full_like(patched, np.nan), where=span != 0)
+    pair, layer, position = (index.ravel() for index in np.indices(patched.shape))
+    words = np.array([[model.tokenizer.decode([token]) for token in row] for row in ids], dtype=object)
+    return pd.DataFrame(
+        {
+            "pair": np.asarray(members)[pair],
+            "layer": layer + 1,
+            "position": position,
+            "token": words[pair, position],
+            "clean_diff": clean[pair],
+            "corrupt_diff": corrupt[pair],
+            "logit_diff": patched.ravel(),
+            "recovered": recovered.ravel(),
+        }
+    )

@@ -1,0 +1,298 @@
+"""A decoder is a list of blocks, h_l = f_l(h_{l-1}; c_l), and each block can be replayed on its own.
+
+One pass of the model's own forward, with the blocks stubbed out, notes what enters block 1 and what else each block is
+called with: the context c_l (mask, positions, rotary pair, cache, ...).  From then on a block is a pure function of
+states.  Nothing here knows a model family; what the model does between and after its blocks stays the model's own code.
+
+Three consequences:
+- a branch (a lesion, a patch) enters where it differs from the trunk, and every block is visited once for all branches;
+- a branch that differs from position p on replays positions p.. only: the keys and values before are the trunk's;
+- the read-out is the model's own tail, run with the stubbed blocks handing it the states of a branch.
+"""
+
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from transformers.cache_utils import Cache
+
+from medlib.errors import MedlibError
+from medlib.hooks import hidden, split_call, with_hidden
+
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}  # of the largest logit; half precision rounds at about 1e-2
+HALF_TOLERANCE = 5e-2
+TOKENS_PER_CALL = 2048  # more tokens in one call of a block do not make it faster, only larger
+
+
+class Replay:
+    """The blocks and the tail of a model as functions of states, for one batch of inputs.
+
+    >>> replay = Replay(model, dict(input_ids=ids))
+    >>> states = replay.embedding
+    >>> for layer in range(1, model.n_layers + 1):
+    ...     states = replay.block(layer, states)
+    >>> logits = replay.tail(states[:, -1:])
+
+    `inputs` is what the model's forward takes, every tensor with the batch in front: `input_ids [row, position]`, and
+    `attention_mask`, `pixel_values`, ... where there are any.  `embedding` is state 0, `[row, position, hidden]`.
+    """
+
+    def __init__(self, model, inputs):
+        self.model, self.inputs = model, inputs
+        self.rows, self.positions = inputs["input_ids"].shape
+        self._memory = _KeyValues()
+        self.embedding, self._calls = self._record(inputs)
+        doubled = self._record(_more_rows(inputs))[1]
+        self._row_axes = [_axes_that_differ(one, two) for one, two in zip(self._calls, doubled, strict=True)]
+        self._explicit = None
+
+    # --- whole rows -------------------------------------------------------------------------------------------------
+
+    def block(self, layer, states, rows=None):
+        """Output of block `layer` (1..L) for `states [row, position, hidden]`.
+
+        `rows[i]` is the row of the batch whose context row i of `states` lives in; without it the batch is taken as
+        repeated as often as it fits.
+        """
+        leaves, spec = self._calls[layer - 1]
+        if rows is None and len(states) != self.rows:
+            rows = torch.arange(self.rows, device=states.device).repeat(len(states) // self.rows)
+        if rows is not None:
+            leaves = [_take(leaf, axes, rows) for leaf, axes in zip(leaves, self._row_axes[layer - 1], strict=True)]
+        return self._call(layer, states, leaves, spec)
+
+    def block_and_past(self, layer, states):
+        """Output of block `layer` for the batch's own rows, and the keys and values it attended to."""
+        self._memory.seen = None
+        return self.block(layer, states), self._memory.seen
+
+    # --- positions shared -------------------------------------------------------------------------------------------
+
+    def block_from(self, layer, states, start, rows, past):
+        """Output of block `layer` at the positions from `start` on, the earlier ones shared.
+
+        `states [row, position - start, hidden]`; `past` are the keys and values of the trunk at this block.
+        """
+        leaves, spec, row_axes, position_axes = self._explicit_calls()[layer - 1]
+        leaves = [_take(leaf, axes, rows) for leaf, axes in zip(leaves, row_axes, strict=True)]
+        leaves = [_from(leaf, axes, start) for leaf, axes in zip(leaves, position_axes, strict=True)]
+        self._memory.prefix = tuple(part[rows, ..., :start, :] for part in past)
+        try:
+            return self._call(layer, states, leaves, spec)
+        finally:
+            self._memory.prefix = None
+
+    def shares_positions(self):
+        """Whether keys and values of earlier positions can be shared: a causal mask that can be cut, and a cache."""
+        if self.positions == 1:
+            return False
+        calls = self._explicit_calls()
+        cached = all(any(leaf is self._memory for leaf in leaves) for leaves, *_ in calls)
+        masked = all(any(len(axes) == 2 for axes in position_axes) for *_, position_axes in calls)
+        return cached and masked
+
+    def _explicit_calls(self):
+        """The blocks' calls with every mask written out, and the axes of each argument that go by row and by position.
+
+        Two extra rows with a masked first token keep attention from leaving out the mask; a recording with a row more
+        and one with a token less show which axes move.
+        """
+        if self._explicit is None:
+            masked = _with_masked_rows(self.inputs, 2)
+            calls = self._record(masked)[1]
+            wider = self._record(_with_masked_rows(self.inputs, 3))[1]
+            shorter = self._record({k: v[:, :-1] if _by_position(v, self) else v for k, v in masked.items()})[1]
+            self._explicit = [
+                (*call, _axes_that_differ(call, wide), _axes_that_differ(call, short))
+                for call, wide, short in zip(calls, wider, shorter, strict=True)
+            ]
+        return self._explicit
+
+    # --- the tail ---------------------------------------------------------------------------------------------------
+
+    def tail(self, states, tokens=None):
+        """Logits of `states [row, position, hidden]` (outputs of the last block) by the model's own tail.
+
+        With `tokens` (token ids) only these columns of the unembedding are computed.  Returns `[row, position, token]`.
+        """
+        ids = torch.zeros(states.shape[:2], dtype=torch.long, device=self.model.device)
+
+        def hand_over(index, args, kwargs):
+            state, *_ = split_call(args, kwargs)
+            return states if index == self.model.n_layers - 1 else state
+
+        with self._stubbed(hand_over), _only_tokens(self.model.hf.get_output_embeddings(), tokens):
+            return self.model.hf(input_ids=ids, use_cache=False).logits
+
+    def tail_at_last(self, states, reduce, tokens=None):
+        """`reduce(logits [row, token], rows)` over the last position, in chunks that keep the logits small."""
+        width = len(tokens) if tokens is not None else self.model.config.vocab_size
+        step = max(1, int(self.model.memory / 8 / (width * 4 * 4)))
+        for at in range(0, len(states), step):
+            chunk = slice(at, min(at + step, len(states)))
+            reduce(self.tail(states[chunk, -1:], tokens)[:, -1].float(), chunk)
+
+    # --- plumbing ---------------------------------------------------------------------------------------------------
+
+    def _call(self, layer, states, leaves, spec):
+        args, kwargs = tree_unflatten(leaves, spec)
+        return hidden(self.model.blocks[layer - 1](states, *args, **kwargs))
+
+    def _record(self, inputs):
+        """State 0 and, for each block, the flattened arguments it is called with besides the hidden state."""
+        calls, entered = [], []
+
+        def note(index, args, kwargs):
+            state, args, kwargs = split_call(args, kwargs)
+            entered.append(state)
+            calls.append(tree_flatten((args, dict(kwargs))))
+            return state
+
+        with self._stubbed(note):
+            self.model.hf(**inputs, past_key_values=self._memory, use_cache=True)
+        if len(calls) != self.model.n_layers:
+            raise MedlibError(
+                f"{self.model.name}: {len(calls)} calls of {self.model.n_layers} blocks were seen in one forward pass; "
+                "medlib needs each block to be called once, in order. Use medlib.hooks for this model."
+            )
+        return entered[0], calls
+
+    @contextmanager
+    def _stubbed(self, function):
+        """Blocks that do nothing but hand the hidden state on, as `function(index, args, kwargs)` says."""
+        model = self.model
+        tuples = model.blocks_return_tuples
+
+        def stub(index, *args, **kwargs):
+            state = function(index, args, kwargs)
+            return (state, None) if tuples else state
+
+        kept = [vars(block).get("forward") for block in model.blocks]
+        for index, block in enumerate(model.blocks):
+            block.forward = partial(stub, index)
+        try:
+            yield
+        finally:
+            for block, forward in zip(model.blocks, kept, strict=True):
+                del block.forward
+                if forward is not None:
+                    block.forward = forward
+
+
+class _KeyValues(Cache):
+    """A cache that remembers nothing: it shows the keys and values of the last call, and can put a prefix before them."""
+
+    def __init__(self):
+        super().__init__(layers=[])
+        self.prefix = self.seen = None
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):
+        if self.prefix is not None:
+            key_states, value_states = (
+                torch.cat([before, now], dim=-2)
+                for before, now in zip(self.prefix, (key_states, value_states), strict=True)
+            )
+        self.seen = key_states, value_states
+        return key_states, value_states
+
+    def get_seq_length(self, layer_idx=0):
+        return 0
+
+    def get_mask_sizes(self, query_length, layer_idx):
+        return query_length, 0
+
+    def get_query_offset(self, layer_idx=0):
+        return 0
+
+
+@contextmanager
+def _only_tokens(head, tokens):
+    """Let the unembedding compute some tokens' logits only."""
+    if tokens is None:
+        yield
+        return
+    bias = None if getattr(head, "bias", None) is None else head.bias[tokens]
+    weight = head.weight[tokens]
+    head.forward = lambda states: torch.nn.functional.linear(states, weight, bias)
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+def _more_rows(inputs):
+    return {name: torch.cat([value, value]) if torch.is_tensor(value) else value for name, value in inputs.items()}
+
+
+def _with_masked_rows(inputs, extra):
+    """The batch and, after it, `extra` copies of its first row in which the first token is masked."""
+    mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
+    inputs = {
+        name: torch.cat([value, *[value[:1]] * extra]) if torch.is_tensor(value) else value
+        for name, value in (inputs | {"attention_mask": mask}).items()
+    }
+    inputs["attention_mask"][-extra:, 0] = 0
+    return inputs
+
+
+def _by_position(value, replay):
+    return torch.is_tensor(value) and value.ndim == 2 and value.shape[1] == replay.positions
+
+
+def _axes_that_differ(call, other):
+    """For each argument of a block, the axes in which two recordings differ in length."""
+    return [
+        tuple(i for i, (n, m) in enumerate(zip(leaf.shape, twin.shape, strict=True)) if n != m)
+        if torch.is_tensor(leaf)
+        else ()
+        for leaf, twin in zip(call[0], other[0], strict=True)
+    ]
+
+
+def _take(leaf, axes, rows):
+    return leaf.index_select(axes[0], rows) if axes else leaf
+
+
+def _from(leaf, axes, start):
+    """Cut an argument to the positions from `start` on; of two position axes the first is the query's."""
+    return leaf.narrow(axes[0], start, leaf.shape[axes[0]] - start) if axes else leaf
+
+
+def run_blocks(replay, layer, states, rows, call=None):
+    """Replay block `layer` in place on a table of rows `[row, position, hidden]`, some rows at a time."""
+    call = call or replay.block
+    tokens = min(TOKENS_PER_CALL, max(1, replay.model.memory // (4 * replay.model.bytes_per_token)))
+    step = max(1, tokens // states.shape[1])
+    for at in range(0, len(states), step):
+        chunk = slice(at, min(at + step, len(states)))
+        states[chunk] = call(layer, states[chunk], rows=rows[chunk])
+
+
+def check_no_op(replay, logits, what):
+    """Refuse to go on when replay without intervention does not give the model's own logits.
+
+    `logits [row, token]` at the last position, as replayed.  Returns the largest difference, relative to the largest
+    logit; raises `MedlibError` above the tolerance of the model's precision.
+    """
+    model = replay.model
+    with torch.no_grad():
+        own = model.hf(**replay.inputs, use_cache=False).logits[:, -1].float()
+    gap = difference(own, logits)
+    if not gap <= tolerance(model):  # NaN is refused too
+        raise MedlibError(
+            f"{what} refused: on {model.name}, replay without intervention differs from the model's own logits by "
+            f"{gap:.1e} of the largest logit. Either the logits are NaN, or the model does something between its blocks "
+            "that replay does not see; use the plain hooks of medlib.hooks for it."
+        )
+    return gap
+
+
+def difference(own, logits):
+    """The largest difference of two tables of logits, relative to the largest logit."""
+    return float((own - logits).abs().max() / own.abs().max().clamp_min(1e-30))
+
+
+def tolerance(model):
+    """How far replayed logits may lie from the model's own, as a share of the largest."""
+    return TOLERANCE.get(model.dtype, HALF_TOLERANCE)
