@@ -34,7 +34,7 @@ def split_call(args, kwargs):
 
 @contextmanager
 def capture(model, layers=None):
-    """Collect the residual stream while the model runs: {layer: [row, position, hidden]}, layers 0..L (all by default)."""
+    """Collect the residual stream while the model runs: {layer: [row, position, hidden]}; all of 0..L by default."""
     states = {}
 
     def enters_first(module, args, kwargs):

@@ -21,10 +21,10 @@ def lesion_sweep(model, prompts, answers=None, how="identity"):
     >>> lesion_sweep(model, ["Insulin is used to treat"], [" diabetes"]).nlargest(3, "kl")
 
     `how="identity"` lets the residual stream pass the block unchanged (the paper's lesion).  Returns one row per prompt
-    and block: `prompt` (index), `layer` (1..L), `kl` (nats, intact || lesioned, last token), `logprob_drop` (nats, first
-    token of the answer, intact minus lesioned; null without answers), `top1_same`.  `attrs["no_op"]` is the largest
-    difference from the model's own logits without a lesion, relative to the largest logit; too large a one raises
-    `MedlibError`, as do empty prompts and answers without a first token of their own.
+    and block: `prompt` (index), `layer` (1..L), `kl` (nats, intact || lesioned, last token), `logprob_drop` (nats,
+    first token of the answer, intact minus lesioned; null without answers), `top1_same`.  `attrs["no_op"]` is the
+    largest difference from the model's own logits without a lesion, relative to the largest logit; too large a one
+    raises `MedlibError`, as do empty prompts and answers without a first token of their own.
     """
     if how != "identity":
         raise MedlibError(f'how={how!r} is not a lesion. Choose "identity".')

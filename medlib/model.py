@@ -77,7 +77,7 @@ class Model:
 
     @cached_property
     def blocks_return_tuples(self):
-        """Whether a block hands on a tuple, state first, rather than the state alone; one token through block 1 tells."""
+        """Whether a block hands on a tuple, state first, rather than the state alone; one token shows it."""
 
         def tell(module, args, output):
             raise _Told(isinstance(output, tuple))
@@ -114,8 +114,8 @@ def _find_blocks(hf, config):
     lists = [m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m) == config.num_hidden_layers]
     if not lists:
         raise MedlibError(
-            f"No list of {config.num_hidden_layers} blocks was found in {type(decoder).__name__}; medlib needs a decoder "
-            "that keeps its blocks in one ModuleList. Use the plain hooks of medlib.hooks on its modules instead."
+            f"No list of {config.num_hidden_layers} blocks was found in {type(decoder).__name__}; medlib needs a "
+            "decoder that keeps its blocks in one ModuleList. Use the plain hooks of medlib.hooks on its modules instead."
         )
     return lists[0]
 

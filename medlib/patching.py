@@ -1,9 +1,9 @@
 """Activation patching: which state, at which layer and token, carries the answer.
 
 Two prompts of equal length, clean and corrupt, call for different answers.  One run is the trunk; at (l, p) its state
-after block l is replaced, at token p, by the other run's, and the walk goes on as a branch (see replay.py).  A branch at
-token p shares all that lies before p with the trunk, and a site before the first token in which the prompts differ is
-exactly zero and costs nothing.
+after block l is replaced, at token p, by the other run's, and the walk goes on as a branch (see replay.py).  A branch
+at token p shares all that lies before p with the trunk, and a site before the first token in which the prompts differ
+is exactly zero and costs nothing.
 """
 
 import numpy as np
@@ -67,8 +67,8 @@ def encode_pairs(model, pairs):
         a, b = len(clean[number]), len(corrupt[number])
         if a != b:
             raise MedlibError(
-                f"Pair {number}: the clean prompt has {a} tokens and the corrupt one {b}; patching needs equal lengths. "
-                f"Replace one entity by another of as many tokens: {pair.clean!r} / {pair.corrupt!r}."
+                f"Pair {number}: the clean prompt has {a} tokens and the corrupt one {b}; patching needs equal "
+                f"lengths. Replace one entity by another of as many tokens: {pair.clean!r} / {pair.corrupt!r}."
             )
         tokens.append([answer_token(model, pair.clean, answer) for answer in (pair.answer, pair.wrong)])
         if tokens[-1][0] == tokens[-1][1]:

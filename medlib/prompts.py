@@ -83,8 +83,8 @@ def answer_token(model, prompt, answer):
     after = model.tokenizer(prompt + answer)["input_ids"]
     if after[: len(before)] != before or len(after) == len(before):
         raise MedlibError(
-            f"The answer {answer!r} melts into the last token of {_shown(prompt)}, so it has no first token of its own. "
-            "Begin the answer with a space, and end the prompt without one."
+            f"The answer {answer!r} melts into the last token of {_shown(prompt)}, so it has no first token of its "
+            "own. Begin the answer with a space, and end the prompt without one."
         )
     return after[len(before)]
 

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from transformers.cache_utils import Cache
 
 from medlib.errors import MedlibError
-from medlib.hooks import hidden, split_call, with_hidden
+from medlib.hooks import hidden, split_call
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}  # of the largest logit; half precision rounds at about 1e-2
 HALF_TOLERANCE = 5e-2
@@ -181,7 +181,7 @@ class Replay:
 
 
 class _KeyValues(Cache):
-    """A cache that remembers nothing: it shows the keys and values of the last call, and can put a prefix before them."""
+    """A cache that keeps nothing: it shows the keys and values of the last call, and can put a prefix before them."""
 
     def __init__(self):
         super().__init__(layers=[])
@@ -282,8 +282,8 @@ def check_no_op(replay, logits, what):
     if not gap <= tolerance(model):  # NaN is refused too
         raise MedlibError(
             f"{what} refused: on {model.name}, replay without intervention differs from the model's own logits by "
-            f"{gap:.1e} of the largest logit. Either the logits are NaN, or the model does something between its blocks "
-            "that replay does not see; use the plain hooks of medlib.hooks for it."
+            f"{gap:.1e} of the largest logit. Either the logits are NaN, or the model does something between its "
+            "blocks that replay does not see; use the plain hooks of medlib.hooks for it."
         )
     return gap
 

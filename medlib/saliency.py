@@ -1,9 +1,9 @@
 """Weight saliency: how much the answer's log-probability hangs on each block's weights.
 
 S_l = mean over prompts of the mean over the block's attention and MLP weights of |d log p(answer | prompt) / d w|: the
-absolute value is taken for each prompt, since a signed mean would cancel.  The walk goes up once, keeping the state that
-enters each block, and comes down once: a block is replayed with its gradients, these are reduced to a few numbers, and
-the next lower block follows.  So the gradients of one block at a time are in memory.
+absolute value is taken for each prompt, since a signed mean would cancel.  The walk goes up once, keeping the state
+that enters each block, and comes down once: a block is replayed with its gradients, these are reduced to a few numbers,
+and the next lower block follows.  So the gradients of one block at a time are in memory.
 """
 
 from contextlib import contextmanager
@@ -100,7 +100,7 @@ def _from_the_answer(replay, state, targets):
 
 
 def _descend(replay, layer, states, gradient, row, kind):
-    """One prompt down through one block: moves its `gradient` to the block's input, returns mean |gradient| by module."""
+    """One prompt down through one block: its `gradient` moves to the block's input; mean |gradient| by module."""
     matrices = weight_matrices(replay.model.blocks[layer - 1])
     entering = states[row : row + 1].detach().requires_grad_()
     for parameter in matrices.values():

@@ -58,11 +58,13 @@ def entity_tokens(model, prompt):
     """The half-open span of tokens that overlap the entity of a `Prompt`."""
     if not isinstance(prompt, Prompt):
         raise MedlibError(
-            f'The prompt {prompt!r} does not say where its entity stands. Build it with medlib.Prompt.fill, or use at="last".'
+            f"The prompt {prompt!r} does not say where its entity stands. Build it with medlib.Prompt.fill, or use "
+            'at="last".'
         )
     if not getattr(model.tokenizer, "is_fast", False):
         raise MedlibError(
-            f'{type(model.tokenizer).__name__} does not map tokens to characters, so entities cannot be found. Use at="last".'
+            f"{type(model.tokenizer).__name__} does not map tokens to characters, so entities cannot be found. Use "
+            'at="last".'
         )
     offsets = model.tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
     start, end = prompt.entity
