@@ -1,0 +1,421 @@
+"""Execute notebooks: one, or all that are not current.
+
+A run is written in a work folder and moved into place when it is whole: a failed, interrupted or killed one never
+replaces what an earlier one found. Of a failed run the partial notebook stays beside it, as
+`<technique>.failed.ipynb`.
+
+Whether a run is current is a matter of content, not of dates: its record holds the sha256 of the notebook, of every
+file of medlib that it imported, of the data tables and of the lock file, its parameters and the pinned model. Equal
+ones are not run again. The record is written last and holds the sha256 of the two files beside it, so half a run is
+no run.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+from medlib import parameters as told
+from medlib import paths, stamp
+from medlib.errors import MedlibError
+from medlib.run import data, sha256, write_record
+
+PARTS = (".parquet", ".ipynb", ".json")  # in the order in which they are put in place
+
+
+class Outcome(NamedTuple):
+    """What became of one notebook: `state` is current (nothing to do), done, or failed with the error's last lines."""
+
+    technique: str
+    model: str
+    state: str
+    seconds: float | None = None
+    peak_memory: int | None = None  # bytes
+    error: str = ""
+
+
+def techniques(house=None):
+    """The techniques there are: names of the notebooks, with the question each asks (its title)."""
+    folder = (house or paths.root()) / "notebooks"
+    return {path.stem: _title(path) for path in sorted(folder.glob("*.py"))}
+
+
+def run(technique, model=None, parameters=None, house=None):
+    """Execute one notebook and keep what it found.
+
+    >>> run("lesion", "smollm2-135m", {"domain": "drugs"}).state
+    'done'
+
+    Without a model the notebook's own default is taken. MedlibError for a technique, model or parameter there is not;
+    an error inside the notebook is an Outcome with `state="failed"`.
+    """
+    house = house or paths.root()
+    notebook, defaults, values = _prepare(technique, model, parameters or {}, house)
+    model = values["model_name"]
+    folder = paths.runs(house) / paths.slug(model)
+    work = _work_folder(house, technique, model)
+    started = perf_counter()
+    try:
+        error = _execute(notebook, values, work, house)
+        executed = _partial(work, notebook)
+        if not error:
+            error = "; ".join(problems(executed))
+        written = next(work.glob(f"*/{technique}.json"), None)
+        if not error and written is None:
+            error = f"the notebook ended without `run.save(table)` of a run called {technique!r}"
+        seconds = perf_counter() - started
+        if error:
+            _keep_failed(executed, error, folder / f"{technique}.failed.ipynb", house)
+            return Outcome(technique, model, "failed", seconds, None, error)
+        record = _finish(executed, written, values, defaults, seconds, house)
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in PARTS:
+            written.with_suffix(part).replace(folder / f"{technique}{part}")
+        (folder / f"{technique}.failed.ipynb").unlink(missing_ok=True)
+        return Outcome(technique, model, "done", seconds, record["peak_memory_bytes"])
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def run_all(names, models, house=None, announce=lambda technique, model: None):
+    """Execute every technique for every model, yielding an Outcome each; what is current is left as it is.
+
+    A failure does not stop the rest.  `announce` is called before each notebook that is executed.  MedlibError, before
+    anything runs, for a technique or model there is not.
+    """
+    house = house or paths.root()
+    for technique in names:
+        for model in models:
+            _prepare(technique, model, {}, house)
+    for model in models:
+        for technique in names:
+            if state(technique, model, house=house)[0] == "current":
+                record = json.loads((paths.runs(house) / paths.slug(model) / f"{technique}.json").read_text())
+                yield Outcome(technique, model, "current", record["seconds"], record["peak_memory_bytes"])
+            else:
+                announce(technique, model)
+                yield run(technique, model, house=house)
+
+
+def state(technique, model, parameters=None, house=None, runs=None):
+    """Where a run stands: `(state, reasons)`, state one of current, stale, failed, never; reasons as short phrases."""
+    house = house or paths.root()
+    _, _, values = _prepare(technique, model, parameters or {}, house)
+    folder = (runs or paths.runs(house)) / paths.slug(model)
+    record = complete(folder, technique)
+    reasons = _changes(record, technique, values, house) if record else []
+    if record and not reasons:
+        return "current", []
+    failed = folder / f"{technique}.failed.ipynb"
+    if failed.is_file():
+        return "failed", [json.loads(failed.read_text())["metadata"]["medlib"]["error"]]
+    if record:
+        return "stale", reasons
+    left = [part for part in PARTS if (folder / f"{technique}{part}").exists()]
+    return ("stale", ["its files do not belong together"]) if left else ("never", [])
+
+
+def complete(folder, technique):
+    """The record of a whole run: its three files are there and are those that the record names; else None."""
+    try:
+        record = json.loads((Path(folder) / f"{technique}.json").read_text())
+        whole = all(sha256(Path(folder) / name) == digest for name, digest in record["run"]["files"].items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if whole else None
+
+
+def problems(notebook):
+    """What is wrong with an executed notebook, as phrases; empty when every cell ran and none failed."""
+    found = []
+    told_so = notebook.metadata.get("medlib", {})
+    if told_so.get("state") == "failed":
+        found.append(f"the run failed: {told_so.get('error', '')}")
+    if notebook.metadata.get("papermill", {}).get("exception"):
+        found.append("papermill met an exception")
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type != "code":
+            continue
+        errors = [output for output in cell.get("outputs", []) if output.output_type == "error"]
+        if errors:
+            found.append(f"cell {number}: {errors[0].ename}: {errors[0].evalue}")
+        elif cell.metadata.get("papermill", {}).get("exception"):
+            found.append(f"cell {number} failed")
+        elif cell.source.strip() and cell.get("execution_count") is None:
+            found.append(f"cell {number} was not executed")
+    return found
+
+
+def record(house=None):
+    """Promote the local runs to those committed with the book: `(promoted, refused)`, lists of phrases.
+
+    Only runs that are whole, passed and current are promoted, each file atomically and the record last.
+    """
+    house = house or paths.root()
+    promoted, refused = [], []
+    known = techniques(house)
+    for path in sorted(paths.runs(house).glob("*/*.json")):
+        technique, folder = path.stem, path.parent
+        name = f"{technique} on {folder.name}"
+        found = complete(folder, technique)
+        if technique not in known or not found:
+            refused.append(f"{name}: {'incomplete' if technique in known else 'there is no such notebook any more'}")
+            continue
+        wrong = problems(read_notebook(path.with_suffix(".ipynb")))
+        if not wrong:
+            _, _, values = _prepare(technique, found["model"]["name"], {}, house)
+            wrong = _changes(found, technique, values, house)
+        if wrong:
+            refused.append(f"{name}: {', '.join(wrong)}")
+            continue
+        target = paths.committed(house) / folder.name
+        before = complete(target, technique)
+        if before and before["run"] == found["run"]:
+            continue
+        for part in PARTS:
+            paths.write_atomically(target / f"{technique}{part}", path.with_suffix(part).read_bytes())
+        promoted.append(name)
+    return promoted, refused
+
+
+def unpaired(house=None):
+    """Names of the notebooks whose .py, the truth, and .ipynb, its pair without outputs, differ in their cells."""
+    folder = (house or paths.root()) / "notebooks"
+    names = sorted({path.stem for pattern in ("*.py", "*.ipynb") for path in folder.glob(pattern)})
+    return [name for name in names if not _paired(folder / f"{name}.py", folder / f"{name}.ipynb")]
+
+
+def read_notebook(path):
+    """An .ipynb, or a py:percent .py, as a notebook node."""
+    import jupytext
+    import nbformat
+
+    return jupytext.read(path) if Path(path).suffix == ".py" else nbformat.read(path, as_version=4)
+
+
+def glue_key(key, record):
+    """The key under which a number of a record is glued in its executed, stamped notebook."""
+    return stamp.glue_key(key, record["technique"], record["model"]["name"])
+
+
+def _prepare(technique, model, parameters, house):
+    """A notebook as read, its default parameters and those of this run; MedlibError for what there is not."""
+    import difflib
+
+    path = house / "notebooks" / f"{technique}.py"
+    if technique not in (known := techniques(house)):
+        near = difflib.get_close_matches(technique, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise MedlibError(
+            f"There is no technique {technique!r}.{hint} There are: {', '.join(known) or 'none'}.\n"
+            "A technique is a notebook, notebooks/<technique>.py; `medlib techniques` lists them."
+        )
+    notebook = read_notebook(path)
+    defaults = told.defaults(notebook, technique)
+    if "model_name" not in defaults:
+        raise MedlibError(f"notebooks/{technique}.py has no parameter `model_name`: it cannot be run for a model.")
+    if "model_name" in parameters:
+        raise MedlibError("The model is chosen with --model, not with -p model_name=...")
+    values = told.resolve(defaults, {**parameters, **({"model_name": model} if model else {})}, technique)
+    pinned(values["model_name"])
+    return notebook, defaults, values
+
+
+def pinned(model):
+    """What pins a model before it is loaded: its entry in the zoo, its Hub id, or the files of its folder.
+
+    MedlibError, with near names, for a name that is neither in the zoo nor the form of a Hub id (org/name) or a folder.
+    """
+    from medlib import zoo
+
+    folder = Path(model).expanduser()
+    if (
+        model not in zoo.names() and folder.is_dir()
+    ):  # dates, not content: hashing a large model at each look takes minutes
+        files = ((file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file())
+        return {"folder": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in files}}
+    if model not in zoo.names() and "/" in model:
+        return {"hub": model}
+    entry = zoo.entry(model)
+    return {key: entry[key] for key in ("hub", "revision", "wheel") if key in entry}
+
+
+def _changes(record, technique, values, house):
+    """What differs between the inputs of a recorded run and the same inputs now."""
+    then, now = record["run"], _inputs(record, technique, values, house)
+    same = {
+        "the notebook changed": then["notebook"] == now["notebook"],
+        "the parameters changed": record["parameters"] == now["parameters"],
+        "the model's pin changed": then["model"] == now["model"],
+        "requirements.lock changed": then["lock"] == now["lock"],
+        "the data tables changed": record["data"] == now["data"],
+    }
+    changed = [name for name, digest in now["sources"].items() if record["sources"][name] != digest]
+    return [reason for reason, unchanged in same.items() if not unchanged] + [f"{name} changed" for name in changed]
+
+
+def _inputs(record, technique, values, house):
+    package = Path(__file__).resolve().parent
+    return {
+        "notebook": sha256(house / "notebooks" / f"{technique}.py"),
+        "parameters": paths.public(values, house),
+        "model": paths.public(pinned(values["model_name"]), house),
+        "lock": sha256(house / "requirements.lock"),
+        "data": data(),
+        "sources": {name: sha256(package.parent / name) for name in record["sources"]},
+    }
+
+
+def _execute(notebook, values, work, house):
+    """Execute a notebook in a kernel of its own; the error's last lines, or nothing.
+
+    Papermill runs in a thread, so that an interrupt reaches us as one: nbclient takes over the signals of the main
+    thread and an interrupted kernel then looks like one that died.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    kernel, failure = _kernel(work), []
+
+    def target():
+        try:
+            papermill.execute_notebook(
+                notebook,
+                str(work / "notebook.ipynb"),
+                parameters=values,
+                kernel_manager_class=kernel,
+                progress_bar=sys.stderr.isatty(),
+                cwd=str(house),
+            )
+        except PapermillExecutionError as error:
+            failure.append(f"In [{error.exec_count}] {error.ename}: {error.evalue}")
+        except (
+            BaseException
+        ) as error:  # e.g. a kernel that died: whatever it is, this run has failed and the next may not
+            failure.append(f"{type(error).__name__}: {error}")
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.2)
+    except BaseException:
+        kernel.kill()
+        thread.join(10)
+        raise
+    return failure[0] if failure else ""
+
+
+def _kernel(work):
+    """A kernel manager for this very interpreter, whatever kernels the machine has, in an environment fit for pages."""
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    environment = {
+        "MEDLIB_RUNS": str(work),
+        "NUMBA_CACHE_DIR": str(paths.cache() / "numba"),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TQDM_DISABLE": "1",
+        "PYTHONWARNINGS": "ignore:IProgress not found",
+        "PYTHONHASHSEED": "0",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning starve the ones that work
+    }
+    spec = KernelSpec(**{**get_kernel_dict(), "env": environment})
+    spec.argv[0] = sys.executable
+    started = []
+
+    class Kernel(AsyncKernelManager):
+        kernel_spec = spec
+
+        def __init__(self, **options):
+            super().__init__(**options)
+            started.append(self)
+
+        @staticmethod
+        def kill():
+            for manager in started:
+                if getattr(manager.provisioner, "process", None) is not None:
+                    manager.provisioner.process.kill()
+
+    return Kernel
+
+
+def _finish(executed, written, values, defaults, seconds, house):
+    """Complete the record, make the notebook a page, and leave the three files of the run in the work folder."""
+    record = json.loads(written.read_text())
+    technique, model = record["technique"], record["model"]["name"]
+    record["seconds"] = round(seconds, 1)
+    for cell in executed.cells:
+        if "card" in cell.metadata.get("tags", []):
+            cell.source = stamp.card(record, defaults)
+    stamp.stamp(executed, technique, model)
+    stamp.clean(executed, house)
+    executed.metadata["medlib"] = {"technique": technique, "model": model, "state": "complete"}
+    _write_notebook(executed, written.with_suffix(".ipynb"))
+    inputs = _inputs(record, technique, values, house)
+    record["parameters"] = inputs["parameters"]
+    files = {f"{technique}{part}": sha256(written.with_suffix(part)) for part in (".parquet", ".ipynb")}
+    record["run"] = {"files": files, **{name: inputs[name] for name in ("notebook", "model", "lock")}}
+    write_record(record, written)
+    return record
+
+
+def _keep_failed(notebook, error, path, house):
+    stamp.clean(notebook, house)
+    last = "\n".join(paths.public(error, house).strip().splitlines()[-3:])
+    notebook.metadata["medlib"] = {"state": "failed", "error": last}
+    _write_notebook(notebook, path)
+
+
+def _write_notebook(notebook, path):
+    import nbformat
+
+    paths.write_atomically(path, nbformat.writes(notebook, version=4).encode() + b"\n")
+
+
+def _partial(work, notebook):
+    """The notebook as papermill left it: it writes after each cell; the source where it did not come that far."""
+    try:
+        return read_notebook(work / "notebook.ipynb")
+    except Exception:  # absent, or killed within a write
+        return notebook
+
+
+def _work_folder(house, technique, model):
+    """A folder of this run alone, named by the process; those that a killed process left behind are swept."""
+    work = house / "_build" / "work"
+    for left in work.glob("*.*"):
+        try:
+            os.kill(int(left.name.split(".")[0]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (ValueError, PermissionError):
+            pass
+    work.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}.{technique}.{paths.slug(model)}.", dir=work))
+
+
+def _title(path):
+    lines = (line.removeprefix("# ") for line in path.read_text(encoding="utf-8").splitlines())
+    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), path.stem)
+
+
+def _paired(script, notebook):
+    if not (script.is_file() and notebook.is_file()):
+        return False
+    sides = [read_notebook(path).cells for path in (script, notebook)]
+    cells = [
+        [(cell.cell_type, cell.source, cell.metadata.get("tags", []), cell.metadata.get("mystnb")) for cell in side]
+        for side in sides
+    ]
+    return cells[0] == cells[1] and not any(cell.get("outputs") for cell in sides[1])

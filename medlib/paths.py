@@ -1,0 +1,92 @@
+"""Where things are, and what may be written down about it.
+
+A *house* is a folder with `notebooks/`: a checkout of this project, or a folder of one's own with the same layout.
+Runs go to its ignored work folder and are promoted to its `book/`. What is written there is read by strangers:
+`public` takes out the places and secrets of the machine it was written on.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+
+def root():
+    """The house we are in: the nearest folder upwards with a table of contents, else one with notebooks, else ours."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "_toc.yml").is_file() and (folder / "notebooks").is_dir():
+            return folder
+    ours = Path(__file__).resolve().parent.parent
+    return here if (here / "notebooks").is_dir() or not (ours / "notebooks").is_dir() else ours
+
+
+def runs(house=None):
+    """Folder of the local runs, one folder a model: `MEDLIB_RUNS`, else `_build/runs` of the house."""
+    given = os.environ.get("MEDLIB_RUNS")
+    return Path(given) if given and house is None else (house or root()) / "_build" / "runs"
+
+
+def committed(house=None):
+    """Folder of the runs that are committed with the book."""
+    return (house or root()) / "book" / "runs"
+
+
+def cache():
+    """Folder of what can be made again: `MEDLIB_CACHE`, else `medlib` in the user's cache folder."""
+    given = os.environ.get("MEDLIB_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("medlib")
+
+
+def slug(model):
+    """A model's name as a file name: no separators, nothing that leads out of a folder.
+
+    >>> slug("org/model-7b"), slug("/home/me/models/mine")
+    ('org--model-7b', 'mine')
+    """
+    name = model
+    if model.startswith(("/", "~", ".")):  # a local folder: its place on this machine is nobody's business
+        name = Path(model).expanduser().resolve().name
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name.replace("/", "--")).lstrip(".-") or "model"
+
+
+def write_atomically(path, data):
+    """Write bytes so that a reader sees the old file or the whole new one, whenever the power goes."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def public(value, house=None):
+    """The same text, list or dict without the paths and tokens of this machine.
+
+    >>> public(f"{Path.home()}/models/mine")
+    '~/models/mine'
+    """
+    if isinstance(value, dict):
+        return {public(key, house): public(item, house) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [public(item, house) for item in value]
+    if not isinstance(value, str):
+        return value
+    for token in filter(None, map(os.environ.get, ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))):
+        value = value.replace(token, "<token>")
+    value = re.sub(rf"{re.escape(tempfile.gettempdir())}/ipykernel_\d+/\d+\.py", "<cell>", value)
+    places = {sys.prefix: "<python>", sys.base_prefix: "<python>", str(house or root()): ".", str(Path.home()): "~"}
+    for place, name in sorted(places.items(), key=lambda item: -len(item[0])):
+        if len(place) > 1:  # a home of "/" would match everything
+            value = re.sub(rf"(?<![\w.-]){re.escape(place)}(?![\w.-])", name, value)
+    return value

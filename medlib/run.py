@@ -1,0 +1,205 @@
+"""A run: from the first line of a notebook to the record of what it found.
+
+The record says everything that someone else needs to get the same numbers, or to see why they did not: parameters,
+model and weights, data, sources, versions, device, seed, time and memory, the checks that passed and the numbers that
+the prose quotes. It names nothing about who ran it or where. Works in any notebook or script; how it was started does
+not matter.
+"""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from time import perf_counter
+
+from medlib import paths, results
+from medlib.errors import MedlibError
+
+RECORD_VERSION = 1
+_PACKAGE = Path(__file__).resolve().parent
+
+
+class Run:
+    """One execution of one technique on one model.
+
+    >>> run = medlib.Run("lesion", model, parameters={"domain": "drugs"}, seed=0)
+    >>> run.check("planted block found", passed=found == planted, detail=f"block {found}")
+    >>> run.number("peak_layer", 3, "layer 3 (95 % interval 2 to 5)")
+    >>> run.save(table)
+
+    The clock starts here.  `model` is a `medlib.Model`; `parameters` are what the notebook was given, as JSON values.
+    `save` writes `<technique>.parquet` and `<technique>.json` into the model's folder of `medlib.paths.runs()`.
+    """
+
+    def __init__(self, technique, model, parameters, seed):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", technique):
+            raise MedlibError(f"A technique is named in small letters, digits and _, like 'lesion'; got {technique!r}.")
+        self.technique, self.model, self.seed = technique, model, int(seed)
+        self.parameters = _as_json("parameters", parameters)
+        self.checks, self.numbers = [], {}
+        self._started = perf_counter()
+        self._table = None
+
+    @property
+    def folder(self):
+        return paths.runs() / paths.slug(self.model.name)
+
+    def check(self, name, passed, detail=""):
+        """Record that something that must hold does; if it does not, stop: the results below would mean nothing."""
+        self.checks.append({"name": name, "passed": bool(passed), "detail": detail})
+        if not passed:
+            raise MedlibError(
+                f"The check {name!r} failed{f': {detail}' if detail else ''}. Nothing of this run is kept."
+            )
+        self._write_record()
+
+    def number(self, key, value, text):
+        """Record a number that the prose quotes, and how it is written there: {glue:text}`key` shows `text`.
+
+        `value` is a finite number or a word; MedlibError for anything else and for a key that is taken.
+        """
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", key):
+            raise MedlibError(f"A number's key is letters, digits and _, like 'peak_layer'; got {key!r}.")
+        if key in self.numbers:
+            raise MedlibError(
+                f"The number {key!r} is recorded already, as {self.numbers[key]['text']!r}: choose another key."
+            )
+        self.numbers[key] = {"value": _as_json(key, value), "text": str(text)}
+        self._write_record()
+        _glue(key, str(text))
+
+    def save(self, table):
+        """Complete and check the results table, then write it and the record; what comes later joins the record."""
+        table = results.tidy(table, model=self.model.name, technique=self.technique, seed=self.seed)
+        if table.empty:
+            raise MedlibError(f"The results table of {self.technique!r} has no rows: nothing was measured.")
+        results.write(table, self.folder / f"{self.technique}.parquet")
+        self._table = {"rows": len(table), "items": len(table[["domain", "item"]].dropna(how="all").drop_duplicates())}
+        self._write_record()
+        return table
+
+    def record(self):
+        """The record so far, as JSON values."""
+        model = {name: getattr(self.model, name, None) for name in ("name", "revision", "weights_sha256", "source")}
+        model |= {
+            "layers": getattr(self.model, "n_layers", None),
+            "hidden_size": getattr(self.model, "hidden_size", None),
+        }
+        model["dtype"] = str(getattr(self.model, "dtype", None)).removeprefix("torch.")
+        return paths.public(
+            {
+                "record": RECORD_VERSION,
+                "schema": results.SCHEMA_VERSION,
+                "technique": self.technique,
+                "model": model,
+                "parameters": self.parameters,
+                "seed": self.seed,
+                "table": self._table,
+                "checks": self.checks,
+                "numbers": self.numbers,
+                "seconds": round(perf_counter() - self._started, 1),
+                "peak_memory_bytes": _peak_memory(),
+                "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "sources": sources(),
+                "data": data(),
+                "versions": _versions(),
+                **_machine(self.model),
+            }
+        )
+
+    def _write_record(self):
+        if self._table is not None:
+            write_record(self.record(), self.folder / f"{self.technique}.json")
+
+
+def write_record(record, path):
+    """Write a record as JSON, atomically and with sorted keys, so that two of them compare line by line."""
+    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    paths.write_atomically(path, f"{text}\n".encode())
+
+
+def sha256(path):
+    """The sha256 of a file's bytes, in hex; None where there is no such file."""
+    path = Path(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def sources():
+    """Each file of medlib that this process has imported, with its sha256: the code the numbers came from."""
+    files = (Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None))
+    ours = sorted({file.resolve() for file in files if file.resolve().is_relative_to(_PACKAGE)})
+    return {file.relative_to(_PACKAGE.parent).as_posix(): sha256(file) for file in ours if file.suffix == ".py"}
+
+
+def data():
+    """Each data table that medlib carries, with its sha256.  The zoo is not data: a record names its model itself."""
+    files = sorted(file for file in _PACKAGE.rglob("*") if file.is_file() and file.suffix in (".csv", ".toml", ".json"))
+    return {file.relative_to(_PACKAGE.parent).as_posix(): sha256(file) for file in files if file.name != "zoo.toml"}
+
+
+def _as_json(name, value):
+    """Numpy and torch scalars as plain numbers; MedlibError for what JSON has no word for."""
+    if isinstance(value, dict):
+        return {str(key): _as_json(f"{name}[{key!r}]", item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(name, item) for item in value]
+    if not isinstance(value, bool | int | float | str | None) and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, bool | int | str | None) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise MedlibError(f"{name} is {value!r}; a record holds finite numbers, text, true, false, null and lists of them.")
+
+
+def _glue(key, text):
+    """Give a text to the page, where there is one: outside a notebook nobody would see it."""
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() is not None:
+        from myst_nb import glue
+
+        glue(key, text, display=False)
+
+
+def _peak_memory():
+    """The most memory this process has held, in bytes; null where the system does not say."""
+    try:
+        status = Path("/proc/self/status").read_text()  # getrusage would count the process that started this one
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+    except (OSError, TypeError):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _machine(model):
+    device = str(getattr(model, "device", "cpu"))
+    machine = {"device": device, "platform": f"{platform.system()} {platform.machine()}", "peak_gpu_memory_bytes": None}
+    torch = sys.modules.get("torch")
+    machine["threads"] = torch.get_num_threads() if torch else os.cpu_count()
+    if device.startswith("cuda"):
+        machine["device"] = f"{device} ({torch.cuda.get_device_name(device)})"
+        machine["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated(device)
+    return machine
+
+
+def _versions():
+    """Versions of Python, medlib and everything that medlib names as a dependency."""
+    versions = {"python": platform.python_version()}
+    try:
+        named = [re.match(r"[\w.-]+", line)[0] for line in metadata.requires("medlib") or [] if "extra ==" not in line]
+    except metadata.PackageNotFoundError:  # run from a folder, not installed
+        named = ["torch", "transformers", "numpy"]
+    for name in ["medlib", *named]:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
