@@ -1,0 +1,284 @@
+"""The book: pages and executed runs, assembled, checked and built into a static site that needs no network.
+
+Assembly copies `book/` to `_build/source`, takes in every run that passes (the later of the local and the committed
+one), gives each model its part in the table of contents, and writes the pages that are generated from the records.
+The build is strict: a warning is a failure.  A failed build leaves the last good book in `_build/html` as it was.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from medlib import book_pages, execute, paths, results, zoo
+from medlib.errors import MedlibError
+
+_GLUE_PREFIX = "application/papermill.record/"
+_CONF = '''"""Written by medlib.book: the settings of _config.yml as Sphinx reads them."""
+
+from pathlib import Path as _Path
+
+from jupyter_book.config import get_final_config as _final
+
+_here = _Path(__file__).parent
+_config, _ = _final(user_yaml=_here / "_config.yml", cli_config={"latex_individualpages": False}, sourcedir=_here)
+globals().update(_config)
+# thebe and comments load scripts from other sites, intersphinx loads inventories
+extensions = [name for name in extensions if name not in ("sphinx_thebe", "sphinx_comments", "sphinx.ext.intersphinx")]
+html_static_path = [*html_static_path, "_offline"]
+'''
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One run as the book has it: a notebook, its table and its record, side by side in one folder."""
+
+    model: str  # as in file names
+    technique: str
+    folder: Path
+
+    @property
+    def page(self):
+        return f"runs/{self.model}/{self.technique}"
+
+    def file(self, suffix):
+        return self.folder / f"{self.technique}{suffix}"
+
+    @property
+    def name(self):
+        """The model's own name, which a file name may not hold."""
+        return self.record["model"]["name"]
+
+    @property
+    def question(self):
+        """The chapter's title, without the model that is stamped into it."""
+        headings = (re.search(r"^# (.+)$", cell.source, re.M) for cell in self.notebook.cells)
+        title = next((heading[1].strip() for heading in headings if heading), self.technique)
+        return title.removesuffix(f" · {self.name}")
+
+    @property
+    def record(self):
+        return json.loads(self.file(".json").read_text(encoding="utf-8"))
+
+    @property
+    def notebook(self):
+        return nbformat.read(self.file(".ipynb"), as_version=4)
+
+
+def build(root=None):
+    """Build the whole book and return the path of its first page.
+
+    >>> build()
+    PosixPath('.../_build/html/index.html')
+
+    Nothing is built again when no source has changed.  Raises MedlibError when a committed run is failed or incomplete,
+    when a folder of runs holds something else, when a number in prose differs from its record, and with Sphinx's own
+    words when the strict build finds anything to complain about.
+    """
+    root = Path(root or paths.root())
+    source, site = assemble(root), root / "_build" / "html"
+    seal, digest = root / "_build" / "html.sha256", _digest(source)
+    if (site / "index.html").is_file() and seal.is_file() and seal.read_text() == digest:
+        return site / "index.html"
+    fresh = root / "_build" / "html.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    _sphinx(source, fresh, root / "_build" / "doctrees")
+    shutil.copyfile(fresh / "intro.html", fresh / "index.html")
+    old = root / "_build" / "html.old"
+    shutil.rmtree(old, ignore_errors=True)
+    seal.unlink(missing_ok=True)
+    if site.exists():
+        site.rename(old)
+    fresh.rename(site)
+    seal.write_text(digest)
+    shutil.rmtree(old, ignore_errors=True)
+    return site / "index.html"
+
+
+def assemble(root):
+    """Write everything Sphinx needs to `_build/source` and return that folder."""
+    root = Path(root)
+    chapters, failed = choose(root)
+    source = root / "_build" / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(root / "book", source, ignore=shutil.ignore_patterns("runs", ".*"))
+    shutil.copyfile(root / "_config.yml", source / "_config.yml")
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    (source / "_toc.yml").write_text(yaml.safe_dump(_with_chapters(toc, chapters), sort_keys=False), encoding="utf-8")
+    (source / "conf.py").write_text(_CONF, encoding="utf-8")
+    for chapter in chapters:
+        _take_in(chapter, source)
+    book_pages.write(source / "generated", chapters, failed)
+    _copy_mathjax(source / "_offline" / "mathjax")
+    return source
+
+
+def choose(root):
+    """The chapters of the book in its order, and the local runs that failed: `(chapters, [(model, technique, why)])`.
+
+    For each model and technique the later of the local and the committed run is taken, by the time in its record.
+    A run that failed leaves `<technique>.failed.ipynb` and gives way to an earlier one that passed.  MedlibError when
+    a committed run is failed or incomplete, or when something that is no run lies among the committed ones.
+    """
+    root = Path(root)
+    committed, strays = _runs(paths.committed(root))
+    wrong = [f"{name}: belongs to no run" for name in strays]
+    wrong += [f"{c.technique} on {c.model}: {why}" for c in committed for why in _problems(c)]
+    if wrong:
+        raise MedlibError(
+            "These committed runs (book/runs) cannot go into the book:\n- "
+            + "\n- ".join(wrong)
+            + "\nA run is <model>/<technique> with .ipynb, .parquet and .json of one execution. "
+            "Run it again with `medlib run`, then promote it with `make record`; remove what is no run."
+        )
+    local, _ = _runs(paths.runs(root))
+    failed = [(c.model, c.technique, why[0]) for c in local if (why := _problems(c))]
+    for path in sorted(paths.runs(root).glob("*/*.failed.ipynb")):
+        told = nbformat.read(path, as_version=4).metadata.get("medlib", {})
+        failed.append((path.parent.name, path.name.removesuffix(".failed.ipynb"), told.get("error", "it failed")))
+    chosen = {(c.model, c.technique): c for c in committed}
+    for chapter in (c for c in local if not _problems(c)):
+        there = chosen.get((chapter.model, chapter.technique))
+        if there is None or chapter.record["finished"] > there.record["finished"]:
+            chosen[chapter.model, chapter.technique] = chapter
+    return sorted(chosen.values(), key=_order(root)), sorted(failed)
+
+
+def check_numbers(notebook, record):
+    """Hold the numbers glued into a notebook equal to those of its record; MedlibError naming each that differs.
+
+    `notebook` is an executed nbformat notebook, `record` the JSON record as a dict.  Every number of the record must be
+    glued with its text, and every glued text must be in the record.
+    """
+    glued = _glued(notebook)
+    told = {key: entry["text"] for key, entry in record["numbers"].items()}
+    wrong = [
+        f"{key}: the page says {glued.get(key, 'nothing')!r}, the record {told.get(key, 'nothing')!r}"
+        for key in sorted({*glued, *told})
+        if glued.get(key) != told.get(key)
+    ]
+    if wrong:
+        raise MedlibError(
+            f"Numbers in the prose of {record['technique']} on {record['model']['name']} differ from its record:\n- "
+            + "\n- ".join(wrong)
+            + "\nRun the notebook again: `run.number` writes both."
+        )
+
+
+def _glued(notebook):
+    """The texts a notebook glues, by the key that `run.number` was given (a stamp adds `-technique-model` to it)."""
+    glued = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            key = output.get("metadata", {}).get("scrapbook", {}).get("name")
+            text = output.get("data", {}).get(_GLUE_PREFIX + "text/plain", output.get("data", {}).get("text/plain"))
+            if key is not None and text is not None:
+                glued[key.split("-", 1)[0]] = ast.literal_eval(text) if text[:1] in "'\"" else text
+    return glued
+
+
+def _runs(folder):
+    """The runs in a folder, `<model>/<technique>` each, and the names of the files there that belong to none."""
+    files = sorted(path for path in folder.glob("*/*") if not path.name.startswith(".")) if folder.is_dir() else []
+    chapters = [
+        Chapter(path.parent.name, path.stem, path.parent) for path in files if re.fullmatch(r"\w+\.ipynb", path.name)
+    ]
+    ours = {chapter.file(suffix) for chapter in chapters for suffix in execute.PARTS}
+    return chapters, [str(path.relative_to(folder)) for path in files if path not in ours]
+
+
+def _problems(chapter):
+    """Why a run may not go into the book, as a list of sentences; empty when it may."""
+    found = list(execute.problems(chapter.notebook))
+    missing = [chapter.file(suffix).name for suffix in execute.PARTS if not chapter.file(suffix).is_file()]
+    if missing:
+        return [*found, f"incomplete: {', '.join(missing)} missing"]
+    if not execute.complete(chapter.folder, chapter.technique):
+        return [*found, "its files are not those of one execution"]
+    found += [f"check failed: {check['name']}" for check in chapter.record["checks"] if not check["passed"]]
+    try:
+        check_numbers(chapter.notebook, chapter.record)
+    except MedlibError as error:
+        found.append(str(error))
+    return found
+
+
+def _order(root):
+    """Sort key of chapters: models as the zoo lists them, techniques as the methods pages stand in the contents."""
+    models = [paths.slug(name) for name in zoo.names()]
+    techniques = re.findall(r"file: methods/(\w+)", (Path(root) / "_toc.yml").read_text(encoding="utf-8"))
+    place = {name: number for names in (models, techniques) for number, name in enumerate(names)}
+    last = len(place)
+    return lambda c: (place.get(c.model, last), c.model, place.get(c.technique, last), c.technique)
+
+
+def _with_chapters(toc, chapters):
+    """The table of contents, with one part per model where `glob: runs/*/*` stood."""
+    parts = []
+    for part in toc["parts"]:
+        if not any("glob" in entry for entry in part["chapters"]):
+            parts.append(part)
+            continue
+        for model in dict.fromkeys(chapter.model for chapter in chapters):
+            ours = [chapter for chapter in chapters if chapter.model == model]
+            pages = [{"file": chapter.page, "title": chapter.question} for chapter in ours]
+            parts.append({"caption": f"{part['caption']}: {ours[0].name}", "chapters": pages})
+    return {**toc, "parts": parts}
+
+
+def _take_in(chapter, source):
+    """Copy a run to the assembled sources, its table as CSV, with a line on its page that leads to the data."""
+    target = source / chapter.page
+    target.parent.mkdir(parents=True, exist_ok=True)
+    results.read(chapter.file(".parquet")).to_csv(target.with_suffix(".csv"), index=False)
+    shutil.copyfile(chapter.file(".json"), target.with_suffix(".json"))
+    notebook = chapter.notebook
+    data = nbformat.v4.new_markdown_cell(book_pages.data_line(chapter), id="data-of-this-page")
+    tagged = [i for i, cell in enumerate(notebook.cells) if "card" in cell.metadata.get("tags", [])]
+    notebook.cells.insert(tagged[0] + 1 if tagged else len(notebook.cells), data)
+    nbformat.write(notebook, target.with_suffix(".ipynb"))
+
+
+def _copy_mathjax(target):
+    """Bring MathJax from its Python package, so that formulas need no network."""
+    spec = find_spec("mathjax")
+    script = Path(spec.origin).parent / "static" / "mathjax" / "es5" / "tex-svg-full.js" if spec else None
+    if script is None or not script.is_file():
+        raise MedlibError(
+            "Formulas need the package django-static-mathjax, which is not installed. "
+            "Install it: pip install --no-deps -r requirements.lock"
+        )
+    target.mkdir(parents=True)
+    shutil.copyfile(script, target / script.name)
+
+
+def _sphinx(source, target, doctrees):
+    """Build strictly and from nothing: what an earlier, failed build remembers would hide its warnings."""
+    shutil.rmtree(doctrees, ignore_errors=True)
+    command = [sys.executable, "-m", "sphinx", "-W", "-n", "--keep-going", "-q", "--no-color", "-b", "html"]
+    command += ["-d", str(doctrees), str(source), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    if done.returncode:
+        complaints = done.stderr.replace(f"{source}{os.sep}", "").strip()
+        raise MedlibError(f"The strict build of the book failed; the last good book is untouched.\n{complaints}")
+
+
+def _digest(source):
+    """SHA-256 over everything the site depends on: the assembled sources and the versions of the builders."""
+    from importlib.metadata import version
+
+    names = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb")
+    digest = hashlib.sha256(" ".join(version(name) for name in names).encode())
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(source)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,207 @@
+"""What the book says about its runs, written from their records when the book is assembled.
+
+Nothing here is typed by hand and nothing is computed: a table shows what a record holds, and where there is no run the
+page says so.
+"""
+
+import base64
+import re
+
+
+class Markdown(str):
+    """Text that is Markdown already; any other text in a table's cell is escaped."""
+
+
+_NO_RUNS = "No run is in this copy of the book yet; `make book` makes them.\n"
+
+
+def write(folder, chapters, failed):
+    """Write the pieces that the pages include into `folder`.
+
+    `chapters` are the runs of the book in its order; `failed` are triples of model, technique and reason.
+    """
+    folder.mkdir(parents=True)
+    (folder / "headline.md").write_text(_headline(folder, chapters), encoding="utf-8")
+    (folder / "matrix.md").write_text(_matrix(chapters, failed), encoding="utf-8")
+    (folder / "runs.md").write_text(_runs(chapters, failed), encoding="utf-8")
+    (folder / "models.md").write_text(_models(chapters), encoding="utf-8")
+    (folder / "details.md").write_text(_details(chapters), encoding="utf-8")
+    (folder / "versions.md").write_text(_versions(chapters), encoding="utf-8")
+
+
+def data_line(chapter):
+    """The line on a chapter's page that leads to its data."""
+    return f"Data of this page: {_downloads(chapter)} (all runs are in [the record](/record.md))."
+
+
+def seconds(value):
+    """A duration for people.
+
+    >>> seconds(42.3), seconds(312.0)
+    ('42 s', '5.2 min')
+    """
+    return f"{value:.0f} s" if value < 100 else f"{value / 60:.1f} min"
+
+
+def size(value):
+    """An amount of memory for people; a dash where it is not known.
+
+    >>> size(1610612736), size(None)
+    ('1.5 GiB', '–')
+    """
+    return "–" if value is None else f"{value / 2**30:.1f} GiB"
+
+
+def _headline(folder, chapters):
+    """The figure of the lesion chapter's cell tagged `headline`, as that chapter shows it."""
+    for chapter in (c for c in chapters if c.technique == "lesion"):
+        for cell in chapter.notebook.cells:
+            if "headline" not in cell.metadata.get("tags", []):
+                continue
+            for output in cell.get("outputs", []):
+                picture = output.get("data", {}).get("image/png")
+                if picture:
+                    (folder / "headline.png").write_bytes(base64.b64decode(picture))
+                    return _figure(cell.metadata.get("mystnb", {}), chapter)
+    return "The figure that belongs here comes from a lesion run, and none is in this copy of the book yet.\n"
+
+
+def _figure(look, chapter):
+    numbers = chapter.record["numbers"]
+    caption = look.get("figure", {}).get("caption", "What is lost when one layer is taken out.").strip()
+    caption = re.sub(r"\{glue:text\}`(\w+)[^`]*`", lambda glued: numbers[glued[1]]["text"], caption)
+    alt = look.get("image", {}).get("alt") or "Effect of taking out each layer, medical prompts against control."
+    where = f"From [{chapter.question}](/{chapter.page}.ipynb), on {chapter.name}."
+    lines = [":::{figure} generated/headline.png", f":alt: {' '.join(alt.split())}", "", f"{caption}", where, ":::", ""]
+    return "\n".join(lines)
+
+
+def _matrix(chapters, failed):
+    if not chapters and not failed:
+        return _NO_RUNS
+    models = list(dict.fromkeys([*(c.model for c in chapters), *(model for model, _, _ in failed)]))
+    techniques = list(dict.fromkeys([*(c.technique for c in chapters), *(technique for _, technique, _ in failed)]))
+    cells = {(model, technique): "failed" for model, technique, _ in failed}
+    cells |= {(c.model, c.technique): Markdown(f"[read](/{c.page}.ipynb)") for c in chapters}
+    rows = [[_code(model), *(cells.get((model, technique), "not run") for technique in techniques)] for model in models]
+    return _table(["model", *techniques], rows)
+
+
+def _runs(chapters, failed):
+    if not chapters and not failed:
+        return _NO_RUNS
+    rows = []
+    for chapter in chapters:
+        record = chapter.record
+        page = Markdown(f"[{chapter.technique}](/{chapter.page}.ipynb)")
+        cost = [seconds(record["seconds"]), size(record["peak_memory_bytes"])]
+        checks = f"{len(record['checks'])} passed"
+        rows.append([page, _code(chapter.model), checks, *cost, record["finished"][:10], _downloads(chapter)])
+    text = _table(["technique", "model", "checks", "time", "peak memory", "finished", "data"], rows)
+    if failed:
+        text += "\nFailed on this machine and so not shown; where an earlier run passed, that one stands above.\n\n"
+        rows = [[technique, _code(model), why.splitlines()[0]] for model, technique, why in failed]
+        text += _table(["technique", "model", "why"], rows)
+    return text
+
+
+def _models(chapters):
+    models = {}
+    for chapter in chapters:
+        models.setdefault(chapter.model, chapter.record["model"])
+    if not models:
+        return _NO_RUNS
+    parts = []
+    for name, model in models.items():
+        source = model["source"] or {}
+        facts = {
+            "from": " ".join(str(source[key]) for key in ("kind", "id") if source.get(key)),
+            "revision": model["revision"],
+            "licence": source.get("licence"),
+            "stored as": source.get("quantised") or "not quantised",
+            "computed in": model["dtype"],
+            "layers and width": f"{model['layers']} layers, {model['hidden_size']} wide",
+            "SHA-256 of the weights": model["weights_sha256"],
+        }
+        parts.append(f"**`{name}`**\n\n{_facts(facts)}")
+    return "\n".join(parts)
+
+
+def _details(chapters):
+    if not chapters:
+        return _NO_RUNS
+    parts = []
+    for chapter in chapters:
+        record = chapter.record
+        lines = [f"::::{{dropdown}} {chapter.technique} on {chapter.model}", ""]
+        machine = {name: record[name] for name in ("device", "threads", "platform")}
+        if record["peak_gpu_memory_bytes"]:
+            machine["peak GPU memory"] = size(record["peak_gpu_memory_bytes"])
+        lines += ["**Machine**", "", _facts(machine)]
+        lines += ["**Parameters**", "", _facts({**record["parameters"], "seed": record["seed"]})]
+        rows = [[c["name"], "passed" if c["passed"] else "failed", c["detail"]] for c in record["checks"]]
+        lines += ["**Checks**", "", _table(["check", "result", "detail"], rows) if rows else "None.\n"]
+        rows = [[_code(key), entry["text"]] for key, entry in sorted(record["numbers"].items())]
+        lines += ["**Numbers in the prose**", "", _table(["key", "as written"], rows) if rows else "None.\n"]
+        table = record["table"]
+        lines += [f"**Table**: {table['rows']} rows about {table['items']} items.", ""]
+        code = {f"notebooks/{chapter.technique}.py": record["run"]["notebook"], **record["sources"]}
+        code |= {"requirements.lock": record["run"]["lock"]}
+        lines += ["**Data tables**, by SHA-256", "", _facts(record["data"])]
+        lines += ["**Code**, by SHA-256", "", _facts(code), "::::", ""]
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
+
+
+def _versions(chapters):
+    if not chapters:
+        return _NO_RUNS
+    seen = {}
+    for chapter in chapters:
+        for name, version in chapter.record["versions"].items():
+            seen.setdefault(name, {}).setdefault(str(version or "not installed"), []).append(chapter)
+    rows = []
+    for name, versions in seen.items():
+        if len(versions) == 1:
+            rows.append([name, next(iter(versions))])
+        else:
+            told = (
+                f"{version} ({', '.join(f'{c.technique} on {c.model}' for c in cs)})"
+                for version, cs in versions.items()
+            )
+            rows.append([name, "; ".join(told)])
+    return _table(["what", "version"], rows)
+
+
+def _downloads(chapter):
+    return Markdown(f"{{download}}`CSV </{chapter.page}.csv>` {{download}}`record </{chapter.page}.json>`")
+
+
+def _facts(facts):
+    """A dict as a table of two columns; what is long goes in small print that may break anywhere."""
+    rows = [[_code(key) if re.search("[/_]", key) else key, _value(value)] for key, value in facts.items()]
+    return _table(["what", "value"], rows) if rows else "None.\n"
+
+
+def _value(value):
+    if value is None:
+        return "–"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return _code(text) if re.fullmatch(r"[0-9a-f]{40,64}", text) else text
+
+
+def _code(text):
+    return Markdown(f"`{text}`")
+
+
+def _table(header, rows):
+    """A Markdown table; what stands in a cell cannot break it."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def _cell(value):
+    text = " ".join(str(value).split())
+    if not isinstance(value, Markdown):
+        text = re.sub(r"([\\`*_$~#{}\[\]<>&])", r"\\\1", text)
+    return text.replace("|", "\\|")
