@@ -29,10 +29,10 @@ def bootstrap(values, statistic=np.mean, n=2000, seed=0, level=0.95, groups=None
     >>> value, low, high = bootstrap(table.kl)
     >>> bootstrap(curves, np.median, groups=table.item).low      # curves: [row, layer]; low: [layer]
 
-    `values`: [row, ...]; `statistic` takes an array and `axis`, as `np.mean` and `np.median` do; `n` resamples of rows, or of
-    whole `groups` ([row]).  The interval is the percentile one, widened for few units so that it covers what it says
-    (Hesterberg 2015, "What teachers should know about the bootstrap": normal tail areas become Student's).
-    Below about 10 units it is still too short.  Raises `MedlibError` for NaN and for fewer than 3 units.
+    `values`: [row, ...]; `statistic` takes an array and `axis`, as `np.mean` and `np.median` do; `n` resamples of rows,
+    or of whole `groups` ([row]).  The interval is the percentile one, widened for few units so that it covers what it
+    says (Hesterberg 2015, "What teachers should know about the bootstrap": normal tail areas become Student's).  Below
+    about 10 units it is still too short.  Raises `MedlibError` for NaN and for fewer than 3 units.
     """
     values, units = _units(values, groups)
     drawn = _resampled(values, units, statistic, n, np.random.default_rng(seed))
@@ -102,8 +102,8 @@ def permutation_p(observed, null, alternative="greater"):
 
     >>> permutation_p(score, [score_of(rng.permutation(labels)) for _ in range(999)])
 
-    `null`: [shuffle, ...] with `observed` of its trailing shape.  `alternative`: "greater", "less" or "two-sided" (twice the
-    smaller side).  The observed one counts as a shuffle, so p is never zero (Phipson & Smyth 2010).
+    `null`: [shuffle, ...] with `observed` of its trailing shape.  `alternative`: "greater", "less" or "two-sided"
+    (twice the smaller side).  The observed one counts as a shuffle, so p is never zero (Phipson & Smyth 2010).
     """
     null, observed = _finite(null, "null"), np.asarray(observed, dtype=float)
     if observed.shape != null.shape[1:] or np.isnan(observed).any():

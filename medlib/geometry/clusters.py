@@ -1,8 +1,8 @@
 r"""Clusters: do states with the same label lie together?
 
-The silhouette of a row is $s=\frac{b-a}{\max(a,b)}$, with a its mean distance to the rows of its own label and b to those
-of the nearest other label (Rousseeuw 1987); no clustering is run, the true labels are the clusters.  Distances do not
-depend on the labels, so they are computed once, and a thousand shuffled labellings are one matrix product.
+The silhouette of a row is $s=\frac{b-a}{\max(a,b)}$, with a its mean distance to the rows of its own label and b to
+those of the nearest other label (Rousseeuw 1987); no clustering is run, the true labels are the clusters.  Distances do
+not depend on the labels, so they are computed once, and a thousand shuffled labellings are one matrix product.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def silhouette(x, labels):
 
 
 def silhouette_samples(x, labels):
-    """Silhouette of every row, [n]: what to resample for an interval of the mean.
+    """Silhouette of every row, [n]: what to resample (the other rows staying as they are) for an interval of the mean.
 
     >>> stats.bootstrap(silhouette_samples(states[12], drugs.specialty), groups=drugs.item)
     """

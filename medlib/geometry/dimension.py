@@ -79,4 +79,5 @@ def _fit(distances, fit):
     options = {"likelihood": {"method": "mle", "discard_fraction": 0.0}, "lowest": {"discard_fraction": 0.8}}
     if fit not in options:
         raise MedlibError(f"fit is {fit!r}; it can be {' or '.join(map(repr, options))}")
-    return float(TwoNN(dist=True, **options[fit]).fit(distances).dimension_)
+    with np.errstate(divide="ignore"):  # the largest ratio's log(1 - F), which the likelihood does not use
+        return float(TwoNN(dist=True, **options[fit]).fit(distances).dimension_)

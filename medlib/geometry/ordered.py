@@ -35,8 +35,9 @@ def progression(x, order, n=1000, seed=0):
     `spearman`: of the distance to the first stage with the stage, the first left out (a path: 1);
     `line`, `ring`: Spearman of all distances between stages with |i-j|, and with the way around;
     `circularity`: `ring` minus `line`;
-    and for each a `p_...`: the share of `n` shuffled stage orders (drawn with `seed`), counting the true one, with a value
-    at least as high (for `csls`: at most as high).
+    and for each a `p_...`: the share of `n` shuffled stage orders (drawn with `seed`), counting the true one, with a
+    value at least as high (for `csls`: at most as high).  That null has no order at all, so a path too has a small
+    `p_ring`: the sign of `circularity` says which of the two it is.
     """
     values, distances = _stages(x, order)
     shuffles = np.random.default_rng(seed).permuted(np.tile(np.arange(len(values)), (n, 1)), axis=1)
@@ -55,7 +56,7 @@ def _stages(x, order):
     distances = pdist(centres)
     if not distances.any():
         raise MedlibError("all stages have the same mean state, so they have no order: check the prompts")
-    return values, squareform(distances)
+    return values, squareform(distances / distances.max())
 
 
 def _measures(values, distances, shuffles):
@@ -64,7 +65,7 @@ def _measures(values, distances, shuffles):
     orders = np.vstack([np.arange(k), shuffles]) if len(shuffles) else np.arange(k)[None]
     upper = np.triu_indices(k, 1)
     ranks = np.zeros((k, k))
-    ranks[upper] = rankdata(distances[upper].round(12))
+    ranks[upper] = rankdata(distances[upper].round(12))  # rounded, or ties of a perfect ring depend on the last bit
     ranks += ranks.T
     ranks = ranks[orders[:, :, None], orders[:, None, :]]
     apart = upper[1] - upper[0]
@@ -93,9 +94,9 @@ def steps(x, order, control=None):
 
     >>> ages, length = steps(states[12], table.age)
 
-    Rows of the same value are averaged first.  `control` ([n, hidden], the same order) divides each step by the control's
-    same step, which takes out what the numerals do by themselves (a new digit, a new token).
-    Returns the lower value of each step [k-1] and its length [k-1].
+    Rows of the same value are averaged first.  `control` ([n, hidden], the same order) divides each step by the
+    control's same step, which takes out what the numerals do by themselves (a new digit, a new token).  Returns the
+    lower value of each step [k-1] and its length [k-1].
     """
     values, centres = centroids(x, order)
     length = np.linalg.norm(np.diff(centres, axis=0), axis=1)
@@ -115,8 +116,8 @@ def step_test(x, order, at, control=None, exclude=()):
     >>> step_test(states[12], table.age, at=17, control=numbers[12], exclude=(9, 99))
 
     Arguments as `steps`; `at` and `exclude` name steps by their lower value, and `exclude` takes steps with a known
-    other cause out of the distribution.  Returns a dict: `step` and the `median` of the other steps, `percentile` (share
-    of the others that are shorter, 0..100), `p` (one-sided rank p-value) and `n` (other steps).
+    other cause out of the distribution.  Returns a dict: `step` and the `median` of the other steps, `percentile`
+    (share of the others that are shorter, 0..100), `p` (one-sided rank p-value) and `n` (other steps).
     """
     lower, length = steps(x, order, control)
     unknown = [value for value in (at, *exclude) if value not in lower]

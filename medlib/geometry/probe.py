@@ -20,8 +20,8 @@ def ridge_probe(x, y, seed=0, groups=None):
     >>> ridge_probe(states[12], table.age, groups=table.age)["r2"]
     >>> ridge_probe(states[12], rng.permutation(table.age))["r2"]      # a control task
 
-    `x`: [n, hidden]; `y`: [n], numbers.  Folds are dealt by `seed`; rows with the same entry in `groups` ([n]) stay in one
-    fold, so that one template of an age does not predict another.  Returns a dict: `r2` (one minus the squared
+    `x`: [n, hidden]; `y`: [n], numbers.  Folds are dealt by `seed`; rows with the same entry in `groups` ([n]) stay in
+    one fold, so that one template of an age does not predict another.  Returns a dict: `r2` (one minus the squared
     error over that of the mean, so below zero when useless) and `predictions` [n]; residuals are `y - predictions`.
     Raises `MedlibError` when y is constant or there are fewer than 10 rows or groups.
     """

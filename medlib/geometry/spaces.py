@@ -19,9 +19,9 @@ def spaces(states, n_components=30, seed=0, umap=False):
     ...     print(space, silhouette(x, drugs.specialty))
 
     `states`: [n, hidden] of one layer, or [state, n, hidden] of all; each layer gets its own fit.  Returns a dict
-    `{"raw": ..., "pca30": ...}` of arrays of the same leading shape (the number is `n_components`), with `"umap30"` when
-    `umap` is true (one slow fit a layer, drawn with `seed`).
-    Raises `MedlibError` when rows or dimensions do not allow so many components.
+    `{"raw": ..., "pca30": ...}` of arrays of the same leading shape (the number is `n_components`), with `"umap30"`
+    when `umap` is true (one slow fit a layer, drawn with `seed`).  Raises `MedlibError` when rows or dimensions do not
+    allow so many components.
     """
     states = np.asarray(states)
     layers = states if states.ndim == 3 else [states]
