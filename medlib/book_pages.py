@@ -95,9 +95,9 @@ def _runs(chapters, failed):
         record = chapter.record
         page = Markdown(f"[{chapter.technique}](/{chapter.page}.ipynb)")
         cost = [seconds(record["seconds"]), size(record["peak_memory_bytes"])]
-        checks = f"{len(record['checks'])} passed"
-        rows.append([page, _code(chapter.model), checks, *cost, record["finished"][:10], _downloads(chapter)])
-    text = _table(["technique", "model", "checks", "time", "peak memory", "finished", "data"], rows)
+        day = record["finished"][:10].replace("-", "\N{NON-BREAKING HYPHEN}")
+        rows.append([page, _code(chapter.model), len(record["checks"]), *cost, day, _downloads(chapter)])
+    text = _table(["technique", "model", "checks passed", "time", "peak memory", "finished", "data"], rows)
     if failed:
         text += "\nFailed on this machine and so not shown; where an earlier run passed, that one stands above.\n\n"
         rows = [[technique, _code(model), why.splitlines()[0]] for model, technique, why in failed]
@@ -133,7 +133,7 @@ def _details(chapters):
     parts = []
     for chapter in chapters:
         record = chapter.record
-        lines = [f"::::{{dropdown}} {chapter.technique} on {chapter.model}", ""]
+        lines = [f"::::{{dropdown}} {chapter.technique} on {chapter.name}", ""]
         machine = {name: record[name] for name in ("device", "threads", "platform")}
         if record["peak_gpu_memory_bytes"]:
             machine["peak GPU memory"] = size(record["peak_gpu_memory_bytes"])
@@ -166,8 +166,7 @@ def _versions(chapters):
             rows.append([name, next(iter(versions))])
         else:
             told = (
-                f"{version} ({', '.join(f'{c.technique} on {c.model}' for c in cs)})"
-                for version, cs in versions.items()
+                f"{version} ({', '.join(f'{c.technique} on {c.name}' for c in cs)})" for version, cs in versions.items()
             )
             rows.append([name, "; ".join(told)])
     return _table(["what", "version"], rows)

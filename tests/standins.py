@@ -94,7 +94,7 @@ def a_notebook(technique, model, text="layer 1 (95 % interval 1 to 2)"):
             **executed,
         ),
         new_markdown_cell(
-            f"(section-{technique})=\n## Result\n\nAt block $l$:\n\n$$\nD_l = \\sum_v \\pi(v) \\frac{{1}}{{\\pi_l(v)}}\n$$"
+            f"(section-{technique})=\n## Result\n\nIn $l$:\n\n$$\nD_l = \\sum_v \\frac{{\\pi(v)}}{{\\pi_l(v)}}\n$$"
         ),
         new_code_cell(
             "figure",
