@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import answer_tokens, encode, groups
+from medlib.prompts import answer_tokens, batches, encode
 from medlib.replay import Replay, check_no_op, run_blocks
 
 
@@ -39,11 +39,11 @@ def lesion_sweep(model, prompts, answers=None, how="identity"):
         table = (layers + 1) * length * model.hidden_size * model.dtype.itemsize
         return model.memory // 2 // table
 
-    for members in groups(ids, rows_within_budget):
-        replay = Replay(model, {"input_ids": torch.tensor([ids[i] for i in members], device=model.device)})
-        lesioned = _walk(replay)
-        intact = replay.tail(lesioned[0, :, -1:])[:, -1].float()
-        differences.append(check_no_op(replay, intact, "lesion_sweep"))
+    for members, batch, last in batches(ids, rows_within_budget):
+        replay = Replay(model, {"input_ids": batch.to(model.device)})
+        lesioned = _walk(replay)[:, torch.arange(len(members)), last]
+        differences.append(check_no_op(replay, lesioned[0], last, "lesion_sweep"))
+        intact = replay.tail(lesioned[0, :, None])[:, 0].float()
         scores = _compare(replay, intact.log_softmax(-1), lesioned[1:], None if targets is None else targets[members])
         kl[members], drop[members], same[members] = (score.T.cpu().numpy() for score in scores)
 
@@ -86,5 +86,5 @@ def _compare(replay, intact, lesioned, targets):
         if targets is not None:
             drop[chunk] = (before - after).gather(-1, targets[row[chunk], None]).squeeze(-1).double()
 
-    replay.tail_at_last(lesioned.flatten(0, 1), reduce)
+    replay.read_out(lesioned.flatten(0, 1), reduce)
     return kl.view(layers, rows), drop.view(layers, rows), same.view(layers, rows)

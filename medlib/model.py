@@ -115,7 +115,7 @@ def _find_blocks(hf, config):
     if not lists:
         raise MedlibError(
             f"No list of {config.num_hidden_layers} blocks was found in {type(decoder).__name__}; medlib needs a "
-            "decoder that keeps its blocks in one ModuleList. Use the plain hooks of medlib.hooks on its modules instead."
+            "decoder that keeps its blocks in one ModuleList. Use medlib.hooks on its modules instead."
         )
     return lists[0]
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import answer_token, encode, groups
+from medlib.prompts import answer_token, batches, encode
 from medlib.replay import Replay, check_no_op, difference, run_blocks, tolerance
 
 DIRECTIONS = {"denoise": "clean into corrupt", "noise": "corrupt into clean"}
@@ -40,7 +40,11 @@ def patch_sweep(model, pairs, direction="denoise", component="residual"):
     clean, corrupt, tokens = encode_pairs(model, pairs)
     trunk, donor = (corrupt, clean) if direction == "denoise" else (clean, corrupt)
     pieces, checks = [], []
-    for members in groups(trunk, lambda length: model.memory // 2 // _branch_bytes(model, length)):
+
+    def pairs_within_budget(length):
+        return model.memory // 2 // _branch_bytes(model, length)
+
+    for members, *_ in batches(trunk, pairs_within_budget, waste=0):
         run = model, [trunk[i] for i in members], [donor[i] for i in members], tokens[members]
         sweep = _Sweep(*run)
         patched = sweep.run()
@@ -119,14 +123,16 @@ class _Sweep:
                 run_blocks(replay, layer, earlier, rows.repeat(layer - 1), self._call(start, past))
                 table[layer - 1] = states[rows, start:]
                 table[layer - 1, :, position - start] = states[rows + self.n, position]
+        self.no_op = check_no_op(replay, states[:, -1], [self.length - 1] * replay.rows, "patch_sweep")
         own = replay.tail(states[:, -1:])[:, -1].float()
-        self.no_op = check_no_op(replay, own, "patch_sweep")
-        self.agrees = difference(own[row], replay.tail(unpatched[:, -1:])[:, -1].float()) <= tolerance(self.model)
+        self.agrees = difference(own[row], replay.tail(unpatched[:, -1:])[:, -1]) <= tolerance(self.model)
         pick = own.gather(-1, self.tokens.repeat(2, 1))
         self.diffs = tuple((pick[:, 0] - pick[:, 1]).double().view(2, self.n))
         patched = self.diffs[0][:, None, None].repeat(1, layers, self.length)
         for position, (rows, table) in tables.items():
-            patched[rows, :, position] = self._logit_diff(table.flatten(0, 1), rows.repeat(layers)).view(layers, -1).T
+            patched[rows, :, position] = (
+                self._logit_diff(table[:, :, -1].flatten(0, 1), rows.repeat(layers)).view(layers, -1).T
+            )
         return patched
 
     def _table(self, position):
@@ -150,7 +156,7 @@ class _Sweep:
             pick = logits.gather(-1, column[rows[chunk]]).double()
             gap[chunk] = pick[:, 0] - pick[:, 1]
 
-        self.replay.tail_at_last(states, reduce, tokens)
+        self.replay.read_out(states, reduce, tokens)
         return gap
 
 

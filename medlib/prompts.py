@@ -96,15 +96,29 @@ def answer_tokens(model, prompts, answers):
     return torch.tensor([answer_token(model, p, a) for p, a in zip(prompts, answers, strict=True)])
 
 
-def groups(ids, size):
-    """Indices of prompts of equal length, at most `size(length)` together: batches without padding."""
-    by_length = {}
-    for index, tokens in enumerate(ids):
-        by_length.setdefault(len(tokens), []).append(index)
-    for length, members in sorted(by_length.items()):
-        step = max(1, size(length))
-        for at in range(0, len(members), step):
-            yield members[at : at + step]
+def batches(ids, size, waste=0.25):
+    """Prompts of like length together: yields `(members, ids [row, position], last [row])`.
+
+    `members` are the prompts' indices, `last` the position of each one's last token, `size(length)` the most rows of a
+    length that fit.  Shorter prompts are filled up on the right, by at most a share `waste` of the batch: under causal
+    attention no token sees what comes after it, so the filling needs no mask and changes no number.
+    """
+    by_length = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+    members, used = [], 0
+    for index in by_length:
+        length = len(ids[index])
+        full = (len(members) + 1) * length * (1 - waste) > used + length or len(members) >= size(length)
+        if members and full:
+            yield members, *_filled([ids[i] for i in members])
+            members, used = [], 0
+        members.append(index)
+        used += length
+    yield members, *_filled([ids[i] for i in members])
+
+
+def _filled(rows):
+    last = torch.tensor([len(row) - 1 for row in rows])
+    return torch.tensor([row + row[-1:] * (len(rows[-1]) - len(row)) for row in rows]), last
 
 
 def _shown(value, width=80):

@@ -125,13 +125,13 @@ class Replay:
         with self._stubbed(hand_over), _only_tokens(self.model.hf.get_output_embeddings(), tokens):
             return self.model.hf(input_ids=ids, use_cache=False).logits
 
-    def tail_at_last(self, states, reduce, tokens=None):
-        """`reduce(logits [row, token], rows)` over the last position, in chunks that keep the logits small."""
+    def read_out(self, states, reduce, tokens=None):
+        """`reduce(logits [row, token], rows)` of `states [row, hidden]`, in chunks that keep the logits small."""
         width = len(tokens) if tokens is not None else self.model.config.vocab_size
         step = max(1, int(self.model.memory / 8 / (width * 4 * 4)))
         for at in range(0, len(states), step):
             chunk = slice(at, min(at + step, len(states)))
-            reduce(self.tail(states[chunk, -1:], tokens)[:, -1].float(), chunk)
+            reduce(self.tail(states[chunk, None], tokens)[:, 0].float(), chunk)
 
     # --- plumbing ---------------------------------------------------------------------------------------------------
 
@@ -262,24 +262,33 @@ def _from(leaf, axes, start):
 def run_blocks(replay, layer, states, rows, call=None):
     """Replay block `layer` in place on a table of rows `[row, position, hidden]`, some rows at a time."""
     call = call or replay.block
-    tokens = min(TOKENS_PER_CALL, max(1, replay.model.memory // (4 * replay.model.bytes_per_token)))
-    step = max(1, tokens // states.shape[1])
+    step = max(1, tokens_per_call(replay.model) // states.shape[1])
     for at in range(0, len(states), step):
         chunk = slice(at, min(at + step, len(states)))
         states[chunk] = call(layer, states[chunk], rows=rows[chunk])
 
 
-def check_no_op(replay, logits, what):
+def tokens_per_call(model):
+    """How many tokens go through a block at once, within the model's memory budget."""
+    return min(TOKENS_PER_CALL, max(1, model.memory // (4 * model.bytes_per_token)))
+
+
+def check_no_op(replay, states, last, what):
     """Refuse to go on when replay without intervention does not give the model's own logits.
 
-    `logits [row, token]` at the last position, as replayed.  Returns the largest difference, relative to the largest
-    logit; raises `MedlibError` above the tolerance of the model's precision.
+    `states [row, hidden]` are the last block's, as replayed, at position `last [row]`.  The first and the last row of
+    the batch (the shortest and the longest prompt) are held against the model's own forward of that prompt alone.
+    Returns the largest difference, relative to the largest logit; raises `MedlibError` above the tolerance of the
+    model's precision.
     """
     model = replay.model
+    gaps = []
     with torch.no_grad():
-        own = model.hf(**replay.inputs, use_cache=False).logits[:, -1].float()
-    gap = difference(own, logits)
-    if not gap <= tolerance(model):  # NaN is refused too
+        for row in {0, replay.rows - 1}:
+            own = model.hf(input_ids=replay.inputs["input_ids"][row : row + 1, : last[row] + 1], use_cache=False)
+            gaps.append(difference(own.logits[:, -1], replay.tail(states[row : row + 1, None])[:, -1]))
+    gap = max(gaps)
+    if not all(gap <= tolerance(model) for gap in gaps):  # NaN is refused too
         raise MedlibError(
             f"{what} refused: on {model.name}, replay without intervention differs from the model's own logits by "
             f"{gap:.1e} of the largest logit. Either the logits are NaN, or the model does something between its "
@@ -290,6 +299,7 @@ def check_no_op(replay, logits, what):
 
 def difference(own, logits):
     """The largest difference of two tables of logits, relative to the largest logit."""
+    own, logits = own.float(), logits.float()
     return float((own - logits).abs().max() / own.abs().max().clamp_min(1e-30))
 
 

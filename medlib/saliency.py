@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import answer_tokens, encode, groups
+from medlib.prompts import answer_tokens, batches, encode
 from medlib.replay import Replay, check_no_op
 
 
@@ -37,11 +37,11 @@ def weight_saliency(model, prompts, answers, kind="grad"):
         return model.memory // 4 // ((model.n_layers + 1) * length * model.hidden_size * model.dtype.itemsize)
 
     with _no_parameter_gradients(model):
-        for members in groups(ids, prompts_within_budget):
-            replay = Replay(model, {"input_ids": torch.tensor([ids[i] for i in members], device=model.device)})
+        for members, batch, last in batches(ids, prompts_within_budget, waste=0):
+            replay = Replay(model, {"input_ids": batch.to(model.device)})
             states = _walk_up(replay)
-            gradient, logits = _from_the_answer(replay, states[-1], targets[members])
-            differences.append(check_no_op(replay, logits, "weight_saliency"))
+            differences.append(check_no_op(replay, states[-1][:, -1], last, "weight_saliency"))
+            gradient = _from_the_answer(replay, states[-1], targets[members])
             for layer in range(model.n_layers, 0, -1):
                 for row, member in enumerate(members):
                     sizes = _descend(replay, layer, states[layer - 1], gradient, row, kind)
@@ -87,16 +87,13 @@ def _walk_up(replay):
 
 
 def _from_the_answer(replay, state, targets):
-    """Gradient of each row's answer log-probability with respect to the last state, and the logits."""
+    """Gradient of each row's answer log-probability with respect to the last block's output."""
     gradient = torch.zeros_like(state)
-    logits = []
     for row, target in enumerate(targets):
         last = state[row : row + 1, -1:].detach().requires_grad_()
-        out = replay.tail(last)[:, -1].float()
-        log_p = out.log_softmax(-1)[0, target]
+        log_p = replay.tail(last)[0, -1].float().log_softmax(-1)[target]
         gradient[row, -1] = torch.autograd.grad(log_p, last)[0][0, 0]
-        logits.append(out.detach())
-    return gradient, torch.cat(logits)
+    return gradient
 
 
 def _descend(replay, layer, states, gradient, row, kind):

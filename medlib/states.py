@@ -1,17 +1,14 @@
 """Activations: the residual stream read at one place of each prompt, after every block.
 
-The states come from one walk up the layers without the read-out; prompts of equal length go together, so nothing is
-padded and the last token is the last real token.
+The states come from one walk up the layers without the read-out, whose cost a reader of states need not pay.
 """
 
 import numpy as np
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import Prompt, encode, groups
-from medlib.replay import Replay, check_no_op
-
-CHECKED = 4  # prompts of the first batch whose logits are compared with the model's own
+from medlib.prompts import Prompt, batches, encode
+from medlib.replay import Replay, check_no_op, tokens_per_call
 
 
 @torch.no_grad()
@@ -27,29 +24,27 @@ def activations(model, prompts, at="last"):
     context, or a model whose replay does not give its own logits.
     """
     ids = encode(model, prompts)
-    spans = _spans(model, prompts, at)
+    spans = _spans(model, prompts, ids, at)
     states = np.empty((model.n_layers + 1, len(ids), model.hidden_size), dtype=np.float32)
-    budget = model.memory // (2 * model.bytes_per_token)
-    for number, members in enumerate(groups(ids, lambda length: min(budget, 4096) // length)):
-        replay = Replay(model, {"input_ids": torch.tensor([ids[i] for i in members], device=model.device)})
+    tokens = tokens_per_call(model)
+    for members, batch, last in batches(ids, lambda length: tokens // length):
+        replay = Replay(model, {"input_ids": batch.to(model.device)})
         weights = _weights([spans[i] for i in members], replay)
         state = replay.embedding
         for layer in range(model.n_layers + 1):
             if layer:
                 state = replay.block(layer, state)
             states[layer, members] = (weights @ state).squeeze(1).float().cpu().numpy()
-        if number == 0:
-            first = Replay(model, {"input_ids": replay.inputs["input_ids"][:CHECKED]})
-            check_no_op(first, first.tail(state[:CHECKED, -1:])[:, -1].float(), "activations")
+        check_no_op(replay, state[torch.arange(len(members)), last], last, "activations")
     return states
 
 
-def _spans(model, prompts, at):
+def _spans(model, prompts, ids, at):
     """The half-open token span to average over, for each prompt."""
     if at not in ("last", "entity", "mean"):
         raise MedlibError(f'at={at!r} is not a place. Choose "last", "entity" or "mean".')
     if at == "last":
-        return [(-1, None)] * len(prompts)
+        return [(len(tokens) - 1, len(tokens)) for tokens in ids]
     spans = [entity_tokens(model, prompt) for prompt in prompts]
     return spans if at == "mean" else [(end - 1, end) for _, end in spans]
 
