@@ -43,7 +43,7 @@ record: $(READY)  # Promote the runs that passed to book/runs, to be committed
 	@$(PYTHON) -m medlib record
 
 pair: $(READY)  # Write each notebook's .ipynb from its .py, which is the truth
-	@$(PYTHON) -m jupytext --quiet --update --to ipynb notebooks/*.py
+	@$(PYTHON) -m medlib pairs --write
 
 clean:  # Remove what was executed and built; the environment and book/runs stay
 	@rm -rf _build .pytest_cache .ruff_cache .hypothesis

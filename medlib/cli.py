@@ -140,16 +140,17 @@ def record():
 
 
 @app.command()
-def pairs():
-    """Check that each notebook's two files, .py and .ipynb, hold the same cells."""
-    from medlib import execute
+def pairs(write: bool = typer.Option(False, "--write", help="Write each .ipynb from its .py.")):
+    """Check that each notebook's two files, .py and .ipynb, hold the same cells, or make it so."""
+    from medlib import pairs as files
 
-    different = execute.unpaired()
-    if different:
-        raise MedlibError(
-            f"These notebooks and their pairs differ: {', '.join(different)}. The .py is the truth: `make pair` writes "
-            "each .ipynb from it."
-        )
+    if write:
+        print("\n".join(f"wrote notebooks/{name}.ipynb" for name in files.write()) or "Nothing to write.")
+    different, alone = files.different(), files.alone()
+    if different or alone:
+        words = f"Not the same in .py and .ipynb: {', '.join(different)}. " if different else ""
+        words += f"Without a .py: {', '.join(alone)}. " if alone else ""
+        raise MedlibError(f"{words}The .py is the truth: `make pair` writes each .ipynb from it.")
     print("Every notebook and its pair agree.")
 
 

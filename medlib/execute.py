@@ -20,8 +20,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
+from medlib import pairs, paths, stamp
 from medlib import parameters as told
-from medlib import paths, stamp
 from medlib.errors import MedlibError
 from medlib.run import data, sha256, write_record
 
@@ -166,7 +166,7 @@ def record(house=None):
         if technique not in known or not found:
             refused.append(f"{name}: {'incomplete' if technique in known else 'there is no such notebook any more'}")
             continue
-        wrong = problems(read_notebook(path.with_suffix(".ipynb")))
+        wrong = problems(pairs.read(path.with_suffix(".ipynb")))
         if not wrong:
             _, _, values = _prepare(technique, found["model"]["name"], {}, house)
             wrong = _changes(found, technique, values, house)
@@ -181,21 +181,6 @@ def record(house=None):
             paths.write_atomically(target / f"{technique}{part}", path.with_suffix(part).read_bytes())
         promoted.append(name)
     return promoted, refused
-
-
-def unpaired(house=None):
-    """Names of the notebooks whose .py, the truth, and .ipynb, its pair without outputs, differ in their cells."""
-    folder = (house or paths.root()) / "notebooks"
-    names = sorted({path.stem for pattern in ("*.py", "*.ipynb") for path in folder.glob(pattern)})
-    return [name for name in names if not _paired(folder / f"{name}.py", folder / f"{name}.ipynb")]
-
-
-def read_notebook(path):
-    """An .ipynb, or a py:percent .py, as a notebook node."""
-    import jupytext
-    import nbformat
-
-    return jupytext.read(path) if Path(path).suffix == ".py" else nbformat.read(path, as_version=4)
 
 
 def glue_key(key, record):
@@ -215,7 +200,7 @@ def _prepare(technique, model, parameters, house):
             f"There is no technique {technique!r}.{hint} There are: {', '.join(known) or 'none'}.\n"
             "A technique is a notebook, notebooks/<technique>.py; `medlib techniques` lists them."
         )
-    notebook = read_notebook(path)
+    notebook = pairs.read(path)
     defaults = told.defaults(notebook, technique)
     if "model_name" not in defaults:
         raise MedlibError(f"notebooks/{technique}.py has no parameter `model_name`: it cannot be run for a model.")
@@ -387,7 +372,7 @@ def _write_notebook(notebook, path):
 def _partial(work, notebook):
     """The notebook as papermill left it: it writes after each cell; the source where it did not come that far."""
     try:
-        return read_notebook(work / "notebook.ipynb")
+        return pairs.read(work / "notebook.ipynb")
     except Exception:  # absent, or killed within a write
         return notebook
 
@@ -409,14 +394,3 @@ def _work_folder(house, technique, model):
 def _title(path):
     lines = (line.removeprefix("# ") for line in path.read_text(encoding="utf-8").splitlines())
     return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), path.stem)
-
-
-def _paired(script, notebook):
-    if not (script.is_file() and notebook.is_file()):
-        return False
-    sides = [read_notebook(path).cells for path in (script, notebook)]
-    cells = [
-        [(cell.cell_type, cell.source, cell.metadata.get("tags", []), cell.metadata.get("mystnb")) for cell in side]
-        for side in sides
-    ]
-    return cells[0] == cells[1] and not any(cell.get("outputs") for cell in sides[1])

@@ -1,0 +1,58 @@
+"""Each notebook is a pair of files: the .py is the truth, the .ipynb is written from it.
+
+The .py is what people read, edit and compare; the .ipynb is what papermill and Jupyter open. It holds no outputs:
+those are in the executed runs.
+"""
+
+import nbformat
+
+from medlib import paths
+from medlib.stamp import clean
+
+
+def write(house=None):
+    """Write each notebook's .ipynb from its .py; the names of those that changed."""
+    changed = different(house)
+    for name in changed:
+        paths.write_atomically(_folder(house) / f"{name}.ipynb", _as_ipynb(_folder(house) / f"{name}.py"))
+    return changed
+
+
+def different(house=None):
+    """Names of the notebooks whose .ipynb is missing, has outputs, or holds other cells than the .py."""
+    return [
+        script.stem
+        for script in sorted(_folder(house).glob("*.py"))
+        if not script.with_suffix(".ipynb").is_file() or _cells(script) != _cells(script.with_suffix(".ipynb"))
+    ]
+
+
+def alone(house=None):
+    """Names of the .ipynb in the folder that have no .py."""
+    return [file.stem for file in sorted(_folder(house).glob("*.ipynb")) if not file.with_suffix(".py").is_file()]
+
+
+def read(path):
+    """An .ipynb, or a py:percent .py, as a notebook node."""
+    import jupytext
+
+    return jupytext.read(path) if path.suffix == ".py" else nbformat.read(path, as_version=4)
+
+
+def _folder(house):
+    return (house or paths.root()) / "notebooks"
+
+
+def _cells(path):
+    fields = ("tags", "mystnb")
+    return [
+        (cell.cell_type, cell.source, [cell.metadata.get(field) or None for field in fields], bool(cell.get("outputs")))
+        for cell in read(path).cells
+    ]
+
+
+def _as_ipynb(script):
+    notebook = read(script)
+    clean(notebook)
+    del notebook.metadata["papermill"]
+    return nbformat.writes(notebook, version=4).encode() + b"\n"

@@ -1,0 +1,155 @@
+"""The record of a run: all that is needed to repeat it, nothing about who did, the same text for the same findings."""
+
+import getpass
+import json
+import os
+import platform
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import medlib
+from medlib import MedlibError, paths, results
+
+ROWS = [{"metric": "kl", "value": 1.0, "domain": "drugs", "item": item} for item in ("aspirin", "aspirin", "insulin")]
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDLIB_RUNS", str(tmp_path))
+
+    def start(technique="lesion", **parameters):
+        source = {"kind": "folder", "id": str(Path.home() / "models" / "mine")}
+        model = SimpleNamespace(name="org/tiny", source=source, revision="abc", weights_sha256="0" * 64, device="cpu")
+        return medlib.Run(technique, model, parameters=parameters, seed=7)
+
+    return start
+
+
+def record_of(run):
+    return json.loads((run.folder / f"{run.technique}.json").read_text())
+
+
+def test_a_saved_run_is_a_table_and_a_record_in_the_models_folder(start, tmp_path):
+    run = start(domain="drugs", share=np.float32(0.5))
+    run.check("planted block found", passed=np.True_, detail="block 3")
+    run.number("peak_layer", np.int64(3), "layer 3")
+    run.save(ROWS)
+    assert run.folder == tmp_path / "org--tiny"
+    table = results.read(run.folder / "lesion.parquet")
+    assert table[["model", "technique", "seed"]].drop_duplicates().values.tolist() == [["org/tiny", "lesion", 7]]
+    record = record_of(run)
+    assert record["table"] == {"rows": 3, "items": 2}
+    assert record["parameters"] == {"domain": "drugs", "share": 0.5}
+    assert record["numbers"] == {"peak_layer": {"value": 3, "text": "layer 3"}}
+    assert record["checks"] == [{"name": "planted block found", "passed": True, "detail": "block 3"}]
+    assert record["model"]["weights_sha256"] == "0" * 64
+    assert record["seconds"] >= 0
+    assert record["peak_memory_bytes"] > 10 * 2**20
+    assert {"medlib/run.py", "medlib/results.py"} <= set(record["sources"])
+    assert {"python", "torch", "transformers", "numpy"} <= set(record["versions"])
+
+
+def test_numbers_and_checks_after_the_table_join_the_record(start):
+    run = start()
+    run.save(ROWS)
+    run.number("late", 1.5, "1.5")
+    run.check("after", passed=True)
+    assert "late" in record_of(run)["numbers"]
+    assert record_of(run)["checks"][0]["name"] == "after"
+
+
+def test_the_record_names_no_home_host_user_or_token(start, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secretsecret")
+    run = start(folder=str(Path.home() / "data"), note="token hf_secretsecret", place=str(Path.cwd() / "x"))
+    run.save(ROWS)
+    text = (run.folder / "lesion.json").read_text()
+    assert str(Path.home()) not in text
+    assert str(Path.cwd()) not in text
+    assert "hf_secretsecret" not in text
+    assert platform.node() not in text
+    assert f"/{getpass.getuser()}" not in text
+    assert record_of(run)["model"]["source"]["id"] == "~/models/mine"
+
+
+def test_records_of_equal_runs_differ_in_time_and_memory_alone(start):
+    records = []
+    for parameters in ({"b": 1, "a": 2}, {"a": 2, "b": 1}):
+        run = start(**parameters)
+        run.save(ROWS)
+        lines = (run.folder / "lesion.json").read_text().splitlines()
+        measured = ("seconds", "finished", "peak_memory")
+        records.append([line for line in lines if not line.lstrip().startswith(tuple(f'"{name}' for name in measured))])
+    assert records[0] == records[1]
+
+
+def test_a_failed_check_stops_the_run_and_nothing_is_written(start):
+    run = start()
+    with pytest.raises(MedlibError, match="'planted block found' failed: block 2"):
+        run.check("planted block found", passed=False, detail="block 2")
+    assert not run.folder.exists()
+
+
+def test_what_a_record_cannot_hold_is_refused(start):
+    run = start()
+    for value in (float("nan"), np.inf, object()):
+        with pytest.raises(MedlibError, match="a record holds finite numbers"):
+            run.number("x", value, "text")
+    with pytest.raises(MedlibError, match="parameters.*a record holds"):
+        start(model=object())
+
+
+def test_a_key_is_a_word_and_used_once(start):
+    run = start()
+    run.number("peak", 1, "1")
+    with pytest.raises(MedlibError, match="'peak' is recorded already"):
+        run.number("peak", 2, "2")
+    with pytest.raises(MedlibError, match="letters, digits and _"):
+        run.number("peak layer", 2, "2")
+
+
+def test_a_table_without_rows_and_a_technique_that_is_a_path_are_refused(start):
+    with pytest.raises(MedlibError, match="has no rows"):
+        start().save([])
+    with pytest.raises(MedlibError, match="got '../lesion'"):
+        start("../lesion")
+
+
+def test_peak_memory_grows_with_what_the_process_holds(start):
+    before = start().record()["peak_memory_bytes"]
+    held = np.ones(256 * 2**20 // 8)
+    assert start().record()["peak_memory_bytes"] >= before
+    assert start().record()["peak_memory_bytes"] >= held.nbytes
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("smollm2-135m", "smollm2-135m"),
+        ("org/model-7b", "org--model-7b"),
+        (str(Path.home() / "models/mine"), "mine"),
+        ("../../etc", "etc"),
+        ("a\\b:c", "a-b-c"),
+        ("..", None),
+    ],
+)
+def test_a_models_name_makes_a_file_name_that_stays_in_its_folder(model, name, tmp_path):
+    slug = paths.slug(model)
+    assert slug == name if name else "/" not in slug
+    assert (tmp_path / slug).resolve().parent == tmp_path.resolve()
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    paths.write_atomically(path, b"old")
+
+    def full(handle):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        paths.write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
