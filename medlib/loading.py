@@ -237,17 +237,22 @@ def _read(folder, label, device, dtype):
                 folder,
                 dtype=dtype,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # reported below, with what is missing
                 device_map=None if device.type == "cpu" else {"": device},
                 output_loading_info=True,
                 **options,
             )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise MedlibError(f"{label} could not be loaded: {_first_line(error)}") from error
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
+    except SafetensorError as error:
         raise MedlibError(
-            f"The weights of {label} lack {len(missing)} tensors of {type(hf).__name__} ({missing[0]} first), which "
-            "would be random numbers. Give the weights of a whole language model, its output layer included."
+            f"The weights of {label} are damaged ({_first_line(error)}). Fetch or copy them again."
+        ) from error
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise MedlibError(f"{label} could not be loaded: {_first_line(error)}") from error
+    if absent := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
+        raise MedlibError(
+            f"The weights of {label} lack {len(absent)} tensors of {type(hf).__name__} or have them in another shape "
+            f"({absent[0]} first); they would be random numbers. Give the weights of a whole language model, its "
+            "output layer included, with the config.json that belongs to them."
         )
     return hf.eval(), tokenizer, processor
 
