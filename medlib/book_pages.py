@@ -144,7 +144,7 @@ def _details(chapters):
         rows = [[_code(key), entry["text"]] for key, entry in sorted(record["numbers"].items())]
         lines += ["**Numbers in the prose**", "", _table(["key", "as written"], rows) if rows else "None.\n"]
         table = record["table"]
-        lines += [f"**Table**: {table['rows']} rows about {table['items']} items.", ""]
+        lines += [f"**Table**: rows {table['rows']}, items {table['items']}.", ""]
         code = {f"notebooks/{chapter.technique}.py": record["run"]["notebook"], **record["sources"]}
         code |= {"requirements.lock": record["run"]["lock"]}
         lines += ["**Data tables**, by SHA-256", "", _facts(record["data"])]
@@ -186,7 +186,7 @@ def _value(value):
     if value is None:
         return "–"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return _code(text) if re.fullmatch(r"[0-9a-f]{40,64}", text) else text
+    return Markdown(f"`{text}`{{.hash}}") if re.fullmatch(r"[0-9a-f]{40,64}", text) else text
 
 
 def _code(text):
