@@ -190,7 +190,7 @@ def test_two_nn_finds_the_dimension_of_a_cloud_turned_into_many_more(dimension):
     assert geometry.intrinsic_dimension(x, fit="lowest") == pytest.approx(dimension, rel=0.2)
 
 
-@pytest.mark.parametrize("rounding", [0.0, 1e-7])
+@pytest.mark.parametrize("rounding", [0.0, 1e-6])
 def test_duplicates_do_not_move_the_dimension_and_are_counted(rounding):
     x = noise(1500, 8) @ noise(8, 60, 1)
     again = x[:500] * (1 + rounding * noise(500, 60, 2))
@@ -308,6 +308,7 @@ def test_a_ring_is_circular_and_paths_are_not():
 def test_a_path_leads_from_neighbour_to_neighbour_and_a_ring_leads_back():
     path, ring = (geometry.progression(curve(shape), np.arange(10)) for shape in ("line", "ring"))
     assert (path["csfs"], path["csls"]) == (1, 8)
+    assert (path["p_csfs"], path["p_csls"]) == (1, 1)
     assert path["spearman"] == pytest.approx(1)
     assert path["line"] > 0.98
     assert path["p_line"] < 0.01
@@ -329,6 +330,8 @@ def test_late_stages_beside_the_start_are_named():
     hook[9] = hook[0] + 0.02
     found = geometry.progression(hook, np.arange(10))
     assert (found["csfs"], found["csls"]) == (9, 0)
+    assert found["p_csfs"] < 0.2
+    assert found["p_csls"] < 0.2
 
 
 def test_templates_of_one_stage_are_averaged_and_rows_may_come_in_any_order():

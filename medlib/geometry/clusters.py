@@ -89,4 +89,4 @@ def _silhouettes(distances, codes, k):
         sums[member] = np.inf
         b = sums.min(axis=2)
         s = (b - a) / np.maximum(a, b)
-    return np.where((own_size > 1) & np.isfinite(s), s, 0.0)
+    return np.where(np.isfinite(s), s, 0.0)  # alone in its label, or at one point with both: 0/0, which counts as zero

@@ -8,7 +8,7 @@ import pandas as pd
 
 from medlib.errors import MedlibError
 
-SAME = 1e-6  # rows closer than this share of the typical row length are one point: float32 batches differ by as much
+SAME = 1e-5  # of the typical row length: closer rows are one point; one prompt in two float32 batches differs by 1e-6
 
 
 def points(x, least=2, name="x"):
@@ -100,7 +100,7 @@ def distinct(x):
 
     >>> x, removed = distinct(image_states)
 
-    Rows closer than a millionth of the median row length count as the same: one input in two batches differs by
+    Rows closer than 1e-5 of the median row length count as the same: one input in two batches differs by
     float32 rounding.  Order is kept and the first of each set stays.
     """
     x = points(x, least=1)
