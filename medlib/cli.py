@@ -1,7 +1,7 @@
 """The command line: `medlib run lesion --model smollm2-135m -p domain=drugs`.
 
 Each command is one function of the library with a table around it. A mistake of the user's ends in one message and
-exit code 1; a notebook that failed, in the table and exit code 1.
+exit code 1; a notebook that failed, in the table and exit code 3.
 """
 
 import json
@@ -26,6 +26,7 @@ app = typer.Typer(
 _Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="One of the notebook's; may be repeated.")
 ]
+_FAILED = 3  # exit code: a notebook failed, all else is well, and `make book` goes on to build what there is
 _COLOURS = {"current": "green", "done": "green", "stale": "yellow", "failed": "red", "never": "dim"}
 
 
@@ -50,7 +51,7 @@ def run(
     given = dict(_split(item) for item in parameter)
     outcome = execute.run(technique, model, given)
     _print_outcomes([outcome])
-    raise typer.Exit(outcome.state == "failed")
+    raise typer.Exit(_FAILED if outcome.state == "failed" else 0)
 
 
 @app.command("run-all")
@@ -69,7 +70,7 @@ def run_all(
         Console(stderr=True).print("Interrupted: the notebook that was running is lost, the others are kept.")
         raise typer.Exit(130) from None
     _print_outcomes(outcomes)
-    raise typer.Exit(any(outcome.state == "failed" for outcome in outcomes))
+    raise typer.Exit(_FAILED if any(outcome.state == "failed" for outcome in outcomes) else 0)
 
 
 @app.command()

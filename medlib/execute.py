@@ -283,7 +283,8 @@ def _execute(notebook, values, work, house):
         except (
             BaseException
         ) as error:  # e.g. a kernel that died: whatever it is, this run has failed and the next may not
-            failure.append(f"{type(error).__name__}: {error}")
+            hint = " (the commonest cause is too little memory)" if type(error).__name__ == "DeadKernelError" else ""
+            failure.append(f"{type(error).__name__}: {error}{hint}")
 
     thread = threading.Thread(target=target, daemon=True)
     thread.start()

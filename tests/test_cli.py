@@ -1,4 +1,4 @@
-"""The command line: one message and exit code 1 for a mistake, a table and exit code 1 for a failed notebook."""
+"""The command line: one message and exit code 1 for a mistake, a table and exit code 3 for a failed notebook."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ def test_a_run_prints_a_table_with_seconds_and_memory(medlib):
 
 def test_a_failed_notebook_is_in_the_table_with_its_error_and_the_exit_code_says_so(medlib):
     code, out, err = medlib("run", "tiny", outcome=("failed", 1.0, None, "In [4] ValueError: [bold]boom"))
-    assert code == 1
+    assert code == 3
     assert "failed" in out
     assert "_build/runs/smollm2-135m/tiny.failed.ipynb" in err
     assert "ValueError: [bold]boom" in err
@@ -75,7 +75,7 @@ def test_run_all_says_what_it_runs_and_ends_with_the_table(medlib):
     assert code == 0
     assert err.splitlines() == ["running tiny on smollm2-135m ...", "running tiny on gemma-3-270m ..."]
     assert out.count("done") == 2
-    assert medlib("run-all", outcome=("failed", 1.0, None, "boom"))[0] == 1
+    assert medlib("run-all", outcome=("failed", 1.0, None, "boom"))[0] == 3
 
 
 def test_an_interrupt_of_run_all_prints_what_was_done_and_exits_130(medlib):
