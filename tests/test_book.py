@@ -119,7 +119,7 @@ def test_every_run_is_in_the_table_of_contents_under_its_model_and_its_question(
 @pytest.mark.parametrize(
     ("here", "there", "taken"),
     [
-        ("2026-02-02T00:00:00Z", "2026-01-01T00:00:00Z", "local"),
+        ("2026-02-02T00:00:00Z", "2026-01-01T00:00:00Z", "_build"),
         ("2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z", "book"),
     ],
 )
