@@ -7,7 +7,11 @@
 Names are imported on first use, so that `import medlib` and the command line start at once.
 """
 
+import warnings
 from importlib import import_module
+
+# Notebook bars are not wanted in pages, and the warning that they are missing would fail a strict build.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 __version__ = "0.1.0"
 

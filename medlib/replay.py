@@ -149,7 +149,8 @@ class Replay:
             calls.append(tree_flatten((args, dict(kwargs))))
             return state
 
-        with self._stubbed(note):
+        one = torch.zeros(1, dtype=torch.long, device=self.model.device)  # a recording has no use for logits
+        with self._stubbed(note), torch.no_grad(), _only_tokens(self.model.hf.get_output_embeddings(), one):
             self.model.hf(**inputs, past_key_values=self._memory, use_cache=True)
         if len(calls) != self.model.n_layers:
             raise MedlibError(
