@@ -27,7 +27,7 @@ _HOME = {  # public name -> the module that defines it
     "weight_saliency": "saliency",
     "Run": "run",
 }
-_MODULES = {"concepts", "geometry", "hooks", "results", "stats"}
+_MODULES = {"concepts", "figures", "geometry", "hooks", "results", "stats", "summary"}
 
 __all__ = sorted([*_HOME, *_MODULES])
 

@@ -11,7 +11,7 @@ Easy to read and to adapt, one forward pass an intervention.  The replay engine 
 State 0 is the embedding output, state l the output of block l (1..L).
 """
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 
 def hidden(output):
@@ -83,3 +83,17 @@ def skip(model, layer):
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def only(model, layer):
+    """Leave one block (1..L) in place and lesion all others: a planted signal, for every measure must point at it.
+
+    >>> with only(model, 3):
+    ...     assert lesion_sweep(model, prompts).groupby("layer").kl.mean().idxmax() == 3
+    """
+    with ExitStack() as stack:
+        for other in range(1, model.n_layers + 1):
+            if other != layer:
+                stack.enter_context(skip(model, other))
+        yield

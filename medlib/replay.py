@@ -161,24 +161,34 @@ class Replay:
 
     @contextmanager
     def _stubbed(self, function):
-        """Blocks that do nothing but hand the hidden state on, as `function(index, args, kwargs)` says."""
-        model = self.model
-        tuples = model.blocks_return_tuples
-
-        def stub(index, *args, **kwargs):
-            state = function(index, args, kwargs)
-            return (state, None) if tuples else state
-
-        kept = [vars(block).get("forward") for block in model.blocks]
-        for index, block in enumerate(model.blocks):
-            block.forward = partial(stub, index)
+        """Stand-ins for the blocks that only hand the hidden state on, as `function(index, args, kwargs)` says."""
+        blocks, tuples = self.model.blocks, self.model.blocks_return_tuples
+        kept = list(blocks)
+        for index, block in enumerate(kept):
+            blocks[index] = _Stub(block, partial(function, index), tuples)
         try:
             yield
         finally:
-            for block, forward in zip(model.blocks, kept, strict=True):
-                del block.forward
-                if forward is not None:
-                    block.forward = forward
+            for index, block in enumerate(kept):
+                blocks[index] = block
+
+
+class _Stub(torch.nn.Module):
+    """In a block's place, with its attributes and without its weights and hooks."""
+
+    def __init__(self, block, function, in_tuple):
+        super().__init__()
+        self._stands_for, self._function, self._in_tuple = (block,), function, in_tuple
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self._stands_for[0], name)
+
+    def forward(self, *args, **kwargs):
+        state = self._function(args, kwargs)
+        return (state, None) if self._in_tuple else state
 
 
 class _KeyValues(Cache):

@@ -59,8 +59,8 @@ class Run:
             )
         self._write_record()
 
-    def number(self, key, value, text):
-        """Record a number that the prose quotes, and how it is written there: {glue:text}`key` shows `text`.
+    def number(self, key, value, text=None):
+        """Record a number that the prose quotes, and how it is written there: {glue:text}`key` shows `text`, or the value.
 
         `value` is a finite number or a word; MedlibError for anything else and for a key that is taken.
         """
@@ -70,9 +70,11 @@ class Run:
             raise MedlibError(
                 f"The number {key!r} is recorded already, as {self.numbers[key]['text']!r}: choose another key."
             )
-        self.numbers[key] = {"value": _as_json(key, value), "text": str(text)}
+        value = _as_json(key, value)
+        text = str(value if text is None else text)
+        self.numbers[key] = {"value": value, "text": text}
         self._write_record()
-        _glue(key, str(text))
+        _glue(key, text)
 
     def save(self, table):
         """Complete and check the results table, then write it and the record; what comes later joins the record."""

@@ -102,9 +102,10 @@ def test_the_tail_computes_single_columns_of_the_unembedding(family):
 def test_the_model_is_left_as_it_was(family):
     model = tiny_model(family)
     inputs = batch(model)
-    before = model.hf(**inputs).logits
+    before, blocks = model.hf(**inputs).logits, list(model.blocks)
     walk(Replay(model, inputs))
     assert torch.equal(model.hf(**inputs).logits, before)
+    assert list(model.blocks) == blocks
     assert not any("forward" in vars(module) for module in model.hf.modules())
 
 

@@ -197,6 +197,15 @@ def test_a_lesion_names_the_one_block_that_does_something(planted):
     assert kl[3] > 0.1 and (kl.drop(3).abs() < 1e-6).all()
 
 
+@torch.no_grad()
+def test_a_lesion_sweep_inside_a_hook_sees_the_hooked_model(tiny):
+    """Also where the hook sits on the last block, behind which the read-out hands states over."""
+    for layer in (2, tiny.n_layers):
+        with hooks.only(tiny, layer):
+            kl = medlib.lesion_sweep(tiny, PROMPTS).groupby("layer").kl.mean()
+        assert kl[layer] > 0.1 and (kl.drop(layer).abs() < 1e-6).all()
+
+
 def test_patching_sees_the_answer_move_to_the_last_token_at_the_one_block_that_does_something(planted):
     pair = Pair("w1 w2 w3 w4", "w1 w9 w3 w4", " w10", " w11")
     recovered = medlib.patch_sweep(planted, [pair]).pivot(index="layer", columns="position", values="recovered")

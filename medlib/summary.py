@@ -1,0 +1,56 @@
+"""From one number per prompt and layer to a curve with its interval.
+
+The unit that is resampled is the item, with all its templates; a curve resamples items once for all layers.
+"""
+
+import numpy as np
+import pandas as pd
+
+from medlib import stats
+
+
+def sample_items(frame, n, seed=0):
+    """The rows of `n` items drawn at random, every template of each; all rows where there are not more items."""
+    items = frame["item"].drop_duplicates()
+    return frame if n >= len(items) else frame[frame["item"].isin(items.sample(n, random_state=seed))]
+
+
+def by_layer(frame, column, statistic=np.mean, seed=0):
+    """A statistic of `column` over items, for each layer, with its bootstrap interval.
+
+    >>> by_layer(sweep, "kl").query("layer == 3")
+
+    `frame` has the columns `item`, `variant`, `layer` and `column`, one row for each prompt and layer.  Returns
+    `layer, value, low, high, n` (items), ready for the results table.  Raises `MedlibError` for NaN and for fewer than
+    three items.
+    """
+    curves, items = _curves(frame, column)
+    interval = stats.bootstrap(curves.to_numpy(), statistic, seed=seed, groups=items)
+    return _table(curves, interval, len(set(items)))
+
+
+def difference_by_layer(frame, other, column, statistic=np.mean, seed=0):
+    """The statistic of `column` in `frame` minus that in `other`, two sets of items, with its interval."""
+    (a, items_a), (b, items_b) = _curves(frame, column), _curves(other, column)
+    interval = stats.bootstrap_difference(a.to_numpy(), b.to_numpy(), statistic, seed=seed, groups=(items_a, items_b))
+    return _table(a, interval, min(len(set(items_a)), len(set(items_b))))
+
+
+def rank_of_templates(frame, column):
+    """How alike the curves of single templates are: the smallest rank correlation of any two, over layers."""
+    curves = frame.groupby(["variant", "layer"])[column].mean().unstack()
+    names = list(curves.index)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    return min(stats.spearman(curves.loc[a], curves.loc[b]) for a, b in pairs)
+
+
+def _curves(frame, column):
+    """One curve a prompt, `[prompt, layer]`, and each prompt's item."""
+    curves = frame.pivot(index=["item", "variant"], columns="layer", values=column)
+    return curves, curves.index.get_level_values("item").to_numpy()
+
+
+def _table(curves, interval, n):
+    return pd.DataFrame(
+        {"layer": curves.columns, "value": interval.value, "low": interval.low, "high": interval.high, "n": n}
+    )
