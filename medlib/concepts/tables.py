@@ -1,0 +1,142 @@
+"""Reading a domain: the TOML that describes it and the CSV that must be as described.
+
+A column is a *label* with a fixed vocabulary (`values`), a whole number (`from`, `to`), or text (`pattern`).  Whatever
+is wrong with a table is said with the file, the row (as a spreadsheet counts them, the header is row 1) and the column.
+"""
+
+import csv
+import difflib
+import re
+import tomllib
+
+import pandas as pd
+import pandera.pandas as pa
+
+from medlib.errors import MedlibError
+
+EVERYWHERE = {  # the columns every table has, first and last
+    "item": {"unique": True, "pattern": r"\S(.*\S)?"},
+    "source": {"pattern": r"\S.*"},
+    "checked": {"pattern": r"\S.*"},
+}
+REQUIRED = {"title", "about", "licence", "columns", "templates"}
+COLUMN_KEYS = {"about", "values", "at_least", "from", "to", "pattern", "unique", "many", "optional"}
+
+
+def read_description(path):
+    """The description of a domain: its TOML file, checked; a dict."""
+    try:
+        description = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MedlibError(f"There is no file {path}; a domain is described in a TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MedlibError(f"{path} is not TOML in UTF-8: {error}.") from None
+    _keys(path, "the top level", description, REQUIRED, {"questions"})
+    for column, rules in description["columns"].items():
+        _keys(path, f"[columns.{column}]", rules, {"about"}, COLUMN_KEYS)
+        if isinstance(rules.get("values"), str):  # the vocabulary of another column
+            rules["values"] = description["columns"][rules["values"]]["values"]
+    _templates(path, "[templates]", description["templates"])
+    if "questions" in description:
+        asked = description["questions"]
+        _keys(path, "[questions]", asked, {"answer", "templates"}, {"also"})
+        for role in {"answer", "also"} & set(asked):
+            if asked[role] not in description["columns"]:
+                raise MedlibError(f"{path}, [questions]: {role} is {asked[role]!r}, which is no column of the table.")
+        _templates(path, "[questions.templates]", asked["templates"])
+    return description
+
+
+def read_table(path, description):
+    """The table of a domain, `item` first, `source` and `checked` last; text, but for columns of numbers."""
+    columns = {"item": EVERYWHERE["item"], **description["columns"]}
+    columns |= {name: EVERYWHERE[name] for name in ("source", "checked")}
+    table = _read(path, list(columns))
+    schema = pa.DataFrameSchema({name: _column(rules) for name, rules in columns.items()})
+    try:
+        return schema.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        cases = error.failure_cases.dropna(subset="index")  # without a row: a check that an earlier failure broke
+        cases = cases.astype({"index": int})
+        first = cases.sort_values("index", kind="stable").iloc[0]
+        more = f" ({len(cases) - 1} more like this.)" if len(cases) > 1 else ""
+        said = "is no whole number" if str(first["check"]).startswith("coerce") else str(first["check"])
+        value, rules = str(first["failure_case"]), columns[first["column"]]
+        near = difflib.get_close_matches(value.split(";")[-1], rules.get("values", []), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near and near[0] != value else ""
+        raise MedlibError(
+            f"{path}, row {first['index'] + 2}, column {first['column']}: {value!r} {said}.{hint}{more}"
+        ) from None
+
+
+def _read(path, columns):
+    """The cells of a CSV file as text, refused unless every row has the columns of the description, in order."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file, strict=True))
+    except FileNotFoundError:
+        raise MedlibError(f"There is no file {path}; a domain's table lies beside its TOML file.") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise MedlibError(f"{path} is not CSV in UTF-8: {error}.") from None
+    header = rows[0] if rows else []
+    for number, name in enumerate(columns):
+        if number >= len(header) or header[number] != name:
+            found = repr(header[number]) if number < len(header) else "nothing"
+            raise MedlibError(
+                f"{path}, row 1, column {number + 1}: expected {name!r} and found {found}. The columns are "
+                f"{', '.join(columns)}: item, those of the TOML file in its order, source, checked."
+            )
+    if len(rows) < 2:
+        raise MedlibError(f"{path}, row 2, column item: the table has no rows.")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(columns):
+            last = columns[min(len(row), len(columns)) - 1] if row else columns[0]
+            raise MedlibError(
+                f"{path}, row {number}, column {last}: the row has {len(row)} cells and the header {len(columns)}; "
+                "a cell with a comma in it needs quotes."
+            )
+    return pd.DataFrame(rows[1:], columns=columns, dtype=str)
+
+
+def _column(rules):
+    """What pandera checks of a column; each check's error says what is wrong with a cell."""
+    if "from" in rules:
+        low, high = rules["from"], rules["to"]
+        return pa.Column(int, pa.Check.in_range(low, high, error=f"is not in {low} .. {high}"), coerce=True)
+    checks, values, empty = [], rules.get("values"), {""} if rules.get("optional") else set()
+    if values is not None:
+
+        def known(cell):
+            parts = cell.split(";") if rules.get("many") else [cell]
+            return cell in empty or (all(part in values for part in parts) and len(set(parts)) == len(parts))
+
+        checks.append(pa.Check(known, element_wise=True, error="is not in the vocabulary, or says a value twice"))
+    if "pattern" in rules:
+
+        def shaped(cell):
+            return cell in empty or re.fullmatch(rules["pattern"], cell) is not None
+
+        checks.append(pa.Check(shaped, element_wise=True, error=f"does not have the form {rules['pattern']}"))
+    if rules.get("unique"):
+        checks.append(pa.Check(lambda cells: ~cells.duplicated(), error="stands in an earlier row too"))
+    if least := rules.get("at_least"):
+        often = f"stands in fewer than {least} rows"
+        checks.append(pa.Check(lambda cells: cells.map(cells.value_counts()) >= least, error=often))
+    return pa.Column(checks=checks)
+
+
+def _keys(path, where, given, required, allowed):
+    for key in sorted(required - set(given)):
+        raise MedlibError(f"{path}, {where}: {key!r} is missing.")
+    for key in sorted(set(given) - required - allowed):
+        raise MedlibError(f"{path}, {where}: {key!r} is not known. Allowed: {', '.join(sorted(required | allowed))}.")
+
+
+def _templates(path, where, given):
+    if not given:
+        raise MedlibError(f"{path}, {where}: give at least one template.")
+    for name, template in given.items():
+        if template.count("{entity}") != 1 or template != template.strip():
+            raise MedlibError(
+                f"{path}, {where}: {name} = {template!r} must hold {{entity}} once, and no space at either end."
+            )
