@@ -60,7 +60,7 @@ def layer_by_token(axes, matrix, tokens, label, centre=0.0):
 
 
 def scatter(axes, points, labels, title):
-    """A cloud of points `[n, 2]`, a colour and a marker for each label; the axes have no numbers, for they mean nothing."""
+    """A cloud of points `[n, 2]`, a colour and a marker for each label; numbers on its axes would mean nothing."""
     shapes = "osD^vPX*<>ph"
     names = sorted(set(labels))
     for i, name in enumerate(names):

@@ -60,7 +60,7 @@ class Run:
         self._write_record()
 
     def number(self, key, value, text=None):
-        """Record a number that the prose quotes, and how it is written there: {glue:text}`key` shows `text`, or the value.
+        """Record a number that the prose quotes and, as `text`, how it is written there: {glue:text}`key` shows it.
 
         `value` is a finite number or a word; MedlibError for anything else and for a key that is taken.
         """
