@@ -27,6 +27,9 @@ class Prompt(str):
         prompt.entity = entity
         return prompt
 
+    def __getnewargs__(self):
+        return str(self), self.entity  # so that a prompt can be copied and pickled
+
     @classmethod
     def fill(cls, template, entity):
         """Put an entity into a template that holds `{entity}` once."""
