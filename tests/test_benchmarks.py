@@ -1,0 +1,108 @@
+"""The benchmark compares like with like: every way of a job gives the same numbers."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import medlib
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import bench  # noqa: E402
+import jobs  # noqa: E402
+import measure  # noqa: E402
+import texts  # noqa: E402
+
+QUESTIONS = [("w1 w2 w3 w4 w5", " w6"), ("w9 w8 w7", " w6"), ("w30", " w31")]
+PAIR = medlib.Pair("w1 w2 w3 w4 w5", "w1 w2 w9 w4 w5", " w10", " w11")
+WORK = {
+    "activations": [prompt for prompt, _ in QUESTIONS],
+    "lesion": QUESTIONS,
+    "patch early": PAIR,
+    "patch late": PAIR,
+    "saliency": QUESTIONS,
+}
+
+
+@pytest.mark.parametrize("job", jobs.JOBS)
+def test_all_ways_of_a_job_give_the_same_numbers(tiny, job):
+    largest = float(jobs.logits(tiny, "w1 w2 w3").detach().abs().max())
+    plain, careful, ours = (way(tiny, WORK[job]) for way in jobs.JOBS[job].ways.values())
+    assert plain.shape == careful.shape == ours.shape and np.ptp(plain) > 0
+    assert jobs.JOBS[job].apart(plain, careful, largest) < bench.TOLERANCE
+    assert jobs.JOBS[job].apart(plain, ours, largest) < bench.TOLERANCE
+
+
+@pytest.mark.parametrize("job", jobs.JOBS)
+def test_one_number_that_is_off_is_seen(tiny, job):
+    plain = jobs.JOBS[job].ways["plain"](tiny, WORK[job])
+    other = plain.copy()
+    other.flat[np.abs(plain).argmax()] *= 1.5
+    assert jobs.JOBS[job].apart(plain, other, 1.0) > bench.TOLERANCE
+
+
+def test_the_careful_gradients_leave_no_trace(tiny):
+    flags = [parameter.requires_grad for parameter in tiny.hf.parameters()]
+    jobs.saliency_careful(tiny, QUESTIONS)
+    assert [parameter.requires_grad for parameter in tiny.hf.parameters()] == flags
+    assert all(parameter.grad is None for parameter in tiny.hf.parameters())
+
+
+def test_the_share_of_operations_is_one_over_the_factor_of_branches_and_shared_positions():
+    layers, positions = 30, 16
+    replayed = sum((layers - layer + 1) * (positions - p) for layer in range(1, layers + 1) for p in range(positions))
+    assert jobs.sites(layers, positions) == pytest.approx(replayed / (layers * positions) ** 2)
+    assert jobs.sites(layers, positions) == pytest.approx((layers + 1) * (positions + 1) / (4 * layers * positions))
+    assert jobs.sites(layers, positions, same=12) < 0.1 * jobs.sites(layers, positions)
+
+
+def test_the_peak_holds_what_was_freed_before_the_end():
+    def allocate_and_free():
+        return float(torch.ones(8 * 2**20).sum())  # 32 MiB
+
+    found = measure.measured(allocate_and_free)
+    assert found["result"] == 8 * 2**20 and found["seconds"] > 0
+    assert 30 * 2**20 < found["extra"] < 48 * 2**20 < found["peak"]
+    assert measure.measured(lambda: None)["extra"] < 8 * 2**20
+
+
+def test_there_are_as_many_texts_as_the_jobs_say():
+    assert len(set(texts.SENTENCES)) == 64 and len(set(texts.QUESTIONS)) == 16
+
+
+@pytest.mark.parametrize(("template", "first"), [(texts.EARLY, measure.EARLY), (texts.LATE, measure.LATE)])
+def test_the_pairs_have_sixteen_tokens_and_differ_where_they_should(smollm2, template, first):
+    pair = texts.pair(smollm2, template, measure.LENGTH, first)
+    clean, corrupt = (smollm2.tokenizer(text)["input_ids"] for text in (pair.clean, pair.corrupt))
+    assert len(clean) == len(corrupt) == 16
+    assert clean[:first] == corrupt[:first] and clean[first] != corrupt[first]
+
+
+def test_a_pair_that_does_not_exist_is_refused(tiny):
+    with pytest.raises(medlib.MedlibError, match="first difference at token 3"):
+        texts.pair(tiny, "{drug} w1 w2", 3, 3)
+
+
+def runs(seconds, extra, result):
+    return [dict(seconds=seconds, extra=extra, peak=2 * extra, result=np.array(result))]
+
+
+def test_a_summary_holds_ratios_and_says_whether_the_target_is_met():
+    measured = {"plain": runs(10, 100, [1.0]), "careful": runs(5, 100, [1.0]), "medlib": runs(4, 300, [1.00001])}
+    facts = dict(largest=1.0, layers=30, weights=1000)
+    summary = bench.summary(jobs.JOBS["lesion"], facts, measured)
+    assert summary["met"] and summary["equal"] and summary["reached"] == 0.4
+    assert summary["ways"]["medlib"]["of careful"] == 0.8 and summary["ways"]["medlib"]["peak of plain"] == 3
+    assert not bench.summary(jobs.JOBS["patch early"], facts, measured)["met"]
+    memory = bench.summary(jobs.JOBS["saliency"], facts, measured)
+    assert memory["reached"] == 0.3 and not memory["met"]
+    assert [row[-1] for row in bench.rows({"saliency": memory})] == ["", "", "MISSED"]
+
+
+@pytest.mark.parametrize("wrong", [1.001, np.nan])
+def test_results_that_differ_or_are_not_numbers_are_not_equal(wrong):
+    measured = {"plain": runs(10, 100, [1.0]), "careful": runs(5, 100, [1.0]), "medlib": runs(4, 300, [wrong])}
+    facts = dict(largest=1.0, layers=30, weights=1000)
+    assert not bench.summary(jobs.JOBS["lesion"], facts, measured)["equal"]
