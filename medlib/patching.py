@@ -83,30 +83,6 @@ def encode_pairs(model, pairs):
     return clean, corrupt, torch.tensor(tokens)
 
 
-def token_groups(model, pairs):
-    """Which part of its prompt each token is: `pair`, `position`, `group`, one row a token.
-
-    "subject" is the last token in which clean and corrupt differ, "subject, earlier" those from the first such token to
-    it, "last" the last token of the prompt, "relation" what lies between, "before" what stands before the subject,
-    where a patch changes nothing.  A subject that ends the prompt is "last".
-    """
-    rows = []
-    for number, (clean, corrupt) in enumerate(zip(*encode_pairs(model, pairs)[:2], strict=True)):
-        differing = [i for i, (a, b) in enumerate(zip(clean, corrupt, strict=True)) if a != b]
-        first, end, last = min(differing), max(differing), len(clean) - 1
-        for position in range(len(clean)):
-            if position == last:
-                group = "last"
-            elif position == end:
-                group = "subject"
-            elif position > end:
-                group = "relation"
-            else:
-                group = "subject, earlier" if position >= first else "before"
-            rows.append((number, position, group))
-    return pd.DataFrame(rows, columns=["pair", "position", "group"])
-
-
 def _branch_bytes(model, length):
     """Size of one pair's table of branches when every token is patched."""
     return model.n_layers * length * (length + 1) // 2 * model.hidden_size * model.dtype.itemsize

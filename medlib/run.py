@@ -82,7 +82,8 @@ class Run:
         if table.empty:
             raise MedlibError(f"The results table of {self.technique!r} has no rows: nothing was measured.")
         results.write(table, self.folder / f"{self.technique}.parquet")
-        self._table = {"rows": len(table), "items": len(table[["domain", "item"]].dropna(how="all").drop_duplicates())}
+        items = table.dropna(subset=["item"])[["domain", "item"]].drop_duplicates()
+        self._table = {"rows": len(table), "items": len(items)}
         self._write_record()
 
     def record(self):

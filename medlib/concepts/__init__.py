@@ -90,6 +90,20 @@ def pairs(domain, tokenizer):
     return pairing.pair(_asked(domain), tokenizer)
 
 
+def couples(domain, tokenizer, n, seed=0):
+    """The pairs of `n` couples drawn at random: `(list of medlib.Pair, table)`.
+
+    The table has one row a pair: `item`, `other`, `template` and `couple`, the name that both its pairs share, which is
+    the unit to resample.
+    """
+    made, candidates = pairs(domain, tokenizer)
+    kept = candidates[candidates["kept"]].reset_index(drop=True).drop(columns=["kept", "reason"])
+    kept["couple"] = [" / ".join(sorted(names)) for names in zip(kept["item"], kept["other"], strict=True)]
+    names = kept["couple"].drop_duplicates()
+    kept = kept[kept["couple"].isin(names.sample(min(n, len(names)), random_state=seed))]
+    return [made[i] for i in kept.index], kept.reset_index(drop=True)
+
+
 def _describe(domain):
     path = Path(domain)
     if path.suffix != ".toml":
