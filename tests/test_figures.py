@@ -1,0 +1,130 @@
+"""What the figures draw: lines, bands, labels, limits; read from the axes, not from pixels."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+
+from medlib import figures
+
+
+@pytest.fixture
+def axes():
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots()
+    yield axes
+    plt.close(figure)
+
+
+def table(first=1, interval=True):
+    frame = pd.DataFrame({"layer": range(first, 5), "value": np.arange(first, 5) ** 2.0})
+    return frame.assign(low=frame["value"] - 1, high=frame["value"] + 2) if interval else frame
+
+
+def test_a_curve_is_one_line_through_the_values_and_one_band_between_the_bounds(axes):
+    figures.curve(axes, table(), "medical", "drugs")
+    (line,), (band,) = axes.lines, axes.collections
+    assert line.get_xdata().tolist() == [1, 2, 3, 4] and line.get_ydata().tolist() == [1, 4, 9, 16]
+    corners = band.get_paths()[0].vertices
+    assert {tuple(corner) for corner in corners} == {
+        *zip(table()["layer"], table()["low"], strict=True),
+        *zip(table()["layer"], table()["high"], strict=True),
+    }
+
+
+def test_a_curve_without_an_interval_has_no_band(axes):
+    figures.curve(axes, table(interval=False), "medical", "drugs")
+    assert len(axes.lines) == 1 and not axes.collections
+
+
+def test_a_band_is_see_through_and_has_its_lines_colour(axes):
+    figures.curve(axes, table(), "control", "capitals")
+    red, green, blue, alpha = axes.collections[0].get_facecolor()[0]
+    assert (red, green, blue) == pytest.approx(to_rgba(axes.lines[0].get_color())[:3])
+    assert 0 < alpha < 0.5
+
+
+def test_a_curve_bears_its_label_into_the_legend(axes):
+    for look, label in (("medical", "drugs"), ("control", "capitals (control)")):
+        figures.curve(axes, table(), look, label)
+    assert axes.get_legend_handles_labels()[1] == ["drugs", "capitals (control)"]
+
+
+@pytest.mark.parametrize(("first", "label"), [(0, "layer (state after this block)"), (1, "layer (block)")])
+def test_the_axis_says_whether_layers_are_blocks_or_states(axes, first, label):
+    figures.curve(axes, table(first), "medical", "drugs")
+    assert axes.get_xlabel() == label
+
+
+def test_any_two_looks_differ_without_colour():
+    """In grey, a curve is told by its dashes or its markers."""
+    looks = [(look["linestyle"], look["marker"]) for name, look in figures.LOOKS.items() if name != "difference"]
+    assert len(set(looks)) == len(looks)
+
+
+def test_an_unknown_look_is_refused(axes):
+    with pytest.raises(KeyError):
+        figures.curve(axes, table(), "medcal", "drugs")
+
+
+def test_the_house_style_hides_the_box_and_keeps_files_the_same():
+    with mpl.rc_context():
+        figures.style()
+        assert not mpl.rcParams["axes.spines.top"] and not mpl.rcParams["axes.spines.right"]
+        assert mpl.rcParams["svg.hashsalt"] == "medlib"
+
+
+def test_a_map_has_layer_1_lowest_and_a_named_tick_for_each_token(axes):
+    matrix = np.arange(12.0).reshape(4, 3)
+    figures.layer_by_token(axes, matrix, ["In", "sul", "in"], "recovered")
+    (mesh,) = axes.collections
+    np.testing.assert_array_equal(mesh.get_array(), matrix)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["In", "sul", "in"]
+    assert axes.get_xticks().tolist() == [0, 1, 2]
+    assert mesh.get_coordinates()[0, 0, 1] == pytest.approx(0.5)  # the lowest row is centred on layer 1
+    assert mesh.get_coordinates()[-1, 0, 1] == pytest.approx(4.5)
+    assert not axes.yaxis_inverted()
+
+
+def test_a_maps_colours_are_centred_whatever_its_range(axes):
+    figures.layer_by_token(axes, np.array([[-1.0, 0.0], [0.5, 3.0]]), ["a", "b"], "recovered")
+    assert axes.collections[0].get_clim() == (-3, 3)
+
+
+def test_a_maps_centre_can_be_another_number_than_zero(axes):
+    figures.layer_by_token(axes, np.array([[0.5, 1.0], [1.25, 2.0]]), ["a", "b"], "ratio", centre=1.0)
+    assert axes.collections[0].get_clim() == (0, 2)
+
+
+def test_a_maps_colour_bar_says_what_it_measures(axes):
+    figures.layer_by_token(axes, np.eye(3), list("abc"), "recovered share")
+    bar = next(other for other in axes.figure.axes if other is not axes)
+    assert bar.get_ylabel() == "recovered share"
+    assert axes.get_ylabel() == "layer"
+
+
+def test_a_scatter_draws_every_point_once_under_its_label(axes):
+    points = np.arange(12.0).reshape(6, 2)
+    figures.scatter(axes, points, ["heart", "lung", "heart", "skin", "lung", "heart"], "layer 3")
+    drawn = {cloud.get_label(): cloud.get_offsets().tolist() for cloud in axes.collections}
+    assert drawn == {
+        "heart": points[[0, 2, 5]].tolist(),
+        "lung": points[[1, 4]].tolist(),
+        "skin": points[[3]].tolist(),
+    }
+    assert axes.get_title() == "layer 3"
+
+
+def test_a_scatter_of_a_projection_shows_no_numbers_on_its_axes(axes):
+    figures.scatter(axes, np.eye(2), ["a", "b"], "")
+    assert not axes.get_xticks().size and not axes.get_yticks().size
+
+
+def test_twelve_labels_of_a_scatter_get_twelve_pairs_of_colour_and_shape(axes):
+    labels = [f"label {i:02}" for i in range(12)]
+    figures.scatter(axes, np.arange(24.0).reshape(12, 2), labels, "")
+    looks = {(tuple(cloud.get_facecolor()[0]), cloud.get_paths()[0].vertices.tobytes()) for cloud in axes.collections}
+    assert len(looks) == 12
