@@ -19,6 +19,7 @@ from statistics import median
 import measure
 import torch
 from jobs import JOBS
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -27,18 +28,16 @@ SLOW = 30  # a way that takes longer (CPU seconds) is run in the first round onl
 TOLERANCE = 1e-4
 FOLDER = Path(__file__).parent.parent / "_build" / "bench"
 COLUMNS = {
-    "job": "",
-    "way": "plain, careful, or medlib's own (see benchmarks/jobs.py)",
+    "way": "plain, careful, or medlib's own function (all in benchmarks/jobs.py)",
     "CPU s": "processor time, one thread, median",
-    "of plain": "ratio to the plain hook loop",
-    "of careful": "ratio to the careful one",
-    "operations": "share of the plain loop's block operations that branches cannot avoid (larger batches go below it)",
+    "/plain": "its ratio to the plain hook loop's",
+    "/careful": "its ratio to the careful one's",
+    "floor": "block operations that branches cannot avoid, as a share of the plain loop's (larger batches go below it)",
     "peak": "peak memory of the process, weights included, as a ratio to the plain loop's",
-    "extra MiB": "peak memory above that of the loaded model, median",
-    "difference": "largest difference from the plain loop (lesions, patches: of the largest logit; states: of the "
-    "largest number in the state; saliency: of each number)",
-    "target": "for the ratio to plain, or for saliency for extra memory as a share of the gradients' size",
-    "met": "",
+    "MiB": "peak memory above that of the loaded model, median",
+    "apart": "largest difference from the plain loop (lesions, patches: of the largest logit; states: of the largest "
+    "number in the state; saliency: of each number)",
+    "target": "for /plain, or for saliency for MiB as a share of all gradients' size; then whether it is met",
 }
 
 
@@ -59,9 +58,11 @@ def main():
     for job in given.job or JOBS:
         with console.status(job) as status:
             results[job] = run(job, status.update)
-        console.print(table({job: results[job]}, title=f"{job}: {JOBS[job].what}"))
+        console.print(table(job, results[job]))
     facts["load after"] = load()
     write(facts, results)
+    for name, meaning in COLUMNS.items():
+        console.print(f"[bold]{name}[/]: {meaning}", highlight=False)
     console.print(", ".join(f"{name} {value}" for name, value in facts.items()))
     console.print(f"Written to {FOLDER.relative_to(FOLDER.parent.parent)}")
 
@@ -111,44 +112,35 @@ def summary(job, facts, runs):
         "target is for": "extra memory / gradients" if job.memory else "CPU time / plain",
         "reached": reached,
         "met": reached <= job.target,
-        "operations": job.floor and job.floor(facts["layers"], measure.LENGTH),
+        "floor": job.floor and job.floor(facts["layers"], measure.LENGTH),
         "equal": all(way["difference"] <= TOLERANCE for way in ways.values()),  # false for NaN
         "ways": ways,
     }
 
 
-def rows(results):
-    """The table's cells, as text."""
-    for job, result in results.items():
-        for name, way in result["ways"].items():
-            ours = name == "medlib"
-            yield [
-                job,
-                name,
-                f"{way['seconds']:.2f}",
-                f"{way['of plain']:.3f}",
-                f"{way['of careful']:.3f}",
-                f"{result['operations']:.3f}" if ours and result["operations"] else "",
-                f"{way['peak of plain']:.2f}",
-                f"{way['extra'] / 2**20:.0f}",
-                f"{way['difference']:.0e}",
-                target(result) if ours else "",
-                ("yes" if result["met"] else "MISSED") if ours else "",
-            ]
+def rows(result):
+    """The cells of a job's table, as text."""
+    for name, way in result["ways"].items():
+        ours = name == "medlib"
+        met = "met" if result["met"] else "MISSED"
+        yield [
+            name,
+            f"{way['seconds']:.2f}",
+            f"{way['of plain']:.3f}",
+            f"{way['of careful']:.3f}",
+            f"{result['floor']:.3f}" if ours and result["floor"] else "",
+            f"{way['peak of plain']:.2f}",
+            f"{way['extra'] / 2**20:.0f}",
+            f"{way['difference']:.0e}",
+            f"{result['reached']:.3f} <= {result['target']} {met}" if ours else "",
+        ]
 
 
-def target(result):
-    """The target and, where it is not the ratio that the table shows anyway, what was reached."""
-    if result["target is for"].startswith("extra"):
-        return f"memory {result['reached']:.3f} <= {result['target']}"
-    return f"<= {result['target']}"
-
-
-def table(results, title):
-    drawn = Table(title=title, title_justify="left")
+def table(job, result):
+    drawn = Table(title=f"{job}: {result['what']}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in COLUMNS:
-        drawn.add_column(name, justify="left" if name in ("job", "way", "target", "met") else "right")
-    for row in rows(results):
+        drawn.add_column(name, justify="left" if name in ("way", "target") else "right")
+    for row in rows(result):
         drawn.add_row(*row)
     return drawn
 
@@ -157,17 +149,11 @@ def write(facts, results):
     FOLDER.mkdir(parents=True, exist_ok=True)
     whole = {"machine": facts, "tolerance": TOLERANCE, "jobs": results}
     (FOLDER / "bench.json").write_text(json.dumps(whole, indent=1) + "\n")
-    lines = [
-        "# medlib beside a plain hook loop",
-        "",
-        *(f"- {name}: {value}" for name, value in facts.items()),
-        *(f"- {job}: {result['what']}" for job, result in results.items()),
-        *(f"- *{name}*: {meaning}" for name, meaning in COLUMNS.items() if meaning),
-        "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + " --- |" * len(COLUMNS),
-        *("| " + " | ".join(row) + " |" for row in rows(results)),
-    ]
+    lines = ["# medlib beside a plain hook loop", "", *(f"- {name}: {value}" for name, value in facts.items())]
+    for job, result in results.items():
+        head = ["", f"## {job}: {result['what']}", "", list(COLUMNS), ["---"] * len(COLUMNS)]
+        lines += [line if isinstance(line, str) else f"| {' | '.join(line)} |" for line in [*head, *rows(result)]]
+    lines += ["", *(f"- *{name}*: {meaning}" for name, meaning in COLUMNS.items())]
     (FOLDER / "bench.md").write_text("\n".join(lines) + "\n")
 
 

@@ -8,6 +8,7 @@ so that the ways of a job take turns and a change of the machine's load meets th
 import ctypes
 import gc
 import multiprocessing
+import sys
 import time
 from pathlib import Path
 
@@ -29,15 +30,21 @@ class Way:
         self.process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, job, way), daemon=True)
         self.process.start()
         there.close()
-        self.pipe = here
+        self.pipe, self.name = here, f"{job}, {way}"
 
     def ready(self):
-        """Wait until the process has warmed up; the facts that it reports about the model and the job."""
-        return self.pipe.recv()
+        """Wait until the process has warmed up: `{largest, layers, weights}`, logit, number, and size in bytes."""
+        return self._answer()
 
     def __call__(self):
         self.pipe.send("run")
-        return self.pipe.recv()
+        return self._answer()
+
+    def _answer(self):
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            sys.exit(f"{self.name} failed; its own message is above.")
 
     def close(self):
         self.pipe.close()
@@ -45,7 +52,7 @@ class Way:
 
 
 def measured(function):
-    """Run a function: `{result, seconds, peak, extra}`, CPU seconds and peak memory in bytes, whole and above before."""
+    """Run a function: `{result, seconds, peak, extra}`: CPU seconds, bytes at the peak, bytes above those before."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # memory kept for re-use would hide what the run needs
     Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back to VmRSS
@@ -74,9 +81,8 @@ def _serve(pipe, job, way):
     run = jobs.JOBS[job].ways[way]
     largest = float(jobs.logits(model, texts.SENTENCES[-1]).detach().abs().max())  # every weight has been read once
     run(model, small)
-    pipe.send(
-        dict(largest=largest, layers=model.n_layers, weights=sum(p.numel() * p.itemsize for p in model.hf.parameters()))
-    )
+    weights = sum(parameter.nbytes for parameter in model.hf.parameters())  # tied ones once
+    pipe.send(dict(largest=largest, layers=model.n_layers, weights=weights))
     try:
         while pipe.recv():
             pipe.send(measured(lambda: run(model, whole)))
