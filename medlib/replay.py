@@ -288,16 +288,19 @@ def check_no_op(replay, states, last, what):
     """Refuse to go on when replay without intervention does not give the model's own logits.
 
     `states [row, hidden]` are the last block's, as replayed, at position `last [row]`.  The first and the last row of
-    the batch (the shortest and the longest prompt) are held against the model's own forward of that prompt alone.
+    the batch (the shortest and the longest prompt) are held against the model's own forward of them, unfilled.
     Returns the largest difference, relative to the largest logit; raises `MedlibError` above the tolerance of the
     model's precision.
     """
     model = replay.model
+    ends = sorted({0, replay.rows - 1})
+    together = [ends] if last[ends[0]] == last[ends[-1]] else [[row] for row in ends]
     gaps = []
     with torch.no_grad():
-        for row in {0, replay.rows - 1}:
-            own = model.hf(input_ids=replay.inputs["input_ids"][row : row + 1, : last[row] + 1], use_cache=False)
-            gaps.append(difference(own.logits[:, -1], replay.tail(states[row : row + 1, None])[:, -1]))
+        for rows in together:
+            ids = replay.inputs["input_ids"][rows, : last[rows[0]] + 1]
+            own = model.hf(input_ids=ids, use_cache=False).logits[:, -1]
+            gaps.append(difference(own, replay.tail(states[rows, None])[:, -1]))
     gap = max(gaps)
     if not all(gap <= tolerance(model) for gap in gaps):  # NaN is refused too
         raise MedlibError(

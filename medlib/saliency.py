@@ -109,7 +109,7 @@ def _descend(replay, layer, states, gradient, row, kind):
         parameter.requires_grad_(False)
     gradient[row] = moved[0]
     totals = {
-        name: float((grad if kind == "grad" else grad * matrix.detach()).abs().sum(dtype=torch.float64))
+        name: float((grad if kind == "grad" else grad * matrix.detach()).abs().sum(-1).sum(dtype=torch.float64))
         for grad, (name, matrix) in zip(grads, matrices.items(), strict=True)
     }
     sizes = {name: total / matrices[name].numel() for name, total in totals.items()}
