@@ -125,7 +125,7 @@ pd.DataFrame(
     {
         name: {
             "pairs drawn": len(pairs),
-            f"dropped: under {threshold:g} logits": pairs["weak"].sum(),
+            f"dropped: |clean - corrupt| < {threshold:g}": pairs["weak"].sum(),
             "kept apart: wrong when clean": (
                 ~pairs["right"] & ~pairs["weak"]
             ).sum(),
