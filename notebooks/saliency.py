@@ -82,7 +82,7 @@ pd.concat(questions).groupby(level=0).head(2)[
 # `own` and `other` are the mean log-probabilities, in nats, of the right answer and of the other item's; `tokens` is the mean number of tokens in an item's name.
 
 
-# %%
+# %% tags=["hide-input"]
 @torch.no_grad()
 def log_probability(prompts, answers):
     tokens = answer_tokens(model, prompts, answers)
@@ -238,10 +238,10 @@ plt.show()
 #
 # A picture of what a model has learned should change when it is asked for something else {cite:p}`adebayo2018sanity`.
 # So the same curve is drawn with the answers of other items, and once with the weights of every matrix put in random order, which keeps their sizes and destroys what was learned.
-# The rule, set beforehand: where the curve with other answers is more like the true one than two templates of the same questions are like each other, it says next to nothing about the answer.
+# The rule: where the curve with other answers is more like the true one (lower end of the interval) than the least alike two templates of the same questions are like each other, it says next to nothing about the answer.
 
 
-# %%
+# %% tags=["hide-input"]
 def agreement(frame, other, column="saliency"):
     """Rank correlation over layers of two mean curves on the same items, with its bootstrap interval."""
 
@@ -322,7 +322,7 @@ plt.show()
 # %% [markdown]
 # The smallest rank correlation between the curves of any two templates is {glue:text}`templates`; that of the curves with right and with other answers is {glue:text}`shuffled`.
 # For capitals, whose answers the model knows better, it is {glue:text}`shuffled_control`; with the weights in random order it is {glue:text}`scrambled`.
-# The ratio of drugs to capitals, each curve divided by its mean over layers, changes with the answers on {glue:text}`n_ratio_changed` of {glue:text}`n_layers` layers (95 % interval clear of none).
+# The ratio of drugs to capitals, each curve divided by its mean over layers, changes with the answers on {glue:text}`n_ratio_changed` of {glue:text}`n_layers` layers (95 % interval of the change clear of zero; about {glue:text}`n_chance` would be so by chance), and on none by more than a factor of {glue:text}`ratio_change`.
 # What differs between the domains whatever the answer is the prompt: a drug's name takes {glue:text}`tokens` tokens, a country's {glue:text}`tokens_control`.
 
 # %% [markdown]
@@ -347,7 +347,7 @@ module_ratios = {
     module: ratio("answer", module).set_index("layer") for module in modules
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: saliency on drugs by layer and weight matrix, on a logarithmic scale. Right: the ratio of drugs to capitals, as a power of two, so that 1 is twice as much and -1 half; a dot where its 95 % bootstrap interval is clear of one. Intervals of both are in the table.", "name": "fig-saliency-modules"}, "image": {"alt": "Two heat maps, layers upwards and weight matrices across: saliency on drugs, and its ratio to capitals with dots where the interval is clear of one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: saliency on drugs by layer and weight matrix, on a logarithmic scale. Right: the ratio of drugs to capitals, as a power of two, so that 1 is twice as much and -1 half; a dot where its 95 % bootstrap interval is clear of one. The intervals are in the data of this page.", "name": "fig-saliency-modules"}, "image": {"alt": "Two heat maps, layers upwards and weight matrices across: saliency on drugs, and its ratio to capitals with dots where the interval is clear of one."}}
 _, (left, right) = plt.subplots(1, 2, figsize=(9, 5), layout="constrained")
 heat = pd.DataFrame(
     {
@@ -357,7 +357,12 @@ heat = pd.DataFrame(
 )
 bar = {"label": "saliency, nats per unit of weight"}
 sns.heatmap(
-    heat, ax=left, norm=LogNorm(), cmap="rocket", cbar_kws=bar, yticklabels=5
+    heat,
+    ax=left,
+    norm=LogNorm(),
+    cmap="rocket",
+    cbar_kws=bar,
+    yticklabels=False,
 )
 left.invert_yaxis()
 left.set(ylabel="layer", title=domain)
@@ -370,7 +375,8 @@ figures.layer_by_token(right, heat.to_numpy(), modules, "log2 of the ratio")
 for place, table in enumerate(module_ratios.values()):
     clear = table.index[(table["low"] > 1) | (table["high"] < 1)]
     right.plot([place] * len(clear), clear, ".", color="black", ms=3)
-right.set(title=f"{domain} / {control}")
+right.set(title=f"{domain} / {control}", ylabel="")
+left.set_yticks(np.arange(4.5, len(heat), 5), range(5, len(heat) + 1, 5))
 left.set_xticks(left.get_xticks(), modules, rotation=45, ha="right")
 plt.show()
 
@@ -450,17 +456,14 @@ run.number("ratio_shuffled", ratios_alike, f"{ratios_alike:.2f}")
 run.number(
     "n_ratio_changed", int(((moved["low"] > 0) | (moved["high"] < 0)).sum())
 )
+largest = np.exp(moved["value"].abs().max())
+run.number("ratio_change", largest, f"{largest:.2f}")
 run.number("templates", templates, f"{templates:.2f}")
 run.number("verdict", "next to nothing" if blind else "something")
-run.number("own", known[domain]["own"], f"{known[domain]['own']:.1f}")
-run.number("own_control", known[control]["own"], f"{known[control]['own']:.1f}")
-run.number("tokens", known[domain]["tokens"], f"{known[domain]['tokens']:.1f}")
-run.number(
-    "tokens_control",
-    known[control]["tokens"],
-    f"{known[control]['tokens']:.1f}",
-)
-run.number("module_peak", steepest, f"`{steepest}`")
+for name, suffix in ((domain, ""), (control, "_control")):
+    for key in ("own", "other", "tokens"):
+        run.number(key + suffix, known[name][key], f"{known[name][key]:.1f}")
+run.number("module_peak", steepest, steepest)
 
 # %% tags=["hide-input"]
 names = {"answer": "", "other": "_other_answers"}
@@ -515,14 +518,14 @@ drugs.reset_index().style.format(
 # ## What would change our mind
 #
 # - Items of both domains whose names take as many tokens, and a ratio of the same shape between them: then the early layers' excess would not be about long, rare names.
-# - A model that knows the answers. Here the right answer's first token has a mean log-probability of {glue:text}`own` nats on drugs and {glue:text}`own_control` on capitals, and the slope of an answer the model would not give need not show where it keeps those it would.
+# - A model that knows the answers. Here the first token of a drug's right answer has a mean log-probability of {glue:text}`own` nats and that of another drug's {glue:text}`other`; on capitals they are {glue:text}`own_control` and {glue:text}`other_control`. Where the model hardly tells right from wrong, its slopes cannot either.
 # - A part of the gradient that does change with the answer, such as its difference between the right and a wrong one at the same prompt.
 #
 # ## What this cannot show
 #
 # A gradient is a local slope: what an infinitely small change would do, not what the layer contributes.
-# Its size depends on the norm of the residual stream, by which every block's input is divided, and on the scale of the weights; so a trend from early to late layers can be about scale alone.
-# All positions of the prompt add to it in early layers, and in the last block little but the last one does.
+# Its size depends on the norm of the residual stream, by which most models divide every block's input, and on the scale of the weights; so a trend from early to late layers can be about scale alone.
+# In early layers every position of the prompt adds to it; in the last block only the last one does, keys and values apart.
 # The answer counts by its first token only, and unlikely answers have steeper slopes than likely ones.
 # A steep slope does not say that knowledge is stored there, nor that it can be edited there {cite:p}`hase2023localization`.
 # The weights of this model were quantised to 4 bits and de-quantised on loading, if its card says so; the numbers are those of that model.
