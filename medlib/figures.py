@@ -11,7 +11,7 @@ _COLOURS = sns.color_palette("colorblind")
 LOOKS = {
     "medical": dict(color=_COLOURS[0], linestyle="-", marker="o"),
     "control": dict(color=_COLOURS[1], linestyle="--", marker="s"),
-    "difference": dict(color="black", linestyle="-", marker="o"),
+    "difference": dict(color="black", linestyle="-.", marker="D"),
     "other": dict(color=_COLOURS[2], linestyle=":", marker="^"),
     "chance": dict(color="0.45", linestyle=":", marker=""),
 }

@@ -88,7 +88,7 @@ def card(record, defaults):
         "GPU memory" if record["peak_gpu_memory_bytes"] else "peak memory": f"{memory / 2**30:.1f} GiB"
         if memory
         else "unknown",
-        "device": f"{record['device']}, {record['threads']} threads",
+        "device": f"{record['device']}, {record['threads']} thread{'s' * (record['threads'] != 1)}",
     }
     return "\n".join(
         [

@@ -5,8 +5,10 @@ The unit that is resampled is the item, with all its templates; a curve resample
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from medlib import stats
+from medlib.errors import MedlibError
 
 
 def sample_items(frame, n, seed=0):
@@ -42,6 +44,28 @@ def rank_of_templates(frame, column):
     names = list(curves.index)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     return min(stats.spearman(curves.loc[a], curves.loc[b]) for a, b in pairs)
+
+
+def rank_agreement(frame, other, column, seed=0):
+    """Rank correlation over layers of two mean curves on the same prompts, with its interval: prompts stay paired.
+
+    >>> rank_agreement(right_answers, shuffled_answers, "saliency").low
+
+    Raises `MedlibError` where the two frames do not hold the same items and templates.
+    """
+    (a, items), (b, _) = _curves(frame, column), _curves(other, column)
+    if not a.index.equals(b.index) or not a.columns.equals(b.columns):
+        raise MedlibError(
+            "The two curves are of different prompts or layers; give the same items, templates and layers."
+        )
+    return stats.bootstrap(np.stack([a, b], axis=1), _spearman_of_means, seed=seed, groups=items)
+
+
+def _spearman_of_means(curves, axis):
+    """Spearman of two mean curves: `curves [.., prompt, which, layer]`, `axis` that of the prompts."""
+    ranks = rankdata(curves.mean(axis), axis=-1)
+    a, b = np.moveaxis(ranks - ranks.mean(-1, keepdims=True), -2, 0)
+    return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
 
 
 def _curves(frame, column):

@@ -26,7 +26,6 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.colors import LogNorm
-from scipy.stats import rankdata
 
 import medlib
 from medlib import concepts, figures, hooks, stats, summary
@@ -241,25 +240,6 @@ plt.show()
 # The rule: where the curve with other answers is more like the true one (lower end of the interval) than the least alike two templates of the same questions are like each other, it says next to nothing about the answer.
 
 
-# %% tags=["hide-input"]
-def agreement(frame, other, column="saliency"):
-    """Rank correlation over layers of two mean curves on the same items, with its bootstrap interval."""
-
-    def of_ranks(curves, axis):  # curves: [.., prompt, which of the two, layer]
-        ranks = rankdata(curves.mean(axis), axis=-1)
-        a, b = np.moveaxis(ranks - ranks.mean(-1, keepdims=True), -2, 0)
-        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
-
-    both = [
-        table.pivot(index=["item", "variant"], columns="layer", values=column)
-        for table in (frame, other)
-    ]
-    items = both[0].index.get_level_values("item")
-    return stats.bootstrap(
-        np.stack(both, axis=1), of_ranks, seed=seed, groups=items
-    )
-
-
 # %%
 generator = torch.Generator().manual_seed(seed)
 with torch.no_grad():  # the model is spent after this
@@ -286,25 +266,32 @@ scrambled = (
 own = blocks[domain, "answer", "grad"]
 same_prompts = own[own["variant"] == scrambled["variant"].iloc[0]]
 alike = {
-    "answers of other drugs": agreement(own, blocks[domain, "other", "grad"]),
-    "answers of other capitals": agreement(
-        blocks[control, "answer", "grad"], blocks[control, "other", "grad"]
-    ),
-    "weights in random order": agreement(same_prompts, scrambled),
-    "each slope times its weight": agreement(
-        own, blocks[domain, "answer", "weight_grad"]
-    ),
+    key: summary.rank_agreement(one, other, "saliency", seed)
+    for key, one, other in (
+        ("answers of other items", own, blocks[domain, "other", "grad"]),
+        (
+            f"the same, {control}",
+            blocks[control, "answer", "grad"],
+            blocks[control, "other", "grad"],
+        ),
+        ("weights in random order", same_prompts, scrambled),
+        (
+            "each slope times its weight",
+            own,
+            blocks[domain, "answer", "weight_grad"],
+        ),
+    )
 }
 templates = summary.rank_of_templates(own, "saliency")
 pd.DataFrame(alike, index=["rank correlation", "low", "high"]).T.style.format(
     precision=3
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The drugs' curve with the right answers, with the answers of other drugs, and with the weights of every matrix in random order (one template), each divided by its own mean over layers. Mean with 95 % bootstrap interval over items. Where curves coincide, the answer, or the learning, made no difference to them.", "name": "fig-saliency-sanity"}, "image": {"alt": "Three curves over layers with interval bands: right answers, other answers, weights in random order."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The medical curve with the right answers, with the answers of other items, and with the weights of every matrix in random order (one template), each divided by its own mean over layers. Mean with 95 % bootstrap interval over items. Where curves coincide, the answer, or the learning, made no difference to them.", "name": "fig-saliency-sanity"}, "image": {"alt": "Three curves over layers with interval bands: right answers, other answers, weights in random order."}}
 _, axes = plt.subplots()
 for table, look, label in (
     (own, "medical", "right answers"),
-    (blocks[domain, "other", "grad"], "other", "answers of other drugs"),
+    (blocks[domain, "other", "grad"], "other", "answers of other items"),
     (scrambled, "chance", "weights in random order"),
 ):
     curve = summary.by_layer(table, "saliency", seed=seed)
@@ -422,7 +409,7 @@ moved = summary.difference_by_layer(
 peak, top = drugs["value"].idxmax(), right_ratio["value"].idxmax()
 median = (drugs["value"] - drugs["value"].median()).abs().idxmin()
 ratios_alike = stats.spearman(right_ratio["value"], other_ratio["value"])
-blind = alike["answers of other drugs"].low > templates
+blind = alike["answers of other items"].low > templates
 steepest = max(
     modules, key=lambda module: by_module[domain, module]["value"].mean()
 )
@@ -446,8 +433,8 @@ run.number("ratio", right_ratio.loc[top, "value"], text(right_ratio.loc[top]))
 run.number("n_higher", int((right_ratio["low"] > 1).sum()))
 run.number("n_lower", int((right_ratio["high"] < 1).sum()))
 for key, name in (
-    ("shuffled", "answers of other drugs"),
-    ("shuffled_control", "answers of other capitals"),
+    ("shuffled", "answers of other items"),
+    ("shuffled_control", f"the same, {control}"),
     ("scrambled", "weights in random order"),
     ("kinds", "each slope times its weight"),
 ):

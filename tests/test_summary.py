@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from medlib import MedlibError, summary
 
@@ -137,3 +138,32 @@ def test_the_least_alike_pair_of_templates_is_reported():
     up = {"a": 1, "b": 1, "c": -1}
     rows = frame(lambda i, v, layer: float(up[v] * layer), variants=("a", "b", "c"), layers=range(1, 6))
     assert summary.rank_of_templates(rows, "kl") == pytest.approx(-1)
+
+
+def test_curves_in_the_same_order_agree_and_in_the_opposite_order_do_not():
+    generator = np.random.default_rng(0)
+    shape = np.linspace(0, 3, 12)
+    rows = [
+        {"item": item, "variant": "v", "layer": layer, "x": shape[layer] + 0.1 * generator.normal()}
+        for item in range(10)
+        for layer in range(12)
+    ]
+    frame = pd.DataFrame(rows)
+    same = summary.rank_agreement(frame, frame.assign(x=frame["x"] ** 3), "x")
+    opposite = summary.rank_agreement(frame, frame.assign(x=-frame["x"]), "x")
+    assert same.value > 0.9 and 0.8 < same.low <= same.high <= 1
+    assert opposite == pytest.approx((-1, -1, -1))
+
+
+def test_the_agreement_is_spearmans_of_the_mean_curves():
+    generator = np.random.default_rng(1)
+    index = pd.MultiIndex.from_product([range(6), ["a", "b"], range(9)], names=["item", "variant", "layer"])
+    one, other = (pd.DataFrame({"x": generator.normal(size=len(index))}, index).reset_index() for _ in range(2))
+    means = [frame.groupby("layer")["x"].mean() for frame in (one, other)]
+    assert summary.rank_agreement(one, other, "x").value == pytest.approx(spearmanr(*means).statistic)
+
+
+def test_curves_of_different_prompts_are_not_compared():
+    frame = pd.DataFrame({"item": range(4), "variant": "v", "layer": 1, "x": 1.0})
+    with pytest.raises(MedlibError, match="different prompts"):
+        summary.rank_agreement(frame, frame.assign(item=frame["item"] + 1), "x")
