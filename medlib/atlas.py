@@ -1,0 +1,139 @@
+"""An atlas: one measure over every cloud of a model, layer by layer and space by space.
+
+A cloud is the states of one layer for one template.  Templates are measured apart, never in one cloud: they lie far
+from each other, and a template's own place would stand in for what its items share.  A score is the mean over
+templates, and their spread says how much a wording matters.  The functions from `silhouettes` on are measures for
+`over`: they get a cloud and the rows of its prompts, and return a table.
+"""
+
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from medlib import geometry, stats, summary
+from medlib.errors import MedlibError
+from medlib.states import entity_tokens
+
+SPACES = ("raw", "pca30")
+
+
+def over(states, frame, measure, layers=None, spaces=SPACES, **arguments):
+    """Measure each cloud, and put the answers in one table.
+
+    >>> over(states, drugs, silhouettes, layers=[12], labels=["specialty"])
+
+    `states`: [state, prompt, hidden]; `frame`: the prompts' rows, with a column `variant` (the template).
+    `measure(x, rows, **arguments)` gets a cloud [n, hidden] in a space and the rows of its prompts, and returns a
+    table.  `layers` are the states to look at (all of them by default), `spaces` some of `raw` and `pca30`.  Returns
+    the tables under each other, with `layer`, `space` and `variant` before their columns.
+    """
+    if states.ndim != 3 or states.shape[1] != len(frame):
+        raise MedlibError(f"states has shape {states.shape}; give [state, prompt, hidden] for the {len(frame)} prompts")
+    tables = []
+    templates = frame.reset_index(drop=True).groupby("variant", sort=False).groups
+    with threadpool_limits(1):  # clouds are small: on a busy machine, two threads took ten times as long as one
+        for layer in range(len(states)) if layers is None else layers:
+            for variant, positions in templates.items():
+                for space, x in _in(spaces, states[layer, positions]).items():
+                    answer = measure(x, frame.iloc[positions], **arguments).reset_index(drop=True)
+                    for name, constant in (("variant", variant), ("space", space), ("layer", layer)):
+                        answer.insert(0, name, constant)
+                    tables.append(answer)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _in(spaces, x):
+    unknown = [space for space in spaces if space not in SPACES]
+    if unknown:
+        raise MedlibError(f"spaces has {unknown[0]!r}; it can hold {', '.join(map(repr, SPACES))}")
+    found = geometry.spaces(x) if "pca30" in spaces else {"raw": x}
+    return {space: found[space] for space in spaces}
+
+
+def curves(table, by, column, seed=0):
+    """The mean of `column` over items and templates for each layer, with its interval, for each group of `by`.
+
+    >>> curves(scores, ["space", "label"], "score").query("space == 'raw'")
+
+    Returns the `by` columns and those of `summary.by_layer`.
+    """
+    parts = [
+        summary.by_layer(part, column, seed=seed).assign(**dict(zip(by, names, strict=True)))
+        for names, part in table.groupby(list(by))
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def in_every_template(tests, family):
+    """One corrected p-value for each layer: that of the template where the effect is weakest.
+
+    >>> in_every_template(tests, ["space", "label"]).query("p < 0.05")
+
+    `tests`: columns `layer`, `p` and those of `family`.  The largest p-value of a layer's rows tests that the effect is
+    in all of them (Berger 1982, the intersection-union test); layers are corrected within each family by
+    Benjamini-Hochberg.  Returns the `family` columns, `layer` and `p`.
+    """
+    largest = tests.groupby([*family, "layer"], as_index=False)["p"].max()
+    return largest.assign(p=largest.groupby(family)["p"].transform(stats.benjamini_hochberg))
+
+
+def one_of_each(frame, columns, seed=0):
+    """Rows with one item drawn of each combination of `columns`, in all its templates; which one, `seed` says.
+
+    >>> one_of_each(drugs, ["ending", "mechanism"])
+
+    Where an item's entry depends on the template, its first one counts.
+    """
+    items = frame.drop_duplicates("item").sample(frac=1, random_state=seed).drop_duplicates(columns)["item"]
+    return frame[frame["item"].isin(items)]
+
+
+def endings(model, prompts):
+    """The last token of each prompt's entity, as an id: names that share it share their ending."""
+    return [model.tokenizer(prompt)["input_ids"][entity_tokens(model, prompt)[1] - 1] for prompt in prompts]
+
+
+def silhouettes(x, rows, labels, n=200, seed=0):
+    """Each row's silhouette for each of the `labels`, beside what shuffled labels score.
+
+    Returns `item`, `label`, `score`, `excess` (the score less the mean of `n` shuffles: the more labels there are, the
+    lower they score by themselves), and what `geometry.silhouette_test` returns, the same in all rows of a label.
+    """
+    tables = []
+    for label in labels:
+        test = geometry.silhouette_test(x, rows[label], n=n, seed=seed)
+        score = geometry.silhouette_samples(x, rows[label])
+        table = pd.DataFrame({"item": rows["item"], "label": label, "score": score})
+        tables.append(table.assign(excess=score - test["null_mean"], **test))
+    return pd.concat(tables)
+
+
+def probe(x, rows, seed=0):
+    """The share of the variance of `value` that a ridge probe explains, at each value; their mean is its R2.
+
+    All rows of a value stay in one fold.  Returns `item` (the value) and `explained`.
+    """
+    value = rows["value"].to_numpy()
+    error = (value - geometry.ridge_probe(x, value, seed, groups=value)["predictions"]) ** 2
+    table = pd.DataFrame({"item": value, "explained": 1 - error / value.var()})
+    return table.groupby("item", as_index=False).mean()
+
+
+def line_likeness(x, rows, k=20):
+    """The local anisotropy of the cloud, as one row with `value`."""
+    return pd.DataFrame([{"value": geometry.local_anisotropy(x, k)}])
+
+
+def one_step(x, rows, at, pairs, exclude=()):
+    """`geometry.step_test` of one kind of rows divided by another, for each of the `pairs` of kinds.
+
+    The rows have a `kind` and a `value`.  Returns `kind`, `against` and what the test returns.
+    """
+    order = rows["value"].to_numpy().argsort(kind="stable")
+    x, rows = x[order], rows.iloc[order]
+    of = {kind: (rows["kind"] == kind).to_numpy() for kind in rows["kind"].unique()}
+    tests = []
+    for kind, against in pairs:
+        value = rows["value"][of[kind]]
+        test = geometry.step_test(x[of[kind]], value, at, x[of[against]], exclude)
+        tests.append({"kind": kind, "against": against, **test})
+    return pd.DataFrame(tests)

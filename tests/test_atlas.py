@@ -1,0 +1,136 @@
+"""The atlas: every cloud is measured once, in its own template, and labelled with where it came from."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medlib import MedlibError, Prompt, atlas, geometry, stats
+
+
+@pytest.fixture
+def frame():
+    """Forty items in two templates, the rows in no order."""
+    rows = pd.DataFrame([(f"item {i}", template) for template in ("a", "b") for i in range(40)])
+    return rows.set_axis(["item", "variant"], axis=1).sample(frac=1, random_state=1)
+
+
+@pytest.fixture
+def states(frame):
+    return np.random.default_rng(0).normal(size=(3, len(frame), 50))
+
+
+def size(x, rows):
+    return pd.DataFrame([{"n": len(x), "hidden": x.shape[1], "templates": rows["variant"].nunique()}])
+
+
+def test_every_layer_space_and_template_is_one_cloud(states, frame):
+    table = atlas.over(states, frame, size)
+    assert len(table) == len(table.drop_duplicates(["layer", "space", "variant"])) == 3 * 2 * 2
+    assert set(table["n"]) == {40}
+    assert set(table["templates"]) == {1}
+    assert table.groupby("space")["hidden"].first().to_dict() == {"raw": 50, "pca30": 30}
+
+
+def test_a_row_of_the_frame_meets_its_own_states(states, frame):
+    def first(x, rows):
+        return pd.DataFrame({"item": rows["item"], "value": x[:, 0]})
+
+    table = atlas.over(states, frame, first, spaces=("raw",)).set_index(["layer", "item", "variant"])["value"]
+    for position, (item, variant) in enumerate(frame[["item", "variant"]].itertuples(index=False)):
+        assert table[2, item, variant] == states[2, position, 0]
+
+
+def test_only_the_layers_asked_for_are_measured(states, frame):
+    assert set(atlas.over(states, frame, size, layers=[1])["layer"]) == {1}
+
+
+def test_what_templates_do_to_the_states_does_not_reach_a_score(states, frame):
+    def score(x, rows):
+        return pd.DataFrame([{"value": geometry.silhouette(x, rows["item"].str[-1])}])
+
+    moved = states + 100 * (frame["variant"] == "b").to_numpy()[:, None]
+    before, after = (atlas.over(s, frame, score)["value"] for s in (states, moved))
+    assert np.allclose(before, after)
+
+
+def test_states_of_other_prompts_and_unknown_spaces_are_refused(states, frame):
+    with pytest.raises(MedlibError, match="for the 79 prompts"):
+        atlas.over(states, frame[1:], size)
+    with pytest.raises(MedlibError, match="'umap2'; it can hold"):
+        atlas.over(states, frame, size, spaces=("raw", "umap2"))
+
+
+def test_a_layer_counts_by_its_weakest_template_and_layers_are_corrected_by_family():
+    tests = pd.DataFrame(
+        [
+            (label, layer, template, p)
+            for label, ps in {"x": [(0.01, 0.02), (0.5, 0.001)], "y": [(0.03, 0.01), (0.04, 0.01)]}.items()
+            for layer, both in enumerate(ps)
+            for template, p in zip("ab", both, strict=True)
+        ],
+        columns=["label", "layer", "variant", "p"],
+    )
+    found = atlas.in_every_template(tests, ["label"]).set_index(["label", "layer"])["p"]
+    assert list(found["x"]) == list(stats.benjamini_hochberg([0.02, 0.5]))
+    assert list(found["y"]) == list(stats.benjamini_hochberg([0.03, 0.04]))
+
+
+def test_one_item_of_each_kind_is_kept_with_all_its_templates(frame):
+    frame = frame.assign(kind=frame["item"].str[-1])
+    kept = atlas.one_of_each(frame, ["kind"], seed=3)
+    assert kept["item"].nunique() == kept["kind"].nunique() == 10
+    assert (kept.groupby("item")["variant"].nunique() == 2).all()
+    assert set(kept["item"]) == set(atlas.one_of_each(frame, ["kind"], seed=3)["item"])
+    assert set(kept["item"]) != set(atlas.one_of_each(frame, ["kind"], seed=4)["item"])
+
+
+def test_a_curve_for_each_group_has_the_mean_over_items_and_templates(states, frame):
+    def first(x, rows):
+        return pd.DataFrame({"item": rows["item"], "value": x[:, 0]})
+
+    curves = atlas.curves(atlas.over(states, frame, first), ["space"], "value")
+    raw = curves[curves["space"] == "raw"].set_index("layer")
+    assert np.allclose(raw["value"], states[:, :, 0].mean(axis=1))
+    assert (raw["low"] < raw["value"]).all()
+    assert (raw["n"] == 40).all()
+    assert set(curves["space"]) == {"raw", "pca30"}
+
+
+def test_what_a_score_has_above_shuffled_labels_does_not_grow_with_the_number_of_labels():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(200, 30))
+    rows = pd.DataFrame({"item": range(200), "few": np.arange(200) % 4, "many": np.arange(200) % 40})
+    means = atlas.silhouettes(x, rows, ["few", "many"]).groupby("label")[["score", "excess"]].mean()
+    assert means.loc["many", "score"] < means.loc["few", "score"] - 0.03
+    assert means["excess"].abs().max() < 0.01
+
+
+def test_the_mean_share_explained_is_the_score_of_the_probe():
+    generator = np.random.default_rng(0)
+    rows = pd.DataFrame({"value": np.repeat(np.arange(30), 2)})
+    x = np.outer(rows["value"], generator.normal(size=12)) + 20 * generator.normal(size=(60, 12))
+    table = atlas.probe(x, rows, seed=3)
+    assert list(table["item"]) == list(range(30))
+    assert table["explained"].mean() == pytest.approx(
+        geometry.ridge_probe(x, rows["value"], 3, groups=rows["value"])["r2"]
+    )
+
+
+def test_a_break_of_one_kind_is_found_against_the_other_in_any_order_of_rows():
+    generator = np.random.default_rng(0)
+    walk = generator.normal(size=(40, 20)).cumsum(axis=0)
+    broken = walk + 10 * (np.arange(40) > 17)[:, None]
+    rows = pd.DataFrame({"kind": ["a"] * 40 + ["b"] * 40, "value": [*range(40)] * 2})
+    mixed = rows.sample(frac=1, random_state=0)
+    x = np.concatenate([broken, walk])[mixed.index]
+    tests = atlas.one_step(x, mixed, 17, [("a", "b"), ("b", "a")]).set_index("kind")
+    assert tests.loc["a", "percentile"] == 100
+    assert tests.loc["b", "percentile"] == 0
+    assert list(tests["against"]) == ["b", "a"]
+
+
+def test_the_ending_is_the_last_token_of_the_entity(smollm2):
+    prompts = [Prompt.fill("{entity} and the rest", name) for name in ("Lisinopril", "Ramipril", "Aspirin")]
+    first, second, other = atlas.endings(smollm2, prompts)
+    assert first == second != other
+    assert smollm2.tokenizer.decode([first]) in "Lisinopril"
