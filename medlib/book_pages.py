@@ -53,24 +53,30 @@ def size(value):
 
 
 def _headline(folder, chapters):
-    """The figure of the lesion chapter's cell tagged `headline`, as that chapter shows it."""
-    for chapter in (c for c in chapters if c.technique == "lesion"):
-        for cell in chapter.notebook.cells:
-            if "headline" not in cell.metadata.get("tags", []):
-                continue
-            for output in cell.get("outputs", []):
-                picture = output.get("data", {}).get("image/png")
-                if picture:
-                    (folder / "headline.png").write_bytes(base64.b64decode(picture))
-                    return _figure(cell.metadata.get("mystnb", {}), chapter)
-    return "The figure that belongs here comes from a lesion run, and none is in this copy of the book yet.\n"
+    """The figure of a chapter's cell tagged `headline`, as that chapter shows it; patching's where there is one."""
+    for chapter in sorted(chapters, key=lambda chapter: chapter.technique != "patching"):
+        picture, look = headline(chapter.notebook)
+        if picture:
+            (folder / "headline.png").write_bytes(picture)
+            return _figure(look, chapter)
+    return "The figure that belongs here comes from a run, and none is in this copy of the book yet.\n"
+
+
+def headline(notebook):
+    """The picture (PNG) of an executed notebook's cell tagged `headline`, and how the cell presents it."""
+    for cell in notebook.cells:
+        if "headline" in cell.metadata.get("tags", []):
+            pictures = [output.get("data", {}).get("image/png") for output in cell.get("outputs", [])]
+            if any(pictures):
+                return base64.b64decode(next(filter(None, pictures))), cell.metadata.get("mystnb", {})
+    return None, {}
 
 
 def _figure(look, chapter):
     numbers = chapter.record["numbers"]
-    caption = look.get("figure", {}).get("caption", "What is lost when one layer is taken out.").strip()
+    caption = look.get("figure", {}).get("caption", chapter.question).strip()
     caption = re.sub(r"\{glue:text\}`(\w+)[^`]*`", lambda glued: numbers[glued[1]]["text"], caption)
-    alt = look.get("image", {}).get("alt") or "Effect of taking out each layer, medical prompts against control."
+    alt = look.get("image", {}).get("alt") or chapter.question
     where = f"From [{chapter.question}](/{chapter.page}.ipynb), on {chapter.name}."
     lines = [":::{figure} generated/headline.png", f":alt: {' '.join(alt.split())}", "", f"{caption}", where, ":::", ""]
     return "\n".join(lines)

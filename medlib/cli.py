@@ -128,9 +128,14 @@ def build():
 @app.command()
 def record():
     """Promote the local runs that passed and are current to book/runs, where they are committed."""
-    from medlib import execute
+    from medlib import book_pages, execute, paths, zoo
+    from medlib.pairs import read
 
     promoted, refused = execute.record()
+    shown = paths.committed() / zoo.names()[0] / "patching.ipynb"
+    if shown.exists():  # the README's picture is that of a recorded run
+        picture, _ = book_pages.headline(read(shown))
+        paths.write_atomically(paths.root() / "book" / "_static" / "overview.png", picture)
     for name in promoted:
         print(f"recorded  {name}")
     for name in refused:

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from medlib import pairs, zoo
+from medlib import book_pages, pairs, zoo
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -95,3 +95,8 @@ def test_no_file_names_this_machine():
 def test_no_committed_run_holds_a_token_a_home_or_a_key(word):
     runs = [path for path in (ROOT / "book" / "runs").rglob("*") if path.suffix in (".json", ".ipynb")]
     assert [path.name for path in runs if re.search(word, path.read_text(encoding="utf-8"))] == []
+
+
+def test_the_readmes_picture_is_that_of_the_recorded_run():
+    picture, _ = book_pages.headline(pairs.read(ROOT / "book" / "runs" / zoo.names()[0] / "patching.ipynb"))
+    assert (ROOT / "book" / "_static" / "overview.png").read_bytes() == picture
