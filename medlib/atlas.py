@@ -76,6 +76,18 @@ def in_every_template(tests, family):
     return largest.assign(p=largest.groupby(family)["p"].transform(stats.benjamini_hochberg))
 
 
+def as_many(frame, kept, column, seed=0):
+    """As many items of each label in `column` as `kept` has, drawn from `frame` at random, in all their templates.
+
+    >>> as_many(drugs, one_of_each(drugs, ["ending", "mechanism"]), "mechanism")      # a control for the smaller number
+    """
+    counts = kept.drop_duplicates("item")[column].value_counts()
+    mixed = frame.drop_duplicates("item").sample(frac=1, random_state=seed)
+    place = mixed.groupby(column).cumcount()
+    items = mixed[place < mixed[column].map(counts).fillna(0)]["item"]
+    return frame[frame["item"].isin(items)]
+
+
 def one_of_each(frame, columns, seed=0):
     """Rows with one item drawn of each combination of `columns`, in all its templates; which one, `seed` says.
 
@@ -121,6 +133,11 @@ def probe(x, rows, seed=0):
 def line_likeness(x, rows, k=20):
     """The local anisotropy of the cloud, as one row with `value`."""
     return pd.DataFrame([{"value": geometry.local_anisotropy(x, k)}])
+
+
+def spread(x, rows):
+    """The signs of a collapse of the cloud (`geometry.collapse`), as one row."""
+    return pd.DataFrame([geometry.collapse(x)])
 
 
 def one_step(x, rows, at, pairs, exclude=()):
