@@ -110,7 +110,8 @@ def assemble(root):
     root = Path(root)
     chapters, failed = choose(root)
     source = root / "_build" / "source"
-    shutil.rmtree(source, ignore_errors=True)
+    if source.exists():
+        shutil.rmtree(source)
     shutil.copytree(root / "book", source, ignore=shutil.ignore_patterns("runs", ".*"))
     shutil.copyfile(root / "_config.yml", source / "_config.yml")
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))

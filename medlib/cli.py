@@ -5,8 +5,8 @@ exit code 1; a notebook that failed, in the table and exit code 3.
 """
 
 import json
+import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,8 +35,13 @@ def main():
     try:
         app()
     except MedlibError as error:
-        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}."
+    else:
+        return
+    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 @app.command()
@@ -107,8 +112,11 @@ def status():
     elsewhere = {json.loads(path.read_text())["model"]["name"] for path in paths.runs(house).glob("*/*.json")}
     for model in dict.fromkeys([*zoo.names(), *sorted(elsewhere)]):
         for technique in execute.techniques(house):
-            here, why = execute.state(technique, model, house=house)
-            there, _ = execute.state(technique, model, house=house, runs=paths.committed(house))
+            try:
+                here, why = execute.state(technique, model, house=house)
+                there, _ = execute.state(technique, model, house=house, runs=paths.committed(house))
+            except MedlibError:  # a local folder, named in the record without its place
+                here, there, why = "unknown", "unknown", ["its model is not to be found here"]
             if not here == there == "never":
                 table.add_row(technique, model, _coloured(here), _coloured(there), Text("; ".join(why)))
     _show(table)
@@ -172,6 +180,8 @@ def _announce(technique, model):
 
 
 def _print_outcomes(outcomes):
+    from medlib import paths
+
     table = _table("technique", "model", "state", "seconds", "peak memory")
     for outcome in outcomes:
         seconds = "" if outcome.seconds is None else f"{outcome.seconds:.0f}"
@@ -180,15 +190,10 @@ def _print_outcomes(outcomes):
     _show(table)
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     for outcome in failed:
-        place = Path("_build/runs") / _slug(outcome.model) / f"{outcome.technique}.failed.ipynb"
+        place = paths.runs(paths.root()) / paths.slug(outcome.model) / f"{outcome.technique}.failed.ipynb"
+        place = os.path.relpath(place)
         words = f"{outcome.technique} on {outcome.model} failed; as far as it came: {place}\n{outcome.error}"
         Console(stderr=True).print(words, markup=False, highlight=False, soft_wrap=True)
-
-
-def _slug(model):
-    from medlib.paths import slug
-
-    return slug(model)
 
 
 def _table(*columns):

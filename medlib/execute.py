@@ -168,8 +168,11 @@ def record(house=None):
             continue
         wrong = problems(pairs.read(path.with_suffix(".ipynb")))
         if not wrong:
-            _, _, values = _prepare(technique, found["model"]["name"], {}, house)
-            wrong = _changes(found, technique, values, house)
+            try:
+                _, _, values = _prepare(technique, found["model"]["name"], {}, house)
+                wrong = _changes(found, technique, values, house)
+            except MedlibError:
+                wrong = ["its model is not to be found here"]
         if wrong:
             refused.append(f"{name}: {', '.join(wrong)}")
             continue
@@ -207,8 +210,17 @@ def _prepare(technique, model, parameters, house):
     if "model_name" in parameters:
         raise MedlibError("The model is chosen with --model, not with -p model_name=...")
     values = told.resolve(defaults, {**parameters, **({"model_name": model} if model else {})}, technique)
+    values["model_name"] = _placed(values["model_name"])
     pinned(values["model_name"])
     return notebook, defaults, values
+
+
+def _placed(model):
+    """A model's name; a local folder by its whole path, since a kernel starts in the house, wherever the user is."""
+    from medlib import zoo
+
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if model not in zoo.names() and folder.is_dir() else model
 
 
 def pinned(model):
@@ -224,7 +236,7 @@ def pinned(model):
     ):  # dates, not content: hashing a large model at each look takes minutes
         files = ((file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file())
         return {"folder": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in files}}
-    if model not in zoo.names() and "/" in model:
+    if model not in zoo.names() and model.count("/") == 1 and model[0] not in "/.~":
         return {"hub": model}
     entry = zoo.entry(model)
     return {key: entry[key] for key in ("hub", "revision", "wheel") if key in entry}

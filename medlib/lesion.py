@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import answer_tokens, batches, encode
+from medlib.prompts import answer_tokens, batches, check, encode
 from medlib.replay import Replay, check_no_op, run_blocks
 
 
@@ -28,6 +28,7 @@ def lesion_sweep(model, prompts, answers=None, how="identity"):
     """
     if how != "identity":
         raise MedlibError(f'how={how!r} is not a lesion. Choose "identity".')
+    prompts = check(prompts)
     ids = encode(model, prompts)
     targets = None if answers is None else answer_tokens(model, prompts, answers).to(model.device)
     layers = model.n_layers

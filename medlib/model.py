@@ -71,6 +71,11 @@ class Model:
         return self.hf.get_input_embeddings().weight.dtype
 
     @cached_property
+    def vocabulary(self):
+        """How many tokens the model has an embedding for."""
+        return len(self.hf.get_input_embeddings().weight)
+
+    @cached_property
     def context(self):
         """The longest prompt the model takes, in tokens; infinite where its configuration does not say."""
         return getattr(self.config, "max_position_embeddings", None) or math.inf
@@ -122,7 +127,7 @@ def _find_blocks(hf, config):
 
 def to_bytes(memory):
     """A number of bytes from a number or a text such as "512MiB" or "4GiB"."""
-    if isinstance(memory, int | float) and memory > 0:
+    if isinstance(memory, int | float) and not isinstance(memory, bool) and 0 < memory < math.inf:
         return int(memory)
     for unit in ("KiB", "MiB", "GiB", "B"):
         number = str(memory).removesuffix(unit)
@@ -130,7 +135,7 @@ def to_bytes(memory):
             try:
                 if (size := int(float(number) * _UNITS[unit])) > 0:
                     return size
-            except ValueError:
+            except (ValueError, OverflowError):
                 break
             break
     raise MedlibError(f'memory={memory!r} is not a size. Give bytes, or a text such as "512MiB" or "4GiB".')

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import answer_token, batches, encode
+from medlib.prompts import Pair, answer_token, batches, check, encode
 from medlib.replay import Replay, check_no_op, difference, run_blocks, tolerance
 
 DIRECTIONS = {"denoise": "clean into corrupt", "noise": "corrupt into clean"}
@@ -21,7 +21,7 @@ DIRECTIONS = {"denoise": "clean into corrupt", "noise": "corrupt into clean"}
 def patch_sweep(model, pairs, direction="denoise", component="residual"):
     """Patch the residual stream of one run into the other, at every layer and token.
 
-    >>> pair = Pair("Insulin is used to treat", "Aspirin is used to treat", " diabetes", " pain")
+    >>> pair = Pair("Metformin is used to treat", "Aspirin is used to treat", " diabetes", " pain")
     >>> patch_sweep(model, [pair]).pivot(index="layer", columns="position", values="recovered")
 
     `direction="denoise"` puts the clean state into the corrupt run, "noise" the corrupt state into the clean run;
@@ -32,8 +32,7 @@ def patch_sweep(model, pairs, direction="denoise", component="residual"):
     model's own logits without a patch, `attrs["positions_shared"]` whether branches shared earlier tokens.  Raises
     `MedlibError` for prompts of unequal length, answers that begin with the same token, and a failed no-op check.
     """
-    pairs = list(pairs)
-    if direction not in DIRECTIONS:
+    if direction not in tuple(DIRECTIONS):
         raise MedlibError(f"direction={direction!r} is not known. Choose one of {', '.join(DIRECTIONS)}.")
     if component != "residual":
         raise MedlibError(f'component={component!r} is not known. Choose "residual".')
@@ -63,9 +62,14 @@ def patch_sweep(model, pairs, direction="denoise", component="residual"):
 
 def encode_pairs(model, pairs):
     """Token ids of clean and corrupt prompts, and the ids `[pair, 2]` of the first tokens of answer and wrong."""
+    pairs = list(pairs) if hasattr(pairs, "__iter__") else [None]
     if not pairs:
         raise MedlibError("The list of pairs is empty; give at least one medlib.Pair.")
-    clean, corrupt = (encode(model, [getattr(pair, side) for pair in pairs]) for side in ("clean", "corrupt"))
+    if not all(isinstance(pair, Pair) for pair in pairs):
+        raise MedlibError(
+            "pairs must be a list of medlib.Pair(clean, corrupt, answer, wrong). Put a single pair in a list."
+        )
+    clean, corrupt = (encode(model, check([getattr(pair, side) for pair in pairs])) for side in ("clean", "corrupt"))
     tokens = []
     for number, pair in enumerate(pairs):
         a, b = len(clean[number]), len(corrupt[number])
@@ -73,6 +77,10 @@ def encode_pairs(model, pairs):
             raise MedlibError(
                 f"Pair {number}: the clean prompt has {a} tokens and the corrupt one {b}; patching needs equal "
                 f"lengths. Replace one entity by another of as many tokens: {pair.clean!r} / {pair.corrupt!r}."
+            )
+        if clean[number] == corrupt[number]:
+            raise MedlibError(
+                f"Pair {number}: clean and corrupt prompt are the same, so nothing can be patched: {pair.clean!r}."
             )
         tokens.append([answer_token(model, pair.clean, answer) for answer in (pair.answer, pair.wrong)])
         if tokens[-1][0] == tokens[-1][1]:

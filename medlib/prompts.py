@@ -23,6 +23,9 @@ class Prompt(str):
     entity: tuple[int, int]
 
     def __new__(cls, text, entity):
+        start, end = entity
+        if not 0 <= start < end <= len(text):
+            raise MedlibError(f"The span {entity} is no part of the {len(text)} characters of {_shown(text)}.")
         prompt = super().__new__(cls, text)
         prompt.entity = entity
         return prompt
@@ -33,6 +36,8 @@ class Prompt(str):
     @classmethod
     def fill(cls, template, entity):
         """Put an entity into a template that holds `{entity}` once."""
+        if template.count("{entity}") != 1:
+            raise MedlibError(f"The template {_shown(template)} must hold {{entity}} once.")
         before, after = template.split("{entity}")
         return cls(before + entity + after, (len(before), len(before) + len(entity)))
 
@@ -41,7 +46,7 @@ class Prompt(str):
 class Pair:
     """A clean prompt, its corrupt twin, and the answers they call for.
 
-    >>> Pair("Insulin is used to treat", "Aspirin is used to treat", " diabetes", " pain")
+    >>> Pair("Metformin is used to treat", "Aspirin is used to treat", " diabetes", " pain")
 
     `answer` is right for `clean` and `wrong` is right for `corrupt`; the first token of each is compared.
     """
@@ -54,8 +59,9 @@ class Pair:
 
 def check(prompts):
     """Refuse anything but a non-empty list of non-empty texts; returns it as a list."""
-    prompts = prompts if isinstance(prompts, str) else list(prompts)
-    if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
+    several = not isinstance(prompts, str) and hasattr(prompts, "__iter__")
+    prompts = list(prompts) if several else prompts
+    if not several or not all(isinstance(prompt, str) for prompt in prompts):
         raise MedlibError(
             f"prompts must be a list of texts, and {_shown(prompts)} is not. Put a single prompt in a list."
         )
@@ -63,13 +69,25 @@ def check(prompts):
         raise MedlibError("The list of prompts is empty; give at least one prompt.")
     if empty := [i for i, prompt in enumerate(prompts) if not prompt.strip()]:
         raise MedlibError(f"Prompt {empty[0]} is empty; each prompt needs at least one word.")
+    for number, prompt in enumerate(prompts):
+        if not prompt.isascii() and prompt.encode("utf-8", "replace").decode() != prompt:
+            raise MedlibError(f"Prompt {number} holds half a character (a lone surrogate); give whole Unicode text.")
     return prompts
 
 
 def encode(model, prompts):
-    """Token ids of each prompt as the model takes them, special tokens in front included: a list of lists."""
-    ids = [model.tokenizer(prompt)["input_ids"] for prompt in check(prompts)]
+    """Token ids of each checked prompt as the model takes them, special tokens in front included: a list of lists."""
+    ids = [model.tokenizer(prompt)["input_ids"] for prompt in prompts]
     for prompt, tokens in zip(prompts, ids, strict=True):
+        if tokens[-1] in model.tokenizer.all_special_ids and not prompt.endswith(model.tokenizer.decode(tokens[-1:])):
+            raise MedlibError(
+                f"{model.name}'s tokenizer ends every text with a special token, so the last token is none of the "
+                "prompt's. Turn that off (add_eos_token=False)."
+            )
+        if max(tokens) >= model.vocabulary:
+            raise MedlibError(
+                f"The tokenizer gives token {max(tokens)} and {model.name} has {model.vocabulary}: they do not fit."
+            )
         if len(tokens) > model.context:
             raise MedlibError(
                 f"A prompt of {len(tokens)} tokens does not fit {model.name}'s context of {model.context}: "
@@ -94,7 +112,7 @@ def answer_token(model, prompt, answer):
 
 def answer_tokens(model, prompts, answers):
     """The first token of each answer, `[prompt]`; as many answers as prompts are needed."""
-    if isinstance(answers, str) or len(answers := list(answers)) != len(prompts):
+    if isinstance(answers, str) or not hasattr(answers, "__iter__") or len(answers := list(answers)) != len(prompts):
         raise MedlibError(f"{len(prompts)} prompts need {len(prompts)} answers, and {_shown(answers)} was given.")
     return torch.tensor([answer_token(model, p, a) for p, a in zip(prompts, answers, strict=True)])
 

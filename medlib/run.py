@@ -34,7 +34,8 @@ class Run:
     >>> run.save(table)
 
     The clock starts here.  `model` is a `medlib.Model`; `parameters` are what the notebook was given, as JSON values.
-    `save` writes `<technique>.parquet` and `<technique>.json` into the model's folder of `medlib.paths.runs()`.
+    `save` writes `<technique>.parquet` and `<technique>.json` into a folder named after the model: under `medlib run`
+    that of the run, in a notebook executed by hand one in `_build/by_hand`.
     """
 
     def __init__(self, technique, model, parameters, seed):
@@ -48,7 +49,9 @@ class Run:
 
     @property
     def folder(self):
-        return paths.runs() / paths.slug(self.model.name)
+        given = os.environ.get("MEDLIB_RUNS")  # set by `medlib run`; a notebook run by hand never touches its runs
+        folder = Path(given) if given else paths.root() / "_build" / "by_hand"
+        return folder / paths.slug(self.model.name)
 
     def check(self, name, passed, detail=""):
         """Record that something that must hold does; if it does not, stop: the results below would mean nothing."""

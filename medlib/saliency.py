@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import answer_tokens, batches, encode
+from medlib.prompts import answer_tokens, batches, check, encode
 from medlib.replay import Replay, check_no_op
 
 
@@ -29,6 +29,7 @@ def weight_saliency(model, prompts, answers, kind="grad"):
     """
     if kind not in ("grad", "weight_grad"):
         raise MedlibError(f'kind={kind!r} is not a saliency. Choose "grad" or "weight_grad".')
+    prompts = check(prompts)
     ids = encode(model, prompts)
     targets = answer_tokens(model, prompts, answers).to(model.device)
     rows, differences = [], []

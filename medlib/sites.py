@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medlib import stats
+from medlib.errors import MedlibError
 from medlib.patching import encode_pairs, patch_sweep
 
 
@@ -33,6 +34,16 @@ def token_groups(model, pairs):
                 group = "subject, earlier" if position >= first else "before"
             rows.append((number, position, group))
     return pd.DataFrame(rows, columns=["pair", "position", "group"])
+
+
+def of_one_token(model, pairs):
+    """The pairs whose subject is one token, so that one patch can bring all of it; `MedlibError` if there is none."""
+    groups = token_groups(model, pairs)
+    of_group = {name: set(rows["pair"]) for name, rows in groups.groupby("group")}
+    single = of_group.get("subject", set()) - of_group.get("subject, earlier", set())
+    if not single:
+        raise MedlibError(f"No subject of these {len(pairs)} pairs is one token for {model.name}; give other pairs.")
+    return [pair for number, pair in enumerate(pairs) if number in single]
 
 
 def share_sweep(model, pairs, labels, direction="denoise", threshold=1.0):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import Prompt, batches, encode
+from medlib.prompts import Prompt, batches, check, encode
 from medlib.replay import Replay, check_no_op, tokens_per_call
 
 
@@ -23,6 +23,7 @@ def activations(model, prompts, at="last"):
     `[state 0..L, prompt, hidden]`.  Raises `MedlibError` for another `at`, an empty prompt, a prompt longer than the
     context, or a model whose replay does not give its own logits.
     """
+    prompts = check(prompts)
     ids = encode(model, prompts)
     spans = _spans(model, prompts, ids, at)
     states = np.empty((model.n_layers + 1, len(ids), model.hidden_size), dtype=np.float32)
@@ -53,8 +54,8 @@ def entity_tokens(model, prompt):
     """The half-open span of tokens that overlap the entity of a `Prompt`."""
     if not isinstance(prompt, Prompt):
         raise MedlibError(
-            f"The prompt {prompt!r} does not say where its entity stands. Build it with medlib.Prompt.fill, or use "
-            'at="last".'
+            f"The prompt {prompt!r} does not say where its entity stands. Build it with medlib.Prompt.fill (and pass a "
+            'list: an array or a Series of pandas keeps the text alone), or use at="last".'
         )
     if not getattr(model.tokenizer, "is_fast", False):
         raise MedlibError(

@@ -13,6 +13,8 @@ from medlib.errors import MedlibError
 
 def sample_items(frame, n, seed=0):
     """The rows of `n` items drawn at random, every template of each; all rows where there are not more items."""
+    if n < 3:
+        raise MedlibError(f"{n} items were asked for; an interval needs at least 3.")
     items = frame["item"].drop_duplicates()
     return frame if n >= len(items) else frame[frame["item"].isin(items.sample(n, random_state=seed))]
 

@@ -2,7 +2,7 @@
 # # Do drugs lie together by specialty, and ages along a line?
 #
 # Among {glue:text}`n_drugs` drugs, those of one mechanism lie closer together than those of one specialty on {glue:text}`n_fair_mechanism` of {glue:text}`n_states` states; it is the other way round on {glue:text}`n_fair_specialty` (silhouettes above those of shuffled labels, 95 % interval of the difference clear of zero).
-# Specialty ahead of mechanism is what {cite:t}`marinescu2026knowledge` found in larger models.
+# Specialty ahead of mechanism is what {cite:t}`marinescu2026knowledge` found in larger models, most of all in Llama-3.3-70B, on plain silhouettes after UMAP.
 # How much of this is spelling?
 # The last piece of the name, before any block has run, puts mechanisms {glue:text}`start_mechanism` above shuffled labels; their best state puts them {glue:text}`best_mechanism` above, and where no two drugs of one mechanism share that last piece, {glue:text}`spelled_mechanism` at most (in brackets 95 % intervals, for the last number the range of {glue:text}`n_draws` draws, and where the best is found).
 #
@@ -145,6 +145,7 @@ print(run.checks[-1]["detail"])
 # Every layer, template and space is scored by itself; a score is the mean over the templates.
 # There are {glue:text}`n_mechanisms` mechanisms and {glue:text}`n_specialties` specialties, and more labels score lower by themselves, so each score is held against the mean score of its own labels when they are dealt to other drugs: *above shuffled labels*.
 # The intervals resample drugs, all templates of one together; a drug's neighbours stay as they are.
+# There is no control domain for the drugs here; shuffled labels, and the spelling of the names, are what they are held against.
 
 # %%
 scores = atlas.over(
@@ -199,7 +200,7 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# The plain silhouettes of specialties are higher than those of mechanisms on {glue:text}`n_plain_specialty` of {glue:text}`n_states` states and lower on {glue:text}`n_plain_mechanism`; this is the comparison of the paper, and it depends on how many labels each side has.
+# The plain silhouettes of specialties are higher than those of mechanisms on {glue:text}`n_plain_specialty` of {glue:text}`n_states` states and lower on {glue:text}`n_plain_mechanism`; plain silhouettes are what the paper compares, though after UMAP, and they depend on how many labels each side has.
 
 # %% [markdown]
 # ### How much of it is spelling?
@@ -207,14 +208,14 @@ plt.show()
 # Drugs of one mechanism often end alike, on purpose: *-pril*, *-olol*, *-azole*.
 # State 0 is the embedding of the last piece of the name and nothing else, so what groups there is spelling.
 # To take the shared last piece away, one drug is drawn for each ending and mechanism, {glue:text}`n_spelled` drugs with at least one other of their mechanism, {glue:text}`n_draws` times.
-# What is left above shuffled labels is at most {glue:text}`spelled_mechanism` for mechanisms and {glue:text}`spelled_specialty` for specialties (in brackets the range of the draws).
+# What is left above shuffled labels is at most {glue:text}`spelled_mechanism` for mechanisms and {glue:text}`spelled_specialty` for specialties (in brackets the range of the draws, which says how much the draw matters and is no interval over drugs).
+# As many drugs of each mechanism drawn at random, endings and all, score {glue:text}`matched_mechanism` at most: so part of the fall is the smaller number, and the rest the ending.
 
 # %%
 drugs["ending"] = atlas.endings(model, drugs["prompt"])
-draws = []
-for draw in range(n_draws):
-    kept = atlas.one_of_each(drugs, ["ending", "mechanism"], seed=seed + draw)
-    kept = kept[kept.groupby("mechanism")["item"].transform("nunique") > 1]
+
+
+def above_shuffled(kept):
     drawn = atlas.over(
         at_drug[:, kept.index],
         kept,
@@ -224,11 +225,24 @@ for draw in range(n_draws):
         n=n_shuffles,
         seed=seed,
     )
-    draws.append(drawn.groupby(["label", "layer"])["excess"].mean())
-spelled = pd.concat(draws, axis=1).agg(["mean", "min", "max"], axis=1)
-spelled = spelled.set_axis(["value", "low", "high"], axis=1).reset_index()
+    return drawn.groupby(["label", "layer"])["excess"].mean()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette above shuffled labels when no two drugs share both mechanism and last piece of the name, raw states; mean over draws and templates, the band from the lowest to the highest draw. Dotted: all drugs, for comparison.", "name": "fig-geometry-spelling"}, "image": {"alt": "Curves over layers of mechanism and specialty with bands, and dotted curves of all drugs far above for mechanism."}}
+
+def over_draws(draws):
+    table = pd.concat(draws, axis=1).agg(["mean", "min", "max"], axis=1)
+    return table.set_axis(["value", "low", "high"], axis=1).reset_index()
+
+
+spelled, matched = [], []
+for draw in range(n_draws):
+    kept = atlas.one_of_each(drugs, ["ending", "mechanism"], seed=seed + draw)
+    kept = kept[kept.groupby("mechanism")["item"].transform("nunique") > 1]
+    as_many = atlas.as_many(drugs, kept, "mechanism", seed=seed + draw)
+    spelled.append(above_shuffled(kept))
+    matched.append(above_shuffled(as_many))
+spelled, matched = over_draws(spelled), over_draws(matched)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette above shuffled labels when no two drugs share both mechanism and last piece of the name, raw states; mean over draws and templates, the band from the lowest to the highest draw. Dash-dotted: as many drugs of each mechanism drawn at random. Dotted: all drugs.", "name": "fig-geometry-spelling"}, "image": {"alt": "Curves over layers of mechanism and specialty with bands, a curve of a matched draw for mechanism, and dotted curves of all drugs."}}
 _, axes = plt.subplots()
 for label, look in looks.items():
     few = spelled[spelled["label"] == label]
@@ -240,6 +254,8 @@ for label, look in looks.items():
         ls=":",
         label=f"{label}, all drugs",
     )
+few = matched.query("label == 'mechanism'")
+figures.curve(axes, few, "difference", "mechanism, as many at random")
 axes.axhline(0, color="0.6", lw=1)
 axes.set(ylabel="silhouette above shuffled labels")
 axes.legend(ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
@@ -329,7 +345,7 @@ r2_last = summary.by_layer(
     seed=seed,
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "How well a linear map reads the number off the raw states: cross-validated coefficient of determination, mean over templates with its 95 % bootstrap interval over ages. Solid: ages of persons; dashed: numbers of buses and trams, the control. Cut off below 0.", "name": "fig-geometry-probe"}, "image": {"alt": "Two curves over layers with interval bands, ages and numbers, both close to one after the first layers."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How well a linear map reads the number off the raw states: cross-validated coefficient of determination, mean over templates with its 95 % bootstrap interval over ages. Solid: ages of persons; dashed: numbers of buses and trams, the control. Cut off below 0.", "name": "fig-geometry-probe"}, "image": {"alt": "Two curves over layers with interval bands, ages and numbers, one for ages and one for numbers."}}
 both = {"age": "medical", "numbers": "control"}
 _, axes = plt.subplots()
 for domain, look in both.items():
@@ -359,7 +375,7 @@ spread = (
     .reset_index()
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Local anisotropy of the raw states: one is a curve, and the dotted line is a ball of noise with as many points and dimensions. Mean over templates, the band from the lowest to the highest of the three.", "name": "fig-geometry-anisotropy"}, "image": {"alt": "Two curves over layers with bands, ages above numbers, both between a dotted line for noise and one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Local anisotropy of the raw states: one is a curve, and the dotted line is a ball of noise with as many points and dimensions. Mean over templates, the band from the lowest to the highest of the three.", "name": "fig-geometry-anisotropy"}, "image": {"alt": "Two curves over layers with bands, ages and numbers, and a dotted line for noise."}}
 _, axes = plt.subplots()
 for domain, look in both.items():
     figures.curve(axes, spread.query("domain == @domain"), look, domain)
@@ -371,7 +387,7 @@ plt.show()
 # %% [markdown]
 # ### Is there a break at 17|18?
 #
-# The length of each step, from one age to the next, is divided by that of the same step between buses or between trams, which takes out what the digits do.
+# The length of each step, from one age to the next, is divided by that of the same step between buses or between trams, which takes out what the digits do to both alike.
 # The steps 9|10 and 99|100, where a digit is added, are left out.
 # Then the step 17|18 is ranked among the other {glue:text}`n_steps`.
 # Buses divided by trams, and trams by buses, show what such a rank is worth where nobody comes of age.
@@ -488,6 +504,7 @@ for label in LABELS:
     best(f"start_{label}", curve.query("layer == 0"))
     best(f"spelled_{label}", spelled.query("label == @label"), digits=3)
     best(f"last_{label}", at_last.query("label == @label"))
+best("matched_mechanism", matched.query("label == 'mechanism'"), digits=3)
 for domain in both:
     best(f"r2_{domain}", r2.query("space == 'raw' and domain == @domain"))
 best("last_r2", r2_last)
@@ -538,6 +555,11 @@ of_drugs = [
         metric="silhouette_" + spelled["label"] + excess,
         space="raw",
         variant="no shared ending",
+    ),
+    matched.assign(
+        metric="silhouette_" + matched["label"] + excess,
+        space="raw",
+        variant="as many at random",
     ),
     at_last.assign(
         metric="silhouette_" + at_last["label"] + excess, **at_the_end
@@ -603,9 +625,9 @@ pd.DataFrame(
 # Names of drugs are not given at random: *-pril* and *-olol* stand for a mechanism.
 # So spelling and mechanism cannot be taken fully apart; dropping shared endings also drops the drugs that are most alike in fact, and earlier pieces of the names may be shared still.
 # A specialty holds several mechanisms, and some drugs belong to several specialties but count for one, which holds its silhouette down.
-# The intervals hold the neighbours still, and do not cover another choice of drugs; the best layer is the best of many, so its score is a little too high.
+# The intervals hold the neighbours still, and those of $R^2$ the predictions; they do not cover another choice of drugs, or other folds; the best layer is the best of many, so its score is a little too high.
 #
-# What can be read off need not be read by the model {cite:p}`hewitt2019control`.
+# What can be read off need not be read by the model; a control task {cite:p}`hewitt2019control` takes out only what any labels would give.
 # A ridge regression finds a line that carries age next to anything else the states hold; a number on a ring or a helix can pass this test too {cite:p}`engels2024features`.
 # The paper does not publish how its $R^2$ was made, so its values and these are not the same measure.
 # A break is looked for as a long step; a turn without a longer step would go unseen.

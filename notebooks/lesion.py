@@ -2,9 +2,10 @@
 # # Which layers can the model not do without?
 #
 # Each layer is taken out in turn, and we look at how far the model's next word moves.
-# On {glue:text}`n_prompts` prompts about {glue:text}`n_items` {glue:text}`domain`, the layer whose loss does most harm is {glue:text}`peak`: without it the next-word distribution moves by {glue:text}`peak_kl` nats, and by {glue:text}`peak_control` nats on {glue:text}`control`, a control of the same form.
+# On {glue:text}`n_prompts` prompts about {glue:text}`n_items` {glue:text}`domain`, the layer whose loss does most harm is {glue:text}`peak`: without it the next-word distribution moves by {glue:text}`peak_kl` nats, and by {glue:text}`peak_control` nats on {glue:text}`control`, a control of the same form (difference {glue:text}`peak_difference`).
 # After the first {glue:text}`early` layers the median layer costs {glue:text}`median_kl` nats.
-# On {glue:text}`n_higher` of {glue:text}`n_layers` layers the loss moves {glue:text}`domain` more than {glue:text}`control`, on {glue:text}`n_lower` less (95 % interval of the difference clear of zero; about {glue:text}`n_chance` would be so by chance).
+# The excess of {glue:text}`domain` over {glue:text}`control` is greatest at {glue:text}`excess_layer`, {glue:text}`excess` nats.
+# On {glue:text}`n_higher` of {glue:text}`n_layers` layers the loss moves {glue:text}`domain` more than {glue:text}`control`, on {glue:text}`n_lower` less (95 % interval of the difference clear of zero, not corrected; by chance {glue:text}`n_chance` on average, and more is common, since neighbouring layers go together).
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run lesion`.
@@ -146,7 +147,7 @@ axes.set(ylabel="drop of log-probability, nats")
 plt.show()
 
 # %% [markdown]
-# The three templates agree on which layers matter: the smallest rank correlation between the curves of any two is {glue:text}`templates`.
+# The smallest rank correlation over layers between the curves of any two templates is {glue:text}`templates`; 1 would be full agreement on which layers matter.
 
 # %% [markdown]
 # ## The numbers
@@ -176,6 +177,15 @@ run.number(
     at_peak["value"],
     f"{at_peak['value']:.2f} ({at_peak['low']:.2f} to {at_peak['high']:.2f})",
 )
+gap = difference.set_index("layer")
+excess = gap.loc[gap["value"].idxmax()]
+for key, row in (("peak_difference", gap.loc[peak.name]), ("excess", excess)):
+    run.number(
+        key,
+        row["value"],
+        f"{row['value']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})",
+    )
+run.number("excess_layer", excess.name, f"layer {excess.name}")
 run.number("early", early)
 run.number("median_kl", late.median(), f"{late.median():.2f}")
 run.number("n_higher", int((difference["low"] > 0).sum()))

@@ -2,10 +2,10 @@
 # # When does the answer move from the subject to the last word?
 #
 # Two prompts that differ in one name alone call for different answers; we move one token's state from one run into the other and see how much of the answer comes with it.
-# Of {glue:text}`n_drawn` pairs about {glue:text}`domain`, the model prefers the right answer to the wrong one in {glue:text}`accuracy`; the {glue:text}`n_used` that it gets right by a margin are used.
-# At the subject's last token a patch recovers most after {glue:text}`subject_peak`: {glue:text}`subject_recovered` of the logit difference.
-# From {glue:text}`handover` on, the last token of the prompt recovers more than half of it.
-# For {glue:text}`control`, the control, that happens at {glue:text}`handover_control`; the difference is {glue:text}`handover_difference` layers.
+# Of {glue:text}`n_drawn` pairs about {glue:text}`domain`, the model prefers the right answer to the wrong one in {glue:text}`accuracy`; the {glue:text}`n_used` pairs, from {glue:text}`n_couples_used` couples, in which it does and whose two logit differences lie at least {glue:text}`threshold` apart are used.
+# At the subject's last token a patch recovers {glue:text}`subject_recovered` of the logit difference at its best layer, {glue:text}`subject_peak` (its neighbours are within the interval); for {glue:text}`control`, the control, {glue:text}`subject_control`.
+# At {glue:text}`handover`, for the first time, the last token of the prompt recovers more than half of it; for {glue:text}`control` at {glue:text}`handover_control`.
+# The difference is {glue:text}`handover_difference` layers, so the handover is {glue:text}`verdict`.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run patching`.
@@ -45,6 +45,7 @@ run = medlib.Run("patching", model, parameters, seed)
 #
 # A pair is a clean and a corrupt prompt in the same template with as many tokens, and the answer each calls for; the answers differ in their first token, and neither would be right for the other prompt.
 # Pairs come in couples, A against B and B against A, so nothing rests on one answer being likelier than the other; a couple is one unit in the intervals.
+# Where only one of the two is left after the model's mistakes are taken out, that balance is lost: {glue:text}`n_single` couples here.
 
 
 # %%
@@ -74,16 +75,13 @@ pd.DataFrame(
 
 # %%
 planted = model.n_layers // 2
-pairs = drawn[control][0][:8]
+pairs = sites.of_one_token(model, concepts.pairs(control, model.tokenizer)[0])[
+    :6
+]
 with hooks.only(model, planted):
     found = medlib.patch_sweep(model, pairs).merge(
         sites.token_groups(model, pairs)
     )
-found = found[
-    found.groupby("pair")["group"].transform(
-        lambda g: "subject, earlier" not in set(g)
-    )
-]
 found["block passed"] = found["layer"] >= planted
 found = found.groupby(["group", "block passed"])["recovered"].median()[
     ["subject", "last"]
@@ -99,17 +97,14 @@ found.to_frame("P").style.format("{:.2f}")
 # %% [markdown]
 # ## The sweep
 #
-# Every layer and token of every pair, in both directions, in one walk up the layers (see [the engine](../../methods/replay.md)).
-# $P$ is 0 where a patch, clean into corrupt, changes nothing, and 1 where it gives the clean run's logit difference; corrupt into clean, the share that a patch takes away is $1-P$.
-
+# Every layer and token of every pair, clean into corrupt, in one walk up the layers (see [the engine](../../methods/replay.md)).
+# $P$ is 0 where the patch changes nothing and 1 where it gives the clean run's logit difference.
+# The other direction is no second measurement: corrupt into clean for A against B is clean into corrupt for B against A, and both are here.
 
 # %%
 swept = {
-    (name, direction): sites.share_sweep(
-        model, *drawn[name], direction=direction, threshold=threshold
-    )
+    name: sites.share_sweep(model, *drawn[name], threshold=threshold)
     for name in (domain, control)
-    for direction in ("denoise", "noise")
 }
 no_op = max(table.attrs["no_op"] for table in swept.values())
 run.check(
@@ -118,8 +113,7 @@ run.check(
     detail=f"{no_op:.0e} of the largest logit",
 )
 per_pair = {
-    name: swept[name, "denoise"].drop_duplicates("pair")
-    for name in (domain, control)
+    name: table.drop_duplicates("pair") for name, table in swept.items()
 }
 pd.DataFrame(
     {
@@ -130,6 +124,7 @@ pd.DataFrame(
                 ~pairs["right"] & ~pairs["weak"]
             ).sum(),
             "used": pairs["used"].sum(),
+            "couples used": pairs[pairs["used"]]["couple"].nunique(),
         }
         for name, pairs in per_pair.items()
     }
@@ -144,37 +139,29 @@ pd.DataFrame(
 # %%
 groups = {"subject": "medical", "relation": "other", "last": "difference"}
 medians = {
-    (name, direction, group): summary.by_layer(
+    (name, group): summary.by_layer(
         sites.shares(table, group), "share", np.median, seed
     )
-    for (name, direction), table in swept.items()
+    for name, table in swept.items()
     for group in groups
 }
 
-
-def draw_curves(direction, label):
-    _, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
-    for axes, name in zip(panels, (domain, control), strict=True):
-        for group, look in groups.items():
-            figures.curve(axes, medians[name, direction, group], look, group)
-        axes.set_title(name if name == domain else f"{name} (control)")
-        axes.axhline(0, color="0.8", lw=1, zorder=0)
-    panels[0].set_ylabel(label)
-    panels[1].legend(title="token", loc="center left")
-    plt.show()
-
-
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How much of the answer one token's state brings with it, by layer: the share P of the logit difference that a patch recovers, clean into corrupt. Median over pairs with its 95 % bootstrap interval over couples.", "name": "fig-patching-curves"}, "image": {"alt": "Two panels, the medical domain and its control. In each, three curves over layers with bands: the subject's last token, the words between, the last token of the prompt."}}
-draw_curves("denoise", "recovered, P")
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The other direction, corrupt into clean: the share 1 - P of the answer that one token's state takes away. Median over pairs with its 95 % bootstrap interval over couples.", "name": "fig-patching-noise"}, "image": {"alt": "Two panels, the medical domain and its control. In each, three curves over layers with bands: how much a corrupt state at one token takes away."}}
-draw_curves("noise", "taken away, 1 - P")
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How much of the answer one token's state brings with it, by layer: the share P of the logit difference that a patch recovers, clean into corrupt. Median over pairs with its 95 % bootstrap interval over couples. Subject: the last token of the name; relation: the mean of patches of one token each, in the templates that have words between; last: the prompt's last token.", "name": "fig-patching-curves"}, "image": {"alt": "Two panels, the medical domain and its control. In each, three curves over layers with bands: the subject's last token, the words between, the last token of the prompt."}}
+_, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
+for axes, name in zip(panels, (domain, control), strict=True):
+    for group, look in groups.items():
+        figures.curve(axes, medians[name, group], look, group)
+    axes.set_title(name if name == domain else f"{name} (control)")
+    axes.axhline(0, color="0.8", lw=1, zorder=0)
+panels[0].set_ylabel("recovered, P")
+panels[1].legend(title="token", loc="center left")
+plt.show()
 
 # %% [markdown]
 # ## One template, token by token
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The share P that a patch recovers at each layer and token, clean into corrupt: median over the pairs of one template and one length. Tokens of the subject are numbered. Red recovers the answer, white changes nothing.", "name": "fig-patching-map"}, "image": {"alt": "A heat map, layers upwards and the prompt's tokens across. Recovery starts at the subject's tokens in low layers and moves to the last token in high layers."}}
-used = swept[domain, "denoise"].query("used").copy()
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The share P that a patch recovers at each layer and token, clean into corrupt: median over the pairs of one template and one length. Tokens of the subject are numbered. Red recovers the answer, blue takes it further away, white changes nothing.", "name": "fig-patching-map"}, "image": {"alt": "A heat map of the recovered share, layers upwards and the prompt's tokens across."}}
+used = swept[domain].query("used").copy()
 used["length"] = used.groupby("pair")["position"].transform("max") + 1
 shape = used.groupby(["template", "length"])["pair"].nunique().idxmax()
 shown = used[(used["template"] == shape[0]) & (used["length"] == shape[1])]
@@ -203,12 +190,9 @@ plt.show()
 
 # %%
 handover = {
-    name: sites.handover(swept[name, "denoise"], seed=seed)
-    for name in (domain, control)
+    name: sites.handover(table, seed=seed) for name, table in swept.items()
 }
-handover["difference"] = sites.handover(
-    swept[domain, "denoise"], swept[control, "denoise"], seed=seed
-)
+handover["difference"] = sites.handover(*swept.values(), seed=seed)
 pd.DataFrame(handover, index=["layer", "low", "high"]).T.style.format("{:.0f}")
 
 # %% [markdown]
@@ -219,8 +203,18 @@ asked = per_pair[domain].assign(
     correct=lambda t: (t["clean_diff"] > 0).astype(float)
 )
 accuracy = stats.bootstrap(asked["correct"], seed=seed, groups=asked["couple"])
-subject = medians[domain, "denoise", "subject"].set_index("layer")
+subject = medians[domain, "subject"].set_index("layer")
 top = subject.loc[subject["value"].idxmax()]
+there = medians[control, "subject"].set_index("layer").loc[top.name]
+kept = asked[asked["used"]]["couple"].value_counts()
+run.number("n_couples_used", len(kept))
+run.number("n_single", int((kept == 1).sum()))
+run.number("threshold", threshold, f"{threshold:g} logits")
+run.number(
+    "subject_control",
+    there["value"],
+    f"{there['value']:.0%} ({there['low']:.0%} to {there['high']:.0%})",
+)
 run.number("domain", domain)
 run.number("control", control)
 run.number("n_drawn", len(asked))
@@ -243,24 +237,28 @@ value, low, high = handover["difference"]
 run.number(
     "handover_difference", value, f"{value:+.0f} ({low:+.0f} to {high:+.0f})"
 )
+run.number(
+    "verdict",
+    "not shown to be particular to " + domain
+    if low <= 0 <= high
+    else f"{'later' if value > 0 else 'earlier'} for {domain}",
+)
 
 # %% tags=["hide-input"]
 summaries = [
-    table.assign(
-        domain=name, variant=direction, component=group, metric="share"
-    )
-    for (name, direction, group), table in medians.items()
+    table.assign(domain=name, component=group, metric="recovered")
+    for (name, group), table in medians.items()
 ]
-sites = [
+sites_found = [
     table.drop(columns="item")
     .rename(columns={"couple": "item", "logit_diff": "value"})
     .assign(
         domain=name,
-        variant=table["template"] + ", " + direction,
+        variant=table["template"] + ": " + table["item"],
         component="residual",
         metric="logit_diff",
     )
-    for (name, direction), table in swept.items()
+    for name, table in swept.items()
 ]
 columns = [
     "domain",
@@ -272,8 +270,8 @@ columns = [
     "metric",
     "value",
 ]
-run.save(pd.concat([*summaries, pd.concat(sites)[columns]]))
-medians[domain, "denoise", "last"].style.format(precision=2).hide()
+run.save(pd.concat([*summaries, pd.concat(sites_found)[columns]]))
+medians[domain, "last"].style.format(precision=2).hide()
 
 # %% [markdown]
 # ## What would change our mind

@@ -2,10 +2,11 @@
 # # Which layers' weights would move a medical answer most?
 #
 # Every weight is asked how far a small change of it would move the log-probability of the right answer; the saliency of a layer is the mean size of that slope over its weights.
-# On {glue:text}`n_items` drugs, {glue:text}`n_prompts` prompts in all, it is greatest in {glue:text}`peak`: {glue:text}`peak_saliency` thousandths of a nat per unit of weight, against {glue:text}`median_saliency` in the median layer.
-# Divided by that of capitals, questions of the same form, it is greatest in {glue:text}`ratio_peak`, {glue:text}`ratio` times; on {glue:text}`n_higher` of {glue:text}`n_layers` layers drugs have more, on {glue:text}`n_lower` less (95 % interval clear of one; about {glue:text}`n_chance` would be so by chance).
-# With every drug's answer replaced by another drug's, the curve over layers keeps its order to a rank correlation of {glue:text}`shuffled`, and the ratio to capitals to one of {glue:text}`ratio_shuffled`.
-# By that test the curve says {glue:text}`verdict` about the answer.
+# On {glue:text}`n_items` {glue:text}`domain`, {glue:text}`n_prompts` prompts in all, it is greatest in {glue:text}`peak`: {glue:text}`peak_saliency` thousandths of a nat per unit of weight, against {glue:text}`median_saliency` in the median layer.
+# Divided by that of {glue:text}`control`, questions of the same form, it is greatest in {glue:text}`ratio_peak`, {glue:text}`ratio` times; on {glue:text}`n_higher` of {glue:text}`n_layers` layers {glue:text}`domain` have more, on {glue:text}`n_lower` less (95 % interval clear of one, not corrected).
+# With the answers of other items in both domains it is {glue:text}`n_higher_other` and {glue:text}`n_lower_other`: the level of the ratio hangs on how likely the answers are, and only its slope over layers can be read.
+# With every item's answer replaced by another's, the curve over layers keeps its order to a rank correlation of {glue:text}`shuffled`, and the ratio to one of {glue:text}`ratio_shuffled`.
+# By that test the order of the layers says {glue:text}`verdict` about the answer; the model prefers the right answers to the others by {glue:text}`own` against {glue:text}`other` nats, so where these lie close together the test is weak.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run saliency`.
@@ -198,7 +199,7 @@ drugs, capitals = (
     curves[control, "answer", "grad"],
 )
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Weight saliency by layer: the mean size of the slope of the right answer's log-probability over the attention and MLP weights of a block, on a logarithmic scale. Mean over items and templates with its 95 % bootstrap interval over items. Solid: drugs; dashed: capitals, the control.", "name": "fig-saliency-curves"}, "image": {"alt": "Two curves over layers, drugs and capitals, on a logarithmic scale, each with an interval band."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Weight saliency by layer: the mean size of the slope of the right answer's log-probability over the attention and MLP weights of a block, on a logarithmic scale. Mean over items and templates with its 95 % bootstrap interval over items. Solid: the medical domain; dashed: the control.", "name": "fig-saliency-curves"}, "image": {"alt": "Two curves over layers, the medical domain and its control, on a logarithmic scale, each with an interval band."}}
 _, axes = plt.subplots()
 figures.curve(axes, drugs, "medical", domain)
 figures.curve(axes, capitals, "control", f"{control} (control)")
@@ -207,8 +208,8 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# Layers differ in the size of their gradients whatever the topic, so the curve to read is drugs over capitals.
-# The ratio is one of geometric means: the mean log saliency of the drug prompts minus that of the capital prompts, raised again; items of both domains are resampled for its interval.
+# Layers differ in the size of their gradients whatever the topic, so the curve to read is the ratio of {glue:text}`domain` to {glue:text}`control`.
+# The ratio is one of geometric means: the mean log saliency of the medical prompts minus that of the control prompts, raised again; items of both domains are resampled for its interval.
 
 
 # %%
@@ -221,7 +222,7 @@ def ratio(answers, module="block"):
 
 ratios = {answers: ratio(answers) for answers in ("answer", "other")}
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Saliency on drugs divided by saliency on capitals, on a logarithmic scale. Solid: with the right answers; dotted: with the answers of other items in both domains. Ratio of geometric means with its 95 % bootstrap interval over items; not corrected for the number of layers.", "name": "fig-saliency-ratio"}, "image": {"alt": "Two curves over layers around a line at one, each with an interval band: the ratio of drugs to capitals with right answers and with the answers of other items."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Saliency on the medical domain divided by that on its control, on a logarithmic scale. Solid: with the right answers; dotted: with the answers of other items in both domains. Ratio of geometric means with its 95 % bootstrap interval over items; not corrected for the number of layers.", "name": "fig-saliency-ratio"}, "image": {"alt": "Two curves over layers around a line at one, each with an interval band: the ratio of the medical domain to its control with right answers and with the answers of other items."}}
 _, axes = plt.subplots()
 figures.curve(axes, ratios["answer"], "difference", "right answers")
 figures.curve(axes, ratios["other"], "other", "answers of other items")
@@ -238,6 +239,7 @@ plt.show()
 # A picture of what a model has learned should change when it is asked for something else {cite:p}`adebayo2018sanity`.
 # So the same curve is drawn with the answers of other items, and once with the weights of every matrix put in random order, which keeps their sizes and destroys what was learned.
 # The rule: where the curve with other answers is more like the true one (lower end of the interval) than the least alike two templates of the same questions are like each other, it says next to nothing about the answer.
+# The rule is lenient: templates differ in their words, the two answers do not.
 
 
 # %%
@@ -308,9 +310,10 @@ plt.show()
 
 # %% [markdown]
 # The smallest rank correlation between the curves of any two templates is {glue:text}`templates`; that of the curves with right and with other answers is {glue:text}`shuffled`.
-# For capitals, whose answers the model knows better, it is {glue:text}`shuffled_control`; with the weights in random order it is {glue:text}`scrambled`.
-# The ratio of drugs to capitals, each curve divided by its mean over layers, changes with the answers on {glue:text}`n_ratio_changed` of {glue:text}`n_layers` layers (95 % interval of the change clear of zero; about {glue:text}`n_chance` would be so by chance), and on none by more than a factor of {glue:text}`ratio_change`.
-# What differs between the domains whatever the answer is the prompt: a drug's name takes {glue:text}`tokens` tokens, a country's {glue:text}`tokens_control`.
+# For {glue:text}`control` it is {glue:text}`shuffled_control`, beside {glue:text}`templates_control` between templates; with the weights in random order it is {glue:text}`scrambled`.
+# The level of the ratio falls by a factor of {glue:text}`ratio_level` with other answers.
+# Its shape, each curve divided by its mean over layers, changes with the answers on {glue:text}`n_ratio_changed` of {glue:text}`n_layers` layers (95 % interval of the change clear of zero; not corrected; by chance {glue:text}`n_chance` on average, and more is common, since neighbouring layers go together), and on none by more than a factor of {glue:text}`ratio_change`.
+# One thing that differs between the domains whatever the answer is the prompt: a name takes {glue:text}`tokens` tokens in {glue:text}`domain`, {glue:text}`tokens_control` in {glue:text}`control`.
 
 # %% [markdown]
 # ## By weight matrix
@@ -334,7 +337,7 @@ module_ratios = {
     module: ratio("answer", module).set_index("layer") for module in modules
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: saliency on drugs by layer and weight matrix, on a logarithmic scale. Right: the ratio of drugs to capitals, as a power of two, so that 1 is twice as much and -1 half; a dot where its 95 % bootstrap interval is clear of one. The intervals are in the data of this page.", "name": "fig-saliency-modules"}, "image": {"alt": "Two heat maps, layers upwards and weight matrices across: saliency on drugs, and its ratio to capitals with dots where the interval is clear of one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: saliency on the medical domain by layer and weight matrix, on a logarithmic scale. Right: its ratio to the control, as a power of two, so that 1 is twice as much and -1 half; a dot where its 95 % bootstrap interval is clear of one. The intervals are in the data of this page.", "name": "fig-saliency-modules"}, "image": {"alt": "Two heat maps, layers upwards and weight matrices across: saliency on the medical domain, and its ratio to the control with dots where the interval is clear of one."}}
 _, (left, right) = plt.subplots(1, 2, figsize=(9, 5), layout="constrained")
 heat = pd.DataFrame(
     {
@@ -432,6 +435,16 @@ run.number("ratio_peak", top, f"layer {top}")
 run.number("ratio", right_ratio.loc[top, "value"], text(right_ratio.loc[top]))
 run.number("n_higher", int((right_ratio["low"] > 1).sum()))
 run.number("n_lower", int((right_ratio["high"] < 1).sum()))
+run.number("n_higher_other", int((other_ratio["low"] > 1).sum()))
+run.number("n_lower_other", int((other_ratio["high"] < 1).sum()))
+level = np.exp(np.log(right_ratio["value"] / other_ratio["value"]).mean())
+run.number("ratio_level", level, f"{level:.2f}")
+templates_control = summary.rank_of_templates(
+    blocks[control, "answer", "grad"], "saliency"
+)
+run.number("templates_control", templates_control, f"{templates_control:.2f}")
+run.number("domain", domain)
+run.number("control", control)
 for key, name in (
     ("shuffled", "answers of other items"),
     ("shuffled_control", f"the same, {control}"),
@@ -504,8 +517,8 @@ drugs.reset_index().style.format(
 # %% [markdown]
 # ## What would change our mind
 #
-# - Items of both domains whose names take as many tokens, and a ratio of the same shape between them: then the early layers' excess would not be about long, rare names.
-# - A model that knows the answers. Here the first token of a drug's right answer has a mean log-probability of {glue:text}`own` nats and that of another drug's {glue:text}`other`; on capitals they are {glue:text}`own_control` and {glue:text}`other_control`. Where the model hardly tells right from wrong, its slopes cannot either.
+# - Items of both domains whose names take as many tokens, and a ratio of the same shape between them: then an excess in some layers would not be about long, rare names.
+# - A model that knows the answers. Here the first token of the right answer has a mean log-probability of {glue:text}`own` nats and that of another item's {glue:text}`other`; on {glue:text}`control` they are {glue:text}`own_control` and {glue:text}`other_control`. Where the model hardly tells right from wrong, its slopes cannot either.
 # - A part of the gradient that does change with the answer, such as its difference between the right and a wrong one at the same prompt.
 #
 # ## What this cannot show

@@ -134,3 +134,15 @@ def test_the_ending_is_the_last_token_of_the_entity(smollm2):
     first, second, other = atlas.endings(smollm2, prompts)
     assert first == second != other
     assert smollm2.tokenizer.decode([first]) in "Lisinopril"
+
+
+def test_a_matched_draw_has_as_many_items_of_each_label():
+    frame = pd.DataFrame(
+        {"item": [f"i{n}" for n in range(30)] * 2, "label": list("aaabbbbbcc" * 3) * 2, "variant": "v"}
+    )
+    kept = frame[frame["item"].isin(["i0", "i1", "i3", "i4", "i5"])]
+    drawn = atlas.as_many(frame, kept, "label", seed=1)
+    counts = drawn.drop_duplicates("item")["label"].value_counts()
+    assert counts.to_dict() == {"a": 2, "b": 3}
+    assert len(drawn) == 10  # every template of each
+    assert set(drawn["item"]) != set(atlas.as_many(frame, kept, "label", seed=2)["item"])

@@ -37,7 +37,7 @@ def embedded_tokenizer():
 class Alone:
     """As much of a model as encoding needs."""
 
-    name, context = "a tokenizer alone", 4096
+    name, context, vocabulary = "a tokenizer alone", 4096, 10**6
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer

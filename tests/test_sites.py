@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from conftest import tiny_model
 
-from medlib import Pair, hooks, sites
+from medlib import MedlibError, Pair, hooks, sites
 
 PAIRS = [
     Pair("w1 w2 w3 w4 w5 w6", "w1 w7 w9 w4 w5 w6", " w10", " w11"),
@@ -60,3 +60,11 @@ def test_a_planted_block_is_where_the_last_token_takes_over():
     with hooks.only(model, 3):
         table = sites.share_sweep(model, pairs, labels, threshold=0)
     assert sites.handover(table.assign(used=True)) == (3, 3, 3)
+
+
+def test_pairs_with_a_subject_of_one_token_are_found_and_their_absence_is_said():
+    model = tiny_model()
+    one = Pair("w1 w2 w3", "w1 w4 w3", " w5", " w6")
+    assert sites.of_one_token(model, [PAIRS[0], one, PAIRS[2]]) == [one]
+    with pytest.raises(MedlibError, match="one token"):
+        sites.of_one_token(model, [PAIRS[0]])

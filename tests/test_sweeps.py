@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_hf, tiny_model, word_tokenizer
+from tokenizers import processors
 
 import medlib
 import medlib.replay
@@ -277,12 +278,33 @@ def test_states_that_are_not_numbers_are_refused(tiny):
         (lambda m: medlib.patch_sweep(m, PAIRS, component="head"), '"residual"'),
         (lambda m: medlib.patch_sweep(m, [Pair("w1 w2", "w1", " w3", " w4")]), "clean prompt has 2 tokens"),
         (lambda m: medlib.patch_sweep(m, [Pair("w1 w2", "w1 w5", " w3 w1", " w3 w2")]), "same token"),
+        (lambda m: medlib.patch_sweep(m, PAIRS[0]), "Put a single pair in a list"),
+        (lambda m: medlib.patch_sweep(m, ["w1"]), "list of medlib.Pair"),
+        (lambda m: medlib.patch_sweep(m, [Pair("w1 w2", "w1 w2", " w3", " w4")]), "the same"),
+        (lambda m: medlib.lesion_sweep(m, None), "list of texts"),
+        (lambda m: medlib.lesion_sweep(m, ["w1", "\ud83d"]), "half a character"),
+        (lambda m: medlib.weight_saliency(m, ["w1"], None), "need 1 answers"),
+        (lambda m: Prompt("w1", (0, 5)), "span"),
+        (lambda m: Prompt.fill("w1", "w2"), "once"),
         (lambda m: medlib.Model(m.hf, m.tokenizer, memory="much"), "512MiB"),
+        (lambda m: medlib.Model(m.hf, m.tokenizer, memory=float("inf")), "512MiB"),
     ],
 )
 def test_a_users_mistake_gets_a_message_that_says_what_to_do(tiny, call, message):
     with pytest.raises(medlib.MedlibError, match=message):
         call(tiny)
+
+
+def test_prompts_may_come_from_a_generator(tiny):
+    given = medlib.lesion_sweep(tiny, (prompt for prompt in PROMPTS), (answer for answer in ANSWERS))
+    assert given.equals(medlib.lesion_sweep(tiny, PROMPTS, ANSWERS))
+
+
+def test_a_tokenizer_that_ends_texts_with_a_special_token_is_refused(tiny):
+    backend = tiny.tokenizer.backend_tokenizer
+    backend.post_processor = processors.TemplateProcessing(single="$A <bos>", special_tokens=[("<bos>", 1)])
+    with pytest.raises(medlib.MedlibError, match="special token"):
+        medlib.lesion_sweep(tiny, PROMPTS)
 
 
 def test_an_encoder_decoder_is_refused():
