@@ -66,6 +66,8 @@ def run_all(
     """Execute every notebook for every model; what is current is left as it is, a failure does not stop the rest."""
     from medlib import execute
 
+    if not models.split():
+        raise MedlibError('No model was named. Say --models "smollm2-135m", or several between the quotes.')
     outcomes = []
     try:
         for outcome in execute.run_all(list(execute.techniques()), models.split(), announce=_announce):

@@ -7,6 +7,7 @@ along is never run, pickled weights are never opened, and a mistake is reported 
 
 import hashlib
 import json
+import os
 import re
 import sys
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ def load(name, device="auto", dtype=None, revision=None):
     `MedlibError` if there is no such model, a wheel or the network is missing, a licence has not been accepted, weights
     are damaged or pickled, a repository needs its own code, or the model is not a decoder.
     """
+    if not isinstance(name, str | os.PathLike) or not str(name):
+        raise MedlibError(f"A model is given by its name, its Hub id or its local folder, as text; got {name!r}.")
     device, dtype = _placement(device, dtype)
     entry = zoo.entry(name) if name in zoo.names() else None
     if entry and "wheel" in entry:
@@ -254,7 +257,18 @@ def _read(folder, label, device, dtype):
             f"({absent[0]} first); they would be random numbers. Give the weights of a whole language model, its "
             "output layer included, with the config.json that belongs to them."
         )
+    known = {_numberless(key) for key in hf.state_dict()}
+    if beyond := sorted(key for key in report["unexpected_keys"] if _numberless(key) in known):
+        raise MedlibError(
+            f"The weights of {label} hold more blocks than its config.json says ({beyond[0]} first); a model cut short "
+            "would be loaded. Give the config.json that belongs to the weights."
+        )
     return hf.eval(), tokenizer, processor
+
+
+def _numberless(key):
+    """A tensor's name whatever its block: `model.layers.#.mlp.weight`."""
+    return re.sub(r"\.\d+\.", ".#.", key)
 
 
 def _quantised(folder):

@@ -20,7 +20,8 @@ from transformers.cache_utils import Cache
 from medlib.errors import MedlibError
 from medlib.hooks import hidden, split_call
 
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}  # of the largest logit; half precision rounds at about 1e-2
+# Of the largest logit. Trained models in float32 come to about 1e-6; with weights in random order 1e-4 was measured.
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
 HALF_TOLERANCE = 5e-2
 TOKENS_PER_CALL = 2048  # more tokens in one call of a block do not make it faster, only larger
 

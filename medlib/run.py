@@ -43,6 +43,8 @@ class Run:
             raise MedlibError(f"A technique is named in small letters, digits and _, like 'lesion'; got {technique!r}.")
         self.technique, self.model, self.seed = technique, model, int(seed)
         self.parameters = _as_json("parameters", parameters)
+        if "control" in self.parameters and self.parameters["control"] == self.parameters.get("domain"):
+            raise MedlibError(f"domain and control are both {self.parameters['control']!r}; choose another control.")
         self.checks, self.numbers = [], {}
         self._started = perf_counter()
         self._table = None

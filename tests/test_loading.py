@@ -203,6 +203,17 @@ def test_weights_without_all_their_tensors_are_refused_rather_than_filled_with_r
     refused(folder, "lack 2 tensors", "lm_head.weight", "another shape")
 
 
+def test_a_config_with_fewer_blocks_than_the_weights_is_refused_rather_than_cut_short(folder):
+    change_config(folder, num_hidden_layers=3)
+    refused(folder, "more blocks than its config.json says", "layers.3")
+
+
+@pytest.mark.parametrize("name", [None, 3, "", ["smollm2-135m"]])
+def test_a_name_that_is_no_text_is_refused(name):
+    with pytest.raises(medlib.MedlibError, match="as text"):
+        medlib.load(name)
+
+
 def test_code_that_a_repository_brings_is_never_run(folder):
     (folder / "configuration_mine.py").write_text("raise SystemExit('ran')")
     change_config(folder, model_type="mine", auto_map={"AutoConfig": "configuration_mine.MyConfig"})

@@ -153,3 +153,8 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         paths.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_domain_is_not_its_own_control(start):
+    with pytest.raises(MedlibError, match="choose another control"):
+        start(domain="drugs", control="drugs")
