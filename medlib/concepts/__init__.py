@@ -26,6 +26,27 @@ def domains():
     return sorted(path.stem for path in HERE.glob("*.toml"))
 
 
+def medical():
+    """The medical domains that come with the library: those that name a control, in alphabetical order."""
+    return [name for name in domains() if "control" in _describe(name)[1]]
+
+
+def control(domain):
+    """The domain of the same form, without medicine, that a medical domain is held against.
+
+    >>> concepts.control("age")
+    'numbers'
+
+    In a TOML file it is the name of a domain of the library, or of a TOML file in the same folder.  Raises `MedlibError`
+    for a domain that names none.
+    """
+    path, description = _describe(domain)
+    if "control" not in description:
+        raise MedlibError(f"The domain {domain} names no control. Domains that do: {', '.join(medical())}.")
+    named = description["control"]
+    return str(path.with_name(named)) if named.endswith(".toml") else named
+
+
 def load(domain):
     """The table of a domain: `item`, its labels, `source` and `checked`; one row per item.
 
@@ -43,7 +64,10 @@ def load(domain):
 
 
 def templates(domain):
-    """The templates of a domain: name -> sentence with `{entity}` once, the item at a different place in each."""
+    """The templates of a domain: name -> sentence with `{entity}` once, the item at a different place in each.
+
+    Other columns may have gaps in it too, such as `{stage}`.
+    """
     return dict(_describe(domain)[1]["templates"])
 
 
@@ -68,7 +92,8 @@ def questions(domain):
     >>> concepts.questions("capitals").iloc[0][["prompt", "answer"]].tolist()
     ['The capital of Denmark is', ' Copenhagen']
 
-    An answer begins with its space.  Items without a clear-cut answer are left out.  Raises `MedlibError` for a domain
+    An answer begins with its space, unless it begins with a digit: there the prompt ends with the space, because
+    today's tokenizers make that space a token of its own, with which all numbers would begin.  Items without a clear-cut answer are left out.  Raises `MedlibError` for a domain
     that asks nothing.
     """
     return _asked(domain)[["item", "variant", "prompt", "answer"]]
@@ -118,16 +143,26 @@ def _describe(domain):
 
 def _asked(domain):
     """The questions with `also`: the other answers that would be right for the item, a set."""
-    asked = _describe(domain)[1].get("questions")
-    if asked is None:
+    told = _describe(domain)[1].get("questions")
+    if told is None:
         able = [name for name in domains() if "questions" in _describe(name)[1]]
         raise MedlibError(f"The domain {domain} asks no questions. Domains that do: {', '.join(able)}.")
     table = load(domain)
-    table = table[table[asked["answer"]] != ""]
-    also = table[asked["also"]] if "also" in asked else pd.Series("", table.index)
-    known = pd.DataFrame({"item": table["item"], "answer": " " + table[asked["answer"]]})
+    table = table[table[told["answer"]] != ""]
+    also = table[told["also"]] if "also" in told else pd.Series("", table.index)
+    known = table.assign(answer=" " + table[told["answer"]])
     known["also"] = [{f" {other}" for other in cell.split(";") if other} for cell in also]
-    return _filled(known, asked["templates"])
+    filled = _filled(known, told["templates"])
+    asked = pd.DataFrame([_space_before_digits(row) for row in filled.to_dict("records")], columns=filled.columns)
+    return asked[["item", "variant", "prompt", "answer", "also"]]
+
+
+def _space_before_digits(row):
+    """A question whose answer begins with a digit, with the space between them moved into the prompt."""
+    if not row["answer"][1:2].isdigit():
+        return row
+    prompt = Prompt(f"{row['prompt']} ", row["prompt"].entity)
+    return row | dict(prompt=prompt, answer=row["answer"][1:], also={other.removeprefix(" ") for other in row["also"]})
 
 
 def _filled(table, chosen):
@@ -136,8 +171,16 @@ def _filled(table, chosen):
     for name, template in chosen.items():
         part = table.copy()
         part.insert(1, "variant", name)
-        # An item that opens the sentence is written with a capital.
-        items = [item[:1].upper() + item[1:] if template.startswith("{entity}") else item for item in table["item"]]
-        part.insert(2, "prompt", pd.Series([Prompt.fill(template, item) for item in items], table.index, dtype=object))
+        prompts = [_fill(template, row) for row in table.to_dict("records")]
+        part.insert(2, "prompt", pd.Series(prompts, table.index, dtype=object))
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
+
+
+def _fill(template, row):
+    """A row of a table in a template; an item that opens the sentence is written with a capital."""
+    item = row["item"]
+    if template.startswith("{entity}"):
+        item = item[:1].upper() + item[1:]
+    before, after = (part.format_map(row) for part in template.split("{entity}"))
+    return Prompt.fill(before + "{entity}" + after, item)

@@ -1,7 +1,8 @@
 """Reading a domain: the TOML that describes it and the CSV that must be as described.
 
-A column is a *label* with a fixed vocabulary (`values`), a whole number (`from`, `to`), or text (`pattern`).  Whatever
-is wrong with a table is said with the file, the row (as a spreadsheet counts them, the header is row 1) and the column.
+A column is a *label* with a fixed vocabulary (`values`), a whole number (`from`, `to`), or text (`pattern`).  A template
+is a sentence with a gap for the item, `{entity}`, and perhaps gaps for other columns.  Whatever is wrong with a table is
+said with the file, the row (as a spreadsheet counts them, the header is row 1) and the column.
 """
 
 import csv
@@ -20,6 +21,8 @@ EVERYWHERE = {  # the columns every table has, first and last
     "checked": {"pattern": r"\S.*"},
 }
 REQUIRED = {"title", "about", "licence", "columns", "templates"}
+OPTIONAL = {"control", "questions"}
+RESERVED = {"variant", "prompt", "answer", "also"}  # columns that the library adds
 COLUMN_KEYS = {"about", "values", "at_least", "from", "to", "pattern", "unique", "many", "optional"}
 
 
@@ -31,19 +34,23 @@ def read_description(path):
         raise MedlibError(f"There is no file {path}; a domain is described in a TOML file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MedlibError(f"{path} is not TOML in UTF-8: {error}.") from None
-    _keys(path, "the top level", description, REQUIRED, {"questions"})
+    _keys(path, "the top level", description, REQUIRED, OPTIONAL)
     for column, rules in description["columns"].items():
         _keys(path, f"[columns.{column}]", rules, {"about"}, COLUMN_KEYS)
+        if column in RESERVED | set(EVERYWHERE):
+            raise MedlibError(
+                f"{path}, [columns.{column}]: the library has a column {column!r} of its own; rename yours."
+            )
         if isinstance(rules.get("values"), str):  # the vocabulary of another column
             rules["values"] = description["columns"][rules["values"]]["values"]
-    _templates(path, "[templates]", description["templates"])
+    _templates(path, "[templates]", description)
     if "questions" in description:
         asked = description["questions"]
         _keys(path, "[questions]", asked, {"answer", "templates"}, {"also"})
         for role in {"answer", "also"} & set(asked):
             if asked[role] not in description["columns"]:
                 raise MedlibError(f"{path}, [questions]: {role} is {asked[role]!r}, which is no column of the table.")
-        _templates(path, "[questions.templates]", asked["templates"])
+        _templates(path, "[questions.templates]", asked, description["columns"])
     return description
 
 
@@ -132,11 +139,18 @@ def _keys(path, where, given, required, allowed):
         raise MedlibError(f"{path}, {where}: {key!r} is not known. Allowed: {', '.join(sorted(required | allowed))}.")
 
 
-def _templates(path, where, given):
-    if not given:
+def _templates(path, where, table, columns=None):
+    columns = table["columns"] if columns is None else columns
+    if not table["templates"]:
         raise MedlibError(f"{path}, {where}: give at least one template.")
-    for name, template in given.items():
+    for name, template in table["templates"].items():
         if template.count("{entity}") != 1 or template != template.strip():
             raise MedlibError(
                 f"{path}, {where}: {name} = {template!r} must hold {{entity}} once, and no space at either end."
+            )
+        gaps = re.findall(r"{(.*?)}", template.replace("{entity}", ""))
+        if unknown := [gap for gap in gaps if gap not in columns]:
+            raise MedlibError(
+                f"{path}, {where}: {name} = {template!r} has a gap for {unknown[0]!r}, which is no column of the table. "
+                f"Choose entity or one of {', '.join(columns)}."
             )
