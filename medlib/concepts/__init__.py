@@ -37,8 +37,8 @@ def control(domain):
     >>> concepts.control("age")
     'numbers'
 
-    In a TOML file it is the name of a domain of the library, or of a TOML file in the same folder.  Raises `MedlibError`
-    for a domain that names none.
+    A TOML file names a domain of the library, or another TOML file in its folder.  Raises `MedlibError` for a domain
+    that names none.
     """
     path, description = _describe(domain)
     if "control" not in description:
@@ -93,8 +93,8 @@ def questions(domain):
     ['The capital of Denmark is', ' Copenhagen']
 
     An answer begins with its space, unless it begins with a digit: there the prompt ends with the space, because
-    today's tokenizers make that space a token of its own, with which all numbers would begin.  Items without a clear-cut answer are left out.  Raises `MedlibError` for a domain
-    that asks nothing.
+    today's tokenizers make that space a token of its own, with which all numbers would begin.  Items without a
+    clear-cut answer are left out.  Raises `MedlibError` for a domain that asks nothing.
     """
     return _asked(domain)[["item", "variant", "prompt", "answer"]]
 

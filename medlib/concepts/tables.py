@@ -1,8 +1,8 @@
 """Reading a domain: the TOML that describes it and the CSV that must be as described.
 
-A column is a *label* with a fixed vocabulary (`values`), a whole number (`from`, `to`), or text (`pattern`).  A template
-is a sentence with a gap for the item, `{entity}`, and perhaps gaps for other columns.  Whatever is wrong with a table is
-said with the file, the row (as a spreadsheet counts them, the header is row 1) and the column.
+A column is a *label* with a fixed vocabulary (`values`), a whole number (`from`, `to`), or text (`pattern`).  A
+template is a sentence with a gap for the item, `{entity}`, and perhaps gaps for other columns.  Whatever is wrong with
+a table is said with the file, the row (as a spreadsheet counts them, the header is row 1) and the column.
 """
 
 import csv
@@ -151,6 +151,6 @@ def _templates(path, where, table, columns=None):
         gaps = re.findall(r"{(.*?)}", template.replace("{entity}", ""))
         if unknown := [gap for gap in gaps if gap not in columns]:
             raise MedlibError(
-                f"{path}, {where}: {name} = {template!r} has a gap for {unknown[0]!r}, which is no column of the table. "
+                f"{path}, {where}: {name} = {template!r} has a gap for {unknown[0]!r}, which is no column. "
                 f"Choose entity or one of {', '.join(columns)}."
             )
