@@ -12,6 +12,21 @@ from medlib import concepts
 
 FOLDER = Path(concepts.__file__).parent
 LADDERS = [("progression", "disease", "diagnosis"), ("processes", "process", "subject")]
+NUMBERS = [
+    set(words.split())
+    for words in [
+        "zero",
+        "one first",
+        "two second",
+        "three third",
+        "four fourth",
+        "five fifth",
+        "six sixth",
+        "seven seventh",
+        "eight eighth",
+        "nine ninth",
+    ]
+]
 SCALES = {  # the stages of each published scale, in its order
     "Hoehn and Yahr": ["0", "1", "1.5", "2", "2.5", "3", "4", "5"],
     "mMRC": list("01234"),
@@ -73,9 +88,11 @@ def test_stages_one_to_three_are_the_beginning_and_seven_to_nine_the_end(domain,
 @pytest.mark.parametrize("domain, label, _", LADDERS)
 def test_no_description_names_its_stage_or_how_far_the_course_is(domain, label, _):
     told = r"\d|\b(early|late|stage|grade [a-z]|mild|moderate|advanced|final|beginning|end|terminal|initial)\b"
-    items = concepts.load(domain)["item"]
+    table = concepts.load(domain)
+    items = table["item"]
     assert [item for item in items if re.search(told, item)] == []
     assert items.str.split().str.len().between(4, 9).all()
+    assert [r.item for r in table.itertuples() if set(r.item.split()) & NUMBERS[r.stage]] == []
 
 
 @pytest.mark.parametrize("domain, label, answer", LADDERS)
