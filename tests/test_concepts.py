@@ -294,7 +294,7 @@ def test_a_malformed_description_is_named_by_file_and_place(tmp_path, old, new, 
 
 
 def test_a_missing_file_or_domain_or_template_says_what_there_is(tmp_path):
-    with pytest.raises(MedlibError, match="no domain 'drogs'. Choose one of age, capitals, drugs"):
+    with pytest.raises(MedlibError, match="no domain 'drogs'. Choose one of age, .*, drugs"):
         concepts.load("drogs")
     with pytest.raises(MedlibError, match="no file .*own.toml"):
         concepts.load(tmp_path / "own.toml")
@@ -303,5 +303,5 @@ def test_a_missing_file_or_domain_or_template_says_what_there_is(tmp_path):
         concepts.load(tmp_path / "animals.toml")
     with pytest.raises(MedlibError, match="no template 'end'. Choose one of early"):
         concepts.prompts("age", "end")
-    with pytest.raises(MedlibError, match="asks no questions. Domains that do: capitals, drugs"):
+    with pytest.raises(MedlibError, match="asks no questions. Domains that do: .*, drugs"):
         concepts.questions("age")
