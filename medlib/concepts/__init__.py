@@ -87,16 +87,28 @@ def prompts(domain, template=None):
 
 
 def questions(domain):
-    """Sentences to be completed, and how: columns `item`, `variant` (the template's name), `prompt`, `answer`.
+    """Sentences to be completed, and how: `item`, `variant` (the template's name), `prompt`, `answer`, `also`.
 
-    >>> concepts.questions("capitals").iloc[0][["prompt", "answer"]].tolist()
-    ['The capital of Denmark is', ' Copenhagen']
+    >>> concepts.questions("drugs").iloc[0][["prompt", "answer"]].tolist()
+    ['Phenytoin is a medication used to treat', ' epilepsy']
 
     An answer begins with its space, unless it begins with a digit: there the prompt ends with the space, because
-    today's tokenizers make that space a token of its own, with which all numbers would begin.  Items without a
-    clear-cut answer are left out.  Raises `MedlibError` for a domain that asks nothing.
+    today's tokenizers make that space a token of its own, with which all numbers would begin.  `also` is the set of
+    other answers that could be called right.  Items without a clear-cut answer are left out.  Raises `MedlibError`
+    for a domain that asks nothing.
     """
-    return _asked(domain)[["item", "variant", "prompt", "answer"]]
+    told = _describe(domain)[1].get("questions")
+    if told is None:
+        able = [name for name in domains() if "questions" in _describe(name)[1]]
+        raise MedlibError(f"The domain {domain} asks no questions. Domains that do: {', '.join(able)}.")
+    table = load(domain)
+    table = table[table[told["answer"]] != ""]
+    also = table[told["also"]] if "also" in told else pd.Series("", table.index)
+    known = table.assign(answer=" " + table[told["answer"]])
+    known["also"] = [{f" {other}" for other in cell.split(";") if other} for cell in also]
+    filled = _filled(known, told["templates"])
+    asked = pd.DataFrame([_space_before_digits(row) for row in filled.to_dict("records")], columns=filled.columns)
+    return asked[["item", "variant", "prompt", "answer", "also"]]
 
 
 def pairs(domain, tokenizer):
@@ -112,7 +124,7 @@ def pairs(domain, tokenizer):
     `other`, `template`, `kept`, `reason` (why not; "" when kept); `other` is "" for an item that found no partner.  The
     n-th kept row belongs to the n-th pair.
     """
-    return pairing.pair(_asked(domain), tokenizer)
+    return pairing.pair(questions(domain), tokenizer)
 
 
 def couples(domain, tokenizer, n, seed=0):
@@ -139,22 +151,6 @@ def _describe(domain):
                 "own domain's TOML file."
             )
     return path, read_description(path)
-
-
-def _asked(domain):
-    """The questions with `also`: the other answers that would be right for the item, a set."""
-    told = _describe(domain)[1].get("questions")
-    if told is None:
-        able = [name for name in domains() if "questions" in _describe(name)[1]]
-        raise MedlibError(f"The domain {domain} asks no questions. Domains that do: {', '.join(able)}.")
-    table = load(domain)
-    table = table[table[told["answer"]] != ""]
-    also = table[told["also"]] if "also" in told else pd.Series("", table.index)
-    known = table.assign(answer=" " + table[told["answer"]])
-    known["also"] = [{f" {other}" for other in cell.split(";") if other} for cell in also]
-    filled = _filled(known, told["templates"])
-    asked = pd.DataFrame([_space_before_digits(row) for row in filled.to_dict("records")], columns=filled.columns)
-    return asked[["item", "variant", "prompt", "answer", "also"]]
 
 
 def _space_before_digits(row):

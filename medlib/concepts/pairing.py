@@ -14,19 +14,22 @@ import pandas as pd
 from medlib.errors import MedlibError
 from medlib.prompts import Pair, answer_token
 
-Question = namedtuple("Question", "item variant prompt answer also length token")
+Question = namedtuple("Question", "item variant prompt answer also length token also_tokens")
 
 
 def pair(asked, tokenizer):
     """Pairs and candidates (see `concepts.pairs`) from questions: `item, variant, prompt, answer, also`."""
     tries, met = [], set()
+    model = SimpleNamespace(tokenizer=tokenizer)
     for _, questions in asked.groupby("variant", sort=False):
         usable = []
         for question in questions.itertuples():
             length = len(tokenizer(question.prompt)["input_ids"])
             try:
-                token = answer_token(SimpleNamespace(tokenizer=tokenizer), question.prompt, question.answer)
-                usable.append(Question(*question[1:], length, token))
+                token, *also = (
+                    answer_token(model, question.prompt, answer) for answer in (question.answer, *question.also)
+                )
+                usable.append(Question(*question[1:], length, token, set(also)))
             except MedlibError:
                 tries.append((question, None, "the answer melts into the prompt's last token"))
         common = Counter((q.length, q.answer) for q in usable)
@@ -57,7 +60,7 @@ def _misfit(a, b, met):
     """Why two questions of equal length make no couple; "" if they do."""
     if a.token == b.token:
         return "the answers begin with the same token"
-    if b.answer in a.also or a.answer in b.also:
+    if b.token in a.also_tokens or a.token in b.also_tokens:
         return "one answer is right for both"
     if frozenset((a.item, b.item)) in met:
         return "the two meet in another template"
