@@ -27,7 +27,7 @@ _HOME = {  # public name -> the module that defines it
     "weight_saliency": "saliency",
     "Run": "run",
 }
-_MODULES = {"concepts", "figures", "geometry", "hooks", "results", "sites", "stats", "summary"}
+_MODULES = {"concepts", "figures", "geometry", "hooks", "knowledge", "results", "sites", "stats", "summary"}
 
 __all__ = sorted([*_HOME, *_MODULES])
 

@@ -56,6 +56,27 @@ def bootstrap_difference(a, b, statistic=np.mean, n=2000, seed=0, level=0.95, gr
     return _interval(value, drawn, level, min(len(units_a), len(units_b)))
 
 
+def bootstrap_pairs(won, met, n=2000, seed=0, level=0.95):
+    """A share over pairs of items, with its bootstrap interval: items are drawn, and all their pairs come with them.
+
+    >>> bootstrap_pairs(wins, games)
+
+    `won`, `met`: [item, item], how often a pair succeeded and how often it was tried; the share is that of all tries.
+    A pair of an item with itself is not a try.  Raises `MedlibError` as `bootstrap` does, and where nothing was tried.
+    """
+    won, met = _finite(won, "won"), _finite(met, "met")
+    if won.ndim != 2 or won.shape != met.shape or len(won) != won.shape[1]:
+        raise MedlibError(f"won is {won.shape} and met is {met.shape}; give two square tables of one shape")
+    if len(won) < 3 or not met.any() or (won > met).any() or met.diagonal().any():
+        raise MedlibError(
+            f"{len(won)} items met {met.sum():g} times; give at least 3, that meet others, and no more wins"
+        )
+    times = np.random.default_rng(seed).multinomial(len(won), np.full(len(won), 1 / len(won)), size=n).astype(float)
+    shares = [np.einsum("ni,ij,nj->n", times, table, times, optimize=True) for table in (won, met)]
+    tried = shares[1] > 0
+    return _interval(won.sum() / met.sum(), shares[0][tried] / shares[1][tried], level, len(won))
+
+
 def _units(values, groups, name="values"):
     """Check the rows; return them with the row numbers of each unit that is resampled whole."""
     values = _finite(values, name)

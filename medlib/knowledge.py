@@ -1,0 +1,177 @@
+"""What a model knows of a domain: does it prefer an item's own answer to the answers of other items?
+
+All questions of the domain are asked, and at each one the first tokens of all its answers are read.  Three numbers
+follow, each with an interval over items, and of each it is known what a model without the knowledge scores:
+
+- *pairwise*: at item A's question, is A's answer likelier than B's?  Over all A and B, both ways round, so that a model
+  which always likes one answer better is right half of the time.
+- *contrast*: the same for the sum of both margins, A's answer at A and B's at B.  A liking for an answer cancels.
+- *n-way*: is the item's own answer the likeliest of all?  To be read beside the share of the commonest answer.
+
+Answers with the same first token are one answer here, and what could also be right for an item is never a wrong one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from medlib import concepts, stats, summary
+from medlib.errors import MedlibError
+from medlib.prompts import answer_token, answer_tokens, batches, check, encode
+from medlib.replay import Replay, check_no_op, tokens_per_call
+
+KNOWN = 0.6  # a domain is known when the interval of its pairwise accuracy lies above this; chance is 0.5
+
+
+class Asked(NamedTuple):
+    """A domain's questions and the logits of its answers at each.
+
+    `questions` is `concepts.questions`; `logits [question, token]` those of the first tokens of all answers, `own
+    [question]` the column of its own answer, `wrong [question, token]` whether a column is wrong for the question.
+    """
+
+    questions: pd.DataFrame
+    logits: np.ndarray
+    own: np.ndarray
+    wrong: np.ndarray
+
+
+def ask(model, domain, n_items=None, seed=0):
+    """Ask the questions of a domain, or those of `n_items` items drawn at random: an `Asked`.
+
+    >>> pairwise(ask(model, "drugs")).low
+
+    Raises `MedlibError` as `concepts.questions` and `medlib.activations` do.
+    """
+    questions = concepts.questions(domain)
+    if n_items is not None:
+        questions = summary.sample_items(questions, n_items, seed)
+    questions = questions.reset_index(drop=True)
+    prompts = check(questions["prompt"])
+    first = answer_tokens(model, prompts, questions["answer"])
+    tokens, own = first.unique(return_inverse=True)
+    wrong = np.ones((len(questions), len(tokens)), dtype=bool)
+    wrong[np.arange(len(questions)), own] = False
+    column = {int(token): i for i, token in enumerate(tokens)}
+    for row, (prompt, also) in enumerate(zip(prompts, questions["also"], strict=True)):
+        for other in also:
+            wrong[row, column.get(answer_token(model, prompt, other), own[row])] = False
+    return Asked(questions, _logits(model, prompts, tokens), own.numpy(), wrong)
+
+
+def scores(asked, seed=0):
+    """The three accuracies, over all templates and in each one.
+
+    One row per `metric` (pairwise, contrast, n-way) and `variant` ("" for all templates together): `value`, `low`,
+    `high` (95 % interval over items), `n` (items) and `chance`, what a model without the knowledge scores: a half, and
+    n-way the share of the commonest answer.
+    """
+    parts = {
+        "": asked,
+        **{name: _only(asked, rows) for name, rows in asked.questions.groupby("variant").indices.items()},
+    }
+    table = []
+    for variant, part in parts.items():
+        items = part.questions["item"].nunique()
+        commonest = np.bincount(part.own).max() / len(part.own)
+        likeliest = (
+            np.where(part.wrong, part.logits, -np.inf).max(axis=1) < part.logits[np.arange(len(part.own)), part.own]
+        )
+        n_way = stats.bootstrap(likeliest.astype(float), seed=seed, groups=part.questions["item"])
+        for metric, score, chance in (
+            ("pairwise", pairwise(part, seed), 0.5),
+            ("contrast", contrast(part, seed), 0.5),
+            ("n-way", n_way, commonest),
+        ):
+            table.append((metric, variant, *score, items, chance))
+    return pd.DataFrame(table, columns=["metric", "variant", "value", "low", "high", "n", "chance"])
+
+
+def pairwise(asked, seed=0):
+    """How often an item's own answer is likelier than another item's, with its interval over items."""
+    return _over_pairs(asked, lambda margins: margins, seed)
+
+
+def contrast(asked, seed=0):
+    """How often the margins of two items, each for its own answer, sum to more than zero, with its interval."""
+    return _over_pairs(asked, lambda margins: margins + margins.T, seed)
+
+
+def is_known(accuracy, least=KNOWN):
+    """Whether a pairwise accuracy says that the domain is known: its interval lies above `least`."""
+    return accuracy.low > least
+
+
+def filter_pairs(asked, candidates, threshold=1.0):
+    """The candidates of `concepts.pairs` with what the model makes of them: the filter table of a model and domain.
+
+    To `item, other, template, kept, reason` it adds `clean_diff` and `corrupt_diff` (logits, answer minus wrong; null
+    for what the tokenizer had ruled out), and drops pairs that the model gets wrong when clean and pairs whose two
+    differences lie less than `threshold` apart.
+    """
+    row = {key: i for i, key in enumerate(zip(asked.questions["item"], asked.questions["variant"], strict=True))}
+    table = candidates.copy()
+    made = table[table["kept"]]
+    clean, corrupt = (
+        np.array([row[key] for key in zip(made[side], made["template"], strict=True)], dtype=int)
+        for side in ("item", "other")
+    )
+    right, wrong = asked.own[clean], asked.own[corrupt]
+    for name, at in (("clean_diff", clean), ("corrupt_diff", corrupt)):
+        table.loc[made.index, name] = asked.logits[at, right] - asked.logits[at, wrong]
+    small = table["kept"] & ((table["clean_diff"] - table["corrupt_diff"]).abs() < threshold)
+    mistaken = table["kept"] & ~small & (table["clean_diff"] <= 0)
+    table.loc[small, "reason"] = "small difference"
+    table.loc[mistaken, "reason"] = "wrong when clean"
+    table["kept"] &= ~small & ~mistaken
+    return table
+
+
+@torch.no_grad()
+def _logits(model, prompts, tokens):
+    """Logits `[prompt, token]` of some tokens after each prompt."""
+    ids = encode(model, prompts)
+    found = np.empty((len(ids), len(tokens)))
+    per_call = tokens_per_call(model)
+    for members, batch, last in batches(ids, lambda length: per_call // length):
+        replay = Replay(model, {"input_ids": batch.to(model.device)})
+        state = replay.embedding
+        for layer in range(1, model.n_layers + 1):
+            state = replay.block(layer, state)
+        ends = state[torch.arange(len(members)), last]
+        check_no_op(replay, ends, last, "knowledge.ask")
+
+        def keep(logits, chunk, members=members):
+            found[members[chunk]] = logits.cpu().numpy()
+
+        replay.read_out(ends, keep, tokens.to(model.device))
+    return found
+
+
+def _only(asked, rows):
+    return Asked(asked.questions.iloc[rows], asked.logits[rows], asked.own[rows], asked.wrong[rows])
+
+
+def _own_logits(asked):
+    return asked.logits[np.arange(len(asked.own)), asked.own]
+
+
+def _over_pairs(asked, compare, seed):
+    """Share of pairs of items whose compared margins are above zero; templates of a pair of items go together."""
+    items = asked.questions["item"].drop_duplicates()
+    won, met = np.zeros((2, len(items), len(items)))
+    for rows in asked.questions.groupby("variant").indices.values():
+        part = _only(asked, rows)
+        at = pd.Index(items).get_indexer(part.questions["item"])
+        margins = _own_logits(part)[:, None] - part.logits[:, part.own]
+        fair = part.wrong[:, part.own]
+        fair &= fair.T
+        won[np.ix_(at, at)] += fair & (compare(margins) > 0)
+        met[np.ix_(at, at)] += fair
+    if not met.any():
+        raise MedlibError(
+            "No two items have answers that differ in their first token, so there is nothing to tell apart."
+        )
+    return stats.bootstrap_pairs(won, met, seed=seed)
