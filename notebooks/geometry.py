@@ -6,8 +6,8 @@
 # How much of this is spelling?
 # The last piece of the name, before any block has run, puts mechanisms {glue:text}`start_mechanism` above shuffled labels; their best state puts them {glue:text}`best_mechanism` above, and where no two drugs of one mechanism share that last piece, {glue:text}`spelled_mechanism` at most (in brackets 95 % intervals, for the last number the range of {glue:text}`n_draws` draws, and where the best is found).
 #
-# A linear map reads a person's age with an $R^2$ of {glue:text}`r2_age`, and in the same way the number of a bus or tram with {glue:text}`r2_numbers`.
-# A break between the ages 17 and 18 that holds in every wording is there on {glue:text}`n_breaks` of {glue:text}`n_layers` layers; in the wording that shows it most often, it is there on {glue:text}`most_people`, and the same break between buses and trams, where nobody comes of age, on {glue:text}`most_vehicles`.
+# A linear map reads a person's age with an $R^2$ of {glue:text}`r2_age`, and in the same way the length of a road or trail in miles with {glue:text}`r2_numbers`.
+# A break between the ages 17 and 18 that holds in every wording is there on {glue:text}`n_breaks` of {glue:text}`n_layers` layers; in the wording that shows it most often, it is there on {glue:text}`most_people`, and the same break between roads and trails, where nobody comes of age, on {glue:text}`most_routes`.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run geometry`.
@@ -44,7 +44,7 @@ run = medlib.Run("geometry", model, parameters, seed)
 # ## The states
 #
 # Each drug and each age is put into three templates, and the residual stream is read at the last token of the item (`entity`) and at the last token of the prompt (`last`).
-# The control of the ages is plain numbers, the routes of buses and trams in sentences of the same form.
+# The control of the ages is plain numbers, the lengths of roads and trails in miles, in sentences of the same form.
 # In the template called *late* the item ends the prompt, so there the two places are one.
 
 # %%
@@ -325,7 +325,7 @@ in_umap.pivot(
 # ## Ages
 #
 # A ridge regression reads the age off the states, scored on ages it has not seen: all rows of one age stay in one fold.
-# The same is done for the numbers of buses and trams.
+# The same is done for the lengths of roads and trails.
 
 # %%
 of_domain = [("age", at_age, ages), ("numbers", at_number, numbers)]
@@ -345,7 +345,7 @@ r2_last = summary.by_layer(
     seed=seed,
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "How well a linear map reads the number off the raw states: cross-validated coefficient of determination, mean over templates with its 95 % bootstrap interval over ages. Solid: ages of persons; dashed: numbers of buses and trams, the control. Cut off below 0.", "name": "fig-geometry-probe"}, "image": {"alt": "Two curves over layers with interval bands, ages and numbers, one for ages and one for numbers."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How well a linear map reads the number off the raw states: cross-validated coefficient of determination, mean over templates with its 95 % bootstrap interval over ages. Solid: ages of persons; dashed: lengths of roads and trails, the control. Cut off below 0.", "name": "fig-geometry-probe"}, "image": {"alt": "Two curves over layers with interval bands, ages and numbers, one for ages and one for numbers."}}
 both = {"age": "medical", "numbers": "control"}
 _, axes = plt.subplots()
 for domain, look in both.items():
@@ -387,14 +387,14 @@ plt.show()
 # %% [markdown]
 # ### Is there a break at 17|18?
 #
-# The length of each step, from one age to the next, is divided by that of the same step between buses or between trams, which takes out what the digits do to both alike.
+# The length of each step, from one age to the next, is divided by that of the same step between roads or between trails, which takes out what the digits do to both alike.
 # The steps 9|10 and 99|100, where a digit is added, are left out.
 # Then the step 17|18 is ranked among the other {glue:text}`n_steps`.
-# Buses divided by trams, and trams by buses, show what such a rank is worth where nobody comes of age.
+# Roads divided by trails, and trails by roads, show what such a rank is worth where nobody comes of age.
 
 # %%
-people = [(k, v) for k in ("man", "woman") for v in ("bus", "tram")]
-vehicles = [("tram", "bus"), ("bus", "tram")]
+people = [(k, v) for k in ("man", "woman") for v in ("road", "trail")]
+routes = [("trail", "road"), ("road", "trail")]
 steps = atlas.over(
     np.concatenate([at_age, at_number], axis=1),
     pd.concat([ages, numbers], ignore_index=True),
@@ -402,14 +402,14 @@ steps = atlas.over(
     layers,
     ["raw"],
     at=17,
-    pairs=people + vehicles,
+    pairs=people + routes,
     exclude=(9, 99),
 )
 steps["who"] = steps["kind"].replace(["man", "woman"], "people")
 break_p = atlas.in_every_template(steps, ["who"])
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Where the step 17|18 ranks among the steps from one age to the next: the share of the other steps that are shorter, each divided by the same step of the vehicles. Thin lines: templates; thick: their mean. Above: men and women; below, the control: one kind of vehicle by the other. 100 is the longest step; 50 is expected without a break.", "name": "fig-geometry-break"}, "image": {"alt": "Two panels of percentile curves over layers: above, the rank of the step from 17 to 18 for men and women in each template; below, for trams against buses and buses against trams."}}
-looks = dict(man="medical", woman="other", tram="control", bus="difference")
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Where the step 17|18 ranks among the steps from one age to the next: the share of the other steps that are shorter, each divided by the same step of the routes. Thin lines: templates; thick: their mean. Above: men and women; below, the control: one kind of route by the other. 100 is the longest step; 50 is expected without a break.", "name": "fig-geometry-break"}, "image": {"alt": "Two panels of percentile curves over layers: above, the rank of the step from 17 to 18 for men and women in each template; below, for trails against roads and roads against trails."}}
+looks = dict(man="medical", woman="other", trail="control", road="difference")
 _, panels = plt.subplots(2, 1, figsize=(7.2, 7), sharex=True, sharey=True)
 for i, (kind, look) in enumerate(looks.items()):
     axes, colour = panels[i // 2], figures.LOOKS[look]["color"]
@@ -418,7 +418,7 @@ for i, (kind, look) in enumerate(looks.items()):
     )
     axes.plot(ranks, color=colour, lw=0.8, alpha=0.4)
     mean = ranks.mean(axis=1).rename("value").reset_index()
-    name = f"{kind} by {'vehicles' if i < 2 else dict(vehicles)[kind]}"
+    name = f"{kind} by {'routes' if i < 2 else dict(routes)[kind]}"
     figures.curve(axes, mean, look, name)
 for axes in panels:
     axes.axhline(50, **figures.LOOKS["chance"])
@@ -429,10 +429,10 @@ plt.show()
 
 # %% [markdown]
 # Undivided, the step 17|18 is longer than {glue:text}`undivided` % of the other steps at most.
-# A break is counted where it is among the longest for both sexes and against both vehicles (each *p* at most 0.05).
-# In every template at once, corrected over layers, that is so on {glue:text}`n_breaks` of {glue:text}`n_layers` layers; template by template, uncorrected, on {glue:text}`breaks_people`; and for one kind of vehicle against the other on {glue:text}`breaks_vehicles`.
-# The count for persons asks four tests to agree, that for vehicles asks one.
-# A break that persons show against both vehicles is not made by one of the vehicles alone; a break in one wording only is not one of age in general.
+# A break is counted where it is among the longest for both sexes and against both kinds of route (each *p* at most 0.05).
+# In every template at once, corrected over layers, that is so on {glue:text}`n_breaks` of {glue:text}`n_layers` layers; template by template, uncorrected, on {glue:text}`breaks_people`; and for one kind of route against the other on {glue:text}`breaks_routes`.
+# The count for persons asks four tests to agree, that for routes asks one.
+# A break that persons show against both kinds of route is not made by one of the kinds of route alone; a break in one wording only is not one of age in general.
 
 # %% [markdown]
 # ## Does a layer collapse?
@@ -512,8 +512,8 @@ best("last_r2", r2_last)
 # %%
 worst = steps.groupby(["who", "variant", "layer"])["p"].max() <= 0.05
 counts = worst.groupby(["who", "variant"]).sum().unstack("who")
-counts["vehicles"] = counts[["bus", "tram"]].max(axis=1)
-for who in ("people", "vehicles"):
+counts["routes"] = counts[["road", "trail"]].max(axis=1)
+for who in ("people", "routes"):
     run.number(f"most_{who}", counts[who].max())
     each = ", ".join(f"{n} ({name})" for name, n in counts[who].items())
     run.number(f"breaks_{who}", each)

@@ -15,7 +15,7 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domain = "drugs"  # the medical domain
-control = "capitals"  # a domain of the same form that is not medical
+control = "foods"  # a domain of the same form that is not medical
 n_items = 40  # items drawn from each domain, each in all its templates
 seed = 0  # draws the items and the bootstrap resamples
 

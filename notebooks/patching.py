@@ -15,7 +15,7 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domain = "drugs"  # the medical domain
-control = "capitals"  # a domain of the same form that is not medical
+control = "foods"  # a domain of the same form that is not medical
 n_couples = 20  # couples drawn from each domain; each gives two pairs, A against B and B against A
 threshold = 1.0  # pairs whose clean and corrupt logit differences lie closer than this, in logits, are dropped
 seed = 0  # draws the couples and the bootstrap resamples

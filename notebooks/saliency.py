@@ -16,7 +16,7 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domain = "drugs"  # the medical domain
-control = "capitals"  # a domain of the same form that is not medical
+control = "foods"  # a domain of the same form that is not medical
 n_items = 16  # items drawn from each domain, each in all its templates
 seed = 0  # draws the items, the bootstrap resamples and the order of the scrambled weights
 
@@ -194,15 +194,15 @@ curves = {
     key: summary.by_layer(table, "saliency", seed=seed)
     for key, table in blocks.items()
 }
-drugs, capitals = (
+medical, other = (
     curves[domain, "answer", "grad"],
     curves[control, "answer", "grad"],
 )
 
 # %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Weight saliency by layer: the mean size of the slope of the right answer's log-probability over the attention and MLP weights of a block, on a logarithmic scale. Mean over items and templates with its 95 % bootstrap interval over items. Solid: the medical domain; dashed: the control.", "name": "fig-saliency-curves"}, "image": {"alt": "Two curves over layers, the medical domain and its control, on a logarithmic scale, each with an interval band."}}
 _, axes = plt.subplots()
-figures.curve(axes, drugs, "medical", domain)
-figures.curve(axes, capitals, "control", f"{control} (control)")
+figures.curve(axes, medical, "medical", domain)
+figures.curve(axes, other, "control", f"{control} (control)")
 axes.set(yscale="log", ylabel="saliency, nats per unit of weight")
 axes.legend()
 plt.show()
@@ -399,7 +399,7 @@ def text(row, form="{:.2f}", scale=1, words="95 % interval "):
     return f"{value} ({words}{low} to {high})"
 
 
-drugs, capitals = (
+medical, other = (
     curves[name, "answer", "grad"].set_index("layer")
     for name in (domain, control)
 )
@@ -409,8 +409,8 @@ right_ratio, other_ratio = (
 moved = summary.difference_by_layer(
     shape_change(domain), shape_change(control), "moved", seed=seed
 )
-peak, top = drugs["value"].idxmax(), right_ratio["value"].idxmax()
-median = (drugs["value"] - drugs["value"].median()).abs().idxmin()
+peak, top = medical["value"].idxmax(), right_ratio["value"].idxmax()
+median = (medical["value"] - medical["value"].median()).abs().idxmin()
 ratios_alike = stats.spearman(right_ratio["value"], other_ratio["value"])
 blind = alike["answers of other items"].low > templates
 steepest = max(
@@ -424,12 +424,14 @@ run.number("n_layers", model.n_layers)
 run.number("n_chance", 0.05 * model.n_layers, f"{0.05 * model.n_layers:.1f}")
 run.number("peak", peak, f"layer {peak}")
 run.number(
-    "peak_saliency", drugs.loc[peak, "value"], text(drugs.loc[peak], scale=1000)
+    "peak_saliency",
+    medical.loc[peak, "value"],
+    text(medical.loc[peak], scale=1000),
 )
 run.number(
     "median_saliency",
-    drugs.loc[median, "value"],
-    text(drugs.loc[median], scale=1000, words=""),
+    medical.loc[median, "value"],
+    text(medical.loc[median], scale=1000, words=""),
 )
 run.number("ratio_peak", top, f"layer {top}")
 run.number("ratio", right_ratio.loc[top, "value"], text(right_ratio.loc[top]))
@@ -510,7 +512,7 @@ rows = [
     ),
 ]
 run.save(pd.concat(rows))
-drugs.reset_index().style.format(
+medical.reset_index().style.format(
     "{:.2e}", subset=["value", "low", "high"]
 ).hide()
 

@@ -41,16 +41,16 @@ def test_a_curve_without_an_interval_has_no_band(axes):
 
 
 def test_a_band_is_see_through_and_has_its_lines_colour(axes):
-    figures.curve(axes, table(), "control", "capitals")
+    figures.curve(axes, table(), "control", "foods")
     red, green, blue, alpha = axes.collections[0].get_facecolor()[0]
     assert (red, green, blue) == pytest.approx(to_rgba(axes.lines[0].get_color())[:3])
     assert 0 < alpha < 0.5
 
 
 def test_a_curve_bears_its_label_into_the_legend(axes):
-    for look, label in (("medical", "drugs"), ("control", "capitals (control)")):
+    for look, label in (("medical", "drugs"), ("control", "foods (control)")):
         figures.curve(axes, table(), look, label)
-    assert axes.get_legend_handles_labels()[1] == ["drugs", "capitals (control)"]
+    assert axes.get_legend_handles_labels()[1] == ["drugs", "foods (control)"]
 
 
 @pytest.mark.parametrize(("first", "label"), [(0, "layer (state after this block)"), (1, "layer (block)")])
