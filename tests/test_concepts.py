@@ -6,10 +6,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from conftest import tiny_model
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from medlib import MedlibError, concepts
+import medlib
+from medlib import MedlibError, concepts, knowledge
 from medlib.prompts import encode
 
 ASKED = concepts.domains()
@@ -144,6 +146,20 @@ def test_indications_have_answers_that_differ():
     assert concepts.questions("drugs").answer.nunique() >= 40
 
 
+def test_another_label_is_one_of_the_others_and_an_item_without_others_keeps_its_own():
+    table = concepts.load("drugs").set_index("item")
+    assert concepts.labels("drugs") == dict(mechanism=None, specialty="other_specialties", indication=None)
+    draws = [concepts.other_labels("drugs", "specialty", seed) for seed in range(3)]
+    several = table.other_specialties != ""
+    assert (draws[0][~several] == table.specialty[~several]).all()
+    for item, others in table.other_specialties[several].items():
+        assert {draw[item] for draw in draws} <= set(others.split(";"))
+    assert not draws[0].equals(draws[1])
+    assert draws[0].equals(concepts.other_labels("drugs", "specialty", 0))
+    with pytest.raises(MedlibError, match="Labels with others: specialty"):
+        concepts.other_labels("drugs", "mechanism")
+
+
 # Pairs
 
 
@@ -240,6 +256,23 @@ def test_a_made_up_domain_loads_from_its_folder(tmp_path, small_tokenizer):
     assert pairs == [] and candidates.reason.tolist() == ["no partner of equal token length is left"]
 
 
+def test_a_technique_runs_on_a_made_up_domain(tmp_path):
+    """In the words that the tiny model's tokenizer has."""
+    rows = [f"w{i},bird,2,{'w10' if i % 2 else 'w11'},a book,not checked" for i in range(1, 7)]
+    described = ANIMALS.replace("We saw a", "w20 w21").replace("The {entity} says", "w22 {entity} w23")
+    domain = animals(tmp_path, [ROWS[0], *rows], described.replace("[a-z]+", "w[0-9]+"))
+    asked = concepts.questions(domain)
+    model = tiny_model()
+    sweep = medlib.lesion_sweep(model, list(asked.prompt), list(asked.answer))
+    assert len(sweep) == 6 * model.n_layers and sweep.kl.max() > 0
+    pairs, _ = concepts.pairs(domain, model.tokenizer)
+    assert medlib.patch_sweep(model, pairs).pair.nunique() == len(pairs) == 6
+    accuracy = knowledge.pairwise(knowledge.ask(model, domain))
+    assert 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
+    states = medlib.activations(model, list(concepts.prompts(domain).prompt), at="entity")
+    assert states.shape == (model.n_layers + 1, 6, model.hidden_size)
+
+
 @pytest.mark.parametrize(
     "row, column, cells, said",
     [
@@ -273,6 +306,7 @@ def test_a_wrong_header_names_the_columns_that_are_wanted(tmp_path):
         ("optional", "optionl", "'optionl' is not known. Allowed: about"),
         ("We saw a {entity}", "We saw one", "must hold {entity} once"),
         ("We saw a {entity}", "We saw a {entity} ", "no space at either end"),
+        ('about = "what it is"', 'about = "what it is"\nothers = "more"', "others is 'more', which is no column"),
         ('answer = "sound"', 'answer = "noise"', "is no column of the table"),
     ],
 )

@@ -11,6 +11,7 @@ may be the path of its TOML file.  `tables.py` reads and checks the files, `pair
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from medlib.concepts import pairing
@@ -61,6 +62,37 @@ def load(domain):
     table = read_table(path.with_suffix(".csv"), description)
     table.attrs = {key: description[key] for key in ("title", "about", "licence")}
     return table
+
+
+def labels(domain):
+    """The columns of a domain that label its items, each with the name of the column of further labels, or None.
+
+    >>> concepts.labels("drugs")
+    {'mechanism': None, 'specialty': 'other_specialties', 'indication': None}
+    """
+    columns = _describe(domain)[1]["columns"]
+    return {name: rules.get("others") for name, rules in columns.items() if "values" in rules and not rules.get("many")}
+
+
+def other_labels(domain, label, seed=0):
+    """An item's other label in place of its primary one, drawn where it has several: [item], named by item.
+
+    >>> drawn = concepts.other_labels("drugs", "specialty", seed=3)
+    >>> frame["item"].map(drawn)
+
+    A score that depends on which of several right labels was called the primary one changes with it.  An item without
+    others keeps its own.  Raises `MedlibError` for a label of which the table holds no others.
+    """
+    able = {name: others for name, others in labels(domain).items() if others}
+    if label not in able:
+        raise MedlibError(f"{domain} holds no others of {label!r}. Labels with others: {', '.join(able) or 'none'}.")
+    table = load(domain).set_index("item")
+    generator = np.random.default_rng(seed)
+    drawn = [
+        generator.choice(others.split(";")) if others else own
+        for own, others in zip(table[label], table[able[label]], strict=True)
+    ]
+    return pd.Series(drawn, table.index, name=label)
 
 
 def templates(domain):

@@ -1,6 +1,7 @@
 """Reading a domain: the TOML that describes it and the CSV that must be as described.
 
-A column is a *label* with a fixed vocabulary (`values`), a whole number (`from`, `to`), or text (`pattern`).  A
+A column is a *label* with a fixed vocabulary (`values`), a whole number (`from`, `to`), or text (`pattern`); a label
+may name the column that holds an item's further values (`others`).  A
 template is a sentence with a gap for the item, `{entity}`, and perhaps gaps for other columns.  Whatever is wrong with
 a table is said with the file, the row (as a spreadsheet counts them, the header is row 1) and the column.
 """
@@ -23,7 +24,7 @@ EVERYWHERE = {  # the columns every table has, first and last
 REQUIRED = {"title", "about", "licence", "columns", "templates"}
 OPTIONAL = {"control", "questions"}
 RESERVED = {"variant", "prompt", "answer", "also"}  # columns that the library adds
-COLUMN_KEYS = {"about", "values", "at_least", "from", "to", "pattern", "unique", "many", "optional"}
+COLUMN_KEYS = {"about", "values", "others", "at_least", "from", "to", "pattern", "unique", "many", "optional"}
 
 
 def read_description(path):
@@ -41,6 +42,8 @@ def read_description(path):
             raise MedlibError(
                 f"{path}, [columns.{column}]: the library has a column {column!r} of its own; rename yours."
             )
+        if rules.get("others", column) not in description["columns"]:
+            raise MedlibError(f"{path}, [columns.{column}]: others is {rules['others']!r}, which is no column.")
         if isinstance(rules.get("values"), str):  # the vocabulary of another column
             rules["values"] = description["columns"][rules["values"]]["values"]
     _templates(path, "[templates]", description)

@@ -1,0 +1,140 @@
+"""The knowledge check: planted knowledge is found, none where there is none, and a pair is dropped for a reason."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import tiny_model
+
+from medlib import MedlibError, concepts, knowledge
+from medlib.knowledge import Asked
+
+N, TOKENS = 40, 8
+
+
+def asked(logits, wrong=None, variants=1):
+    """`N` items in each of some templates, item i with answer `i % TOKENS`."""
+    items = np.tile(np.arange(N), variants)
+    own = items % TOKENS
+    if wrong is None:
+        wrong = np.arange(TOKENS) != own[:, None]
+    questions = pd.DataFrame({"item": items.astype(str), "variant": np.repeat([*"abc"][:variants], N)})
+    return Asked(questions, logits, own, wrong)
+
+
+def made_up(knowledge=0.0, liking=0.0, variants=1, seed=0):
+    """Logits of a model that knows so much of an answer and likes some answers so much better, whatever it is asked."""
+    generator = np.random.default_rng(seed)
+    own = np.tile(np.arange(N), variants) % TOKENS
+    logits = generator.normal(size=(N * variants, TOKENS)) + liking * generator.normal(size=TOKENS)
+    logits[np.arange(len(own)), own] += knowledge
+    return logits
+
+
+def together(found):
+    """The scores over all templates: metric -> value."""
+    return knowledge.scores(found).query("variant == ''").set_index("metric").value
+
+
+def test_a_model_that_knows_everything_scores_one_and_one_that_knows_nothing_its_chance():
+    everything = knowledge.scores(asked(made_up(knowledge=50))).set_index("metric").query("variant == ''")
+    assert (everything[["value", "low", "high"]] == 1).all(axis=None)
+    scores = [knowledge.scores(asked(made_up(seed=seed))).query("variant == ''") for seed in range(40)]
+    found = pd.concat(scores).groupby("metric")[["value", "chance"]].mean()
+    assert found.value.to_dict() == pytest.approx(found.chance.to_dict(), abs=0.02)
+
+
+def test_a_liking_for_an_answer_leaves_pairwise_at_a_half_and_cancels_in_contrast():
+    liked = [knowledge.pairwise(asked(made_up(liking=9, seed=seed))).value for seed in range(10)]
+    assert np.mean(liked) == pytest.approx(0.5, abs=0.02)
+    hidden = asked(made_up(knowledge=2, liking=9))
+    assert knowledge.pairwise(hidden).value < 0.65
+    assert knowledge.contrast(hidden).value > 0.9
+
+
+def test_the_interval_covers_a_half_about_as_often_as_it_says_where_nothing_is_known():
+    """Items are what is drawn, so that pairs which share an item do not count as so many."""
+    found = [knowledge.pairwise(asked(made_up(variants=3, seed=seed), variants=3)) for seed in range(150)]
+    assert np.mean([score.low <= 0.5 <= score.high for score in found]) == pytest.approx(0.95, abs=0.05)
+    known = [knowledge.is_known(score) for score in found]
+    assert not any(known) and knowledge.is_known(knowledge.pairwise(asked(made_up(knowledge=3))))
+
+
+def test_templates_are_scored_one_by_one_and_together():
+    scores = knowledge.scores(asked(made_up(knowledge=1, variants=3), variants=3))
+    assert scores.groupby("metric").variant.apply(list).to_dict() == dict.fromkeys(
+        ("pairwise", "contrast", "n-way"), ["", "a", "b", "c"]
+    )
+    assert (scores.n == N).all()
+    together, single = scores[scores.variant == ""], scores[scores.variant != ""]
+    assert together.set_index("metric").value.to_dict() == pytest.approx(
+        single.groupby("metric").value.mean().to_dict()
+    )
+
+
+def test_what_is_also_right_is_never_a_wrong_answer():
+    logits = np.zeros((N, TOKENS))
+    logits[:, 0] = 5  # the model says answer 0 to everything
+    own = np.arange(N) % TOKENS
+    logits[np.arange(N), own] += 1
+    wrong = np.arange(TOKENS) != own[:, None]
+    assert together(asked(logits, wrong))["n-way"] == pytest.approx(1 / TOKENS)
+    wrong[:, 0] = False  # and it may
+    assert together(asked(logits, wrong)).to_dict() == {"pairwise": 1, "contrast": 1, "n-way": 1}
+
+
+def test_answers_that_all_begin_alike_are_refused():
+    one = asked(made_up())._replace(wrong=np.zeros((N, TOKENS), dtype=bool))
+    with pytest.raises(MedlibError, match="No two items have answers that differ"):
+        knowledge.pairwise(one)
+
+
+@pytest.fixture
+def domain(tmp_path):
+    """Six made-up items in the words of the tiny model, each with one of two answers."""
+    (tmp_path / "made.toml").write_text(
+        'title = "Made"\nabout = "made up"\nlicence = "CC0"\n'
+        '[columns.word]\nabout = "the answer"\npattern = "w.*"\n'
+        '[columns.more]\nabout = "also right"\npattern = "w.*"\noptional = true\n'
+        '[templates]\na = "w20 {entity}"\n'
+        '[questions]\nanswer = "word"\nalso = "more"\n[questions.templates]\nsays = "w22 {entity} w23"\n'
+        'tells = "w24 {entity} w25 w26"\n'
+    )
+    rows = [f"w{i},{'w10' if i % 2 else 'w11'},{'w11' if i == 1 else ''},a book,not checked" for i in range(1, 7)]
+    (tmp_path / "made.csv").write_text("\n".join(["item,word,more,source,checked", *rows]) + "\n")
+    return tmp_path / "made.toml"
+
+
+def test_the_logits_are_those_of_the_model_at_the_last_token(domain):
+    model = tiny_model()
+    found = knowledge.ask(model, domain)
+    assert found.logits.shape == (12, 2) and found.wrong.sum() == 12 - 2  # w1 may also answer w11, in two templates
+    for row, prompt in enumerate(found.questions.prompt):
+        ids = torch.tensor([model.tokenizer(prompt)["input_ids"]])
+        with torch.no_grad():
+            own = model.hf(ids).logits[0, -1]
+        tokens = [model.tokenizer(word)["input_ids"][0] for word in ("w10", "w11")]
+        np.testing.assert_allclose(found.logits[row], own[tokens], atol=1e-5)
+
+
+def test_the_filter_table_says_why_each_pair_was_dropped(domain):
+    model = tiny_model()
+    found = knowledge.ask(model, domain)
+    pairs, candidates = concepts.pairs(domain, model.tokenizer)
+    table = knowledge.filter_pairs(found, candidates, threshold=0.1)
+    made = table[candidates.kept]
+    assert len(made) == len(pairs) and table.clean_diff[~candidates.kept].isna().all()
+    assert ((made.reason == "small difference") == ((made.clean_diff - made.corrupt_diff).abs() < 0.1)).all()
+    rest = made[made.reason != "small difference"]
+    assert ((rest.reason == "wrong when clean") == (rest.clean_diff <= 0)).all()
+    assert (table.kept == (table.reason == "")).all()
+    twin = made.set_index(["item", "other", "template"])
+    for row in made.itertuples():  # the other way round, both differences change sides and sign
+        assert twin.clean_diff[row.other, row.item, row.template] == pytest.approx(-row.corrupt_diff)
+
+
+def test_a_domain_that_each_embedded_model_knows_has_sixty_usable_pairs_in_its_filter_table(embedded_model):
+    found = knowledge.ask(embedded_model, "diseases")
+    _, candidates = concepts.pairs("diseases", embedded_model.tokenizer)
+    assert knowledge.is_known(knowledge.pairwise(found))
+    assert knowledge.filter_pairs(found, candidates).kept.sum() >= 60
