@@ -119,6 +119,29 @@ def silhouettes(x, rows, labels, n=200, seed=0):
     return pd.concat(tables)
 
 
+def label_sensitivity(states, frame, label, draws):
+    """The silhouette of a label at its best layer, and what it becomes where items get another of their labels.
+
+    `states`: [state, prompt, hidden]; `frame`: the prompts' rows; `draws`: Series item -> label (see
+    `concepts.other_labels`).  Returns one row: `label`, `layer`, `primary`, and the mean of the draws, `others`, with
+    the `lowest` and the `highest`; `changed` is the number of items with another label.
+    """
+    relabelled = [frame.assign(**{label: frame["item"].map(draw)}) for draw in draws]
+    by_layer = [
+        over(states, rows, _mean_silhouette, spaces=["raw"], label=label).groupby("layer")["score"].mean()
+        for rows in (frame, *relabelled)
+    ]
+    layer = by_layer[0].idxmax()
+    primary, *others = (float(scores[layer]) for scores in by_layer)
+    changed = frame.loc[frame[label] != frame["item"].map(draws[0]), "item"].nunique()
+    row = dict(label=label, changed=changed, layer=layer, primary=primary, others=sum(others) / len(others))
+    return pd.DataFrame([row | dict(lowest=min(others), highest=max(others))])
+
+
+def _mean_silhouette(x, rows, label):
+    return pd.DataFrame({"score": [geometry.silhouette(x, rows[label])]})
+
+
 def probe(x, rows, seed=0):
     """The share of the variance of `value` that a ridge probe explains, at each value; their mean is its R2.
 

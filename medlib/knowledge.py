@@ -104,6 +104,24 @@ def is_known(accuracy, least=KNOWN):
     return accuracy.low > least
 
 
+def knows(model, domains, seed=0):
+    """Whether a model knows each of some domains, and the sentence that says so.
+
+    >>> known, said = knows(model, ["drugs", "foods"])
+    >>> figures.curve(axes, table, "medical", "drugs", known=known["drugs"])
+
+    `known`: domain -> bool.  What a model does not know is drawn in grey: a map of it would be a map of something else.
+    """
+    found = {domain: pairwise(ask(model, domain), seed) for domain in domains}
+    known = {domain: is_known(accuracy) for domain, accuracy in found.items()}
+    said = " and ".join(
+        f"{'knows' if known[domain] else 'does not know'} {concepts.load(domain).attrs['title'].lower()} "
+        f"(pairwise accuracy {accuracy.value:.2f}, 95 % interval {accuracy.low:.2f} to {accuracy.high:.2f})"
+        for domain, accuracy in found.items()
+    )
+    return known, f"By its knowledge check this model {said}."
+
+
 def filter_pairs(asked, candidates, threshold=1.0):
     """The candidates of `concepts.pairs` with what the model makes of them: the filter table of a model and domain.
 

@@ -8,6 +8,8 @@
 #
 # A linear map reads a person's age with an $R^2$ of {glue:text}`r2_age`, and in the same way the length of a road or trail in miles with {glue:text}`r2_numbers`.
 # A break between the ages 17 and 18 that holds in every wording is there on {glue:text}`n_breaks` of {glue:text}`n_layers` layers; in the wording that shows it most often, it is there on {glue:text}`most_people`, and the same break between roads and trails, where nobody comes of age, on {glue:text}`most_routes`.
+#
+# {glue:text}`knowledge`
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run geometry`.
@@ -27,7 +29,15 @@ import numpy as np
 import pandas as pd
 
 import medlib
-from medlib import atlas, concepts, figures, geometry, results, summary
+from medlib import (
+    atlas,
+    concepts,
+    figures,
+    geometry,
+    knowledge,
+    results,
+    summary,
+)
 
 figures.style()
 model = medlib.load(model_name)
@@ -39,6 +49,8 @@ parameters = dict(
     seed=seed,
 )
 run = medlib.Run("geometry", model, parameters, seed)
+known, said = knowledge.knows(model, ("drugs", "age", "numbers"), seed)
+run.number("knowledge", said)
 
 # %% [markdown]
 # ## The states
@@ -175,7 +187,7 @@ _, panels = plt.subplots(2, 1, figsize=(7.2, 6.6), sharex=True)
 for axes, space in zip(panels, titles, strict=True):
     for label, look in looks.items():
         here = "space == @space and label == @label"
-        figures.curve(axes, plain.query(here), look, label)
+        figures.curve(axes, plain.query(here), look, label, known["drugs"])
         null = tests.query(here).groupby("layer")["null_mean"].mean()
         colour = figures.LOOKS[look]["color"]
         axes.plot(null, color=colour, ls=":", label=f"{label}, shuffled")
@@ -193,7 +205,9 @@ for curve, look, label in (
     (difference, "medical", "above shuffled labels"),
     (plain_difference, "control", "plain silhouettes"),
 ):
-    figures.curve(axes, curve.query("space == 'raw'"), look, label)
+    figures.curve(
+        axes, curve.query("space == 'raw'"), look, label, known["drugs"]
+    )
 axes.axhline(0, color="0.6", lw=1)
 axes.set(ylabel="specialty minus mechanism")
 axes.legend()
@@ -246,7 +260,7 @@ spelled, matched = over_draws(spelled), over_draws(matched)
 _, axes = plt.subplots()
 for label, look in looks.items():
     few = spelled[spelled["label"] == label]
-    figures.curve(axes, few, look, f"{label}, no shared ending")
+    figures.curve(axes, few, look, f"{label}, no shared ending", known["drugs"])
     everything = above.query("space == 'raw' and label == @label")
     axes.plot(
         *(everything[name] for name in ("layer", "value")),
@@ -255,7 +269,9 @@ for label, look in looks.items():
         label=f"{label}, all drugs",
     )
 few = matched.query("label == 'mechanism'")
-figures.curve(axes, few, "difference", "mechanism, as many at random")
+figures.curve(
+    axes, few, "difference", "mechanism, as many at random", known["drugs"]
+)
 axes.axhline(0, color="0.6", lw=1)
 axes.set(ylabel="silhouette above shuffled labels")
 axes.legend(ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
@@ -350,7 +366,7 @@ both = {"age": "medical", "numbers": "control"}
 _, axes = plt.subplots()
 for domain, look in both.items():
     curve = r2.query("space == 'raw' and domain == @domain")
-    figures.curve(axes, curve, look, domain)
+    figures.curve(axes, curve, look, domain, known[domain])
 axes.set(ylabel="cross-validated $R^2$", ylim=(0, 1.02))
 axes.legend()
 plt.show()
@@ -378,7 +394,9 @@ spread = (
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Local anisotropy of the raw states: one is a curve, and the dotted line is a ball of noise with as many points and dimensions. Mean over templates, the band from the lowest to the highest of the three.", "name": "fig-geometry-anisotropy"}, "image": {"alt": "Two curves over layers with bands, ages and numbers, and a dotted line for noise."}}
 _, axes = plt.subplots()
 for domain, look in both.items():
-    figures.curve(axes, spread.query("domain == @domain"), look, domain)
+    figures.curve(
+        axes, spread.query("domain == @domain"), look, domain, known[domain]
+    )
 axes.axhline(ball, label="noise", **figures.LOOKS["chance"])
 axes.set(ylabel="local anisotropy", ylim=(0, 1))
 axes.legend()
@@ -419,7 +437,7 @@ for i, (kind, look) in enumerate(looks.items()):
     axes.plot(ranks, color=colour, lw=0.8, alpha=0.4)
     mean = ranks.mean(axis=1).rename("value").reset_index()
     name = f"{kind} by {'routes' if i < 2 else dict(routes)[kind]}"
-    figures.curve(axes, mean, look, name)
+    figures.curve(axes, mean, look, name, known["age" if i < 2 else "numbers"])
 for axes in panels:
     axes.axhline(50, **figures.LOOKS["chance"])
     axes.set(ylabel="percentile of 17|18", ylim=(-3, 103))
@@ -455,7 +473,7 @@ _, axes = plt.subplots()
 for domain, look in {"drugs": "other", **both}.items():
     of_templates = ranks.query("domain == @domain").groupby("layer")["value"]
     curve = of_templates.agg(value="mean", low="min", high="max")
-    figures.curve(axes, curve.reset_index(), look, domain)
+    figures.curve(axes, curve.reset_index(), look, domain, known[domain])
 axes.set(ylabel="effective rank", yscale="log")
 axes.legend()
 plt.show()

@@ -6,6 +6,7 @@
 # After the first {glue:text}`early` layers the median layer costs {glue:text}`median_kl` nats.
 # The excess of {glue:text}`domain` over {glue:text}`control` is greatest at {glue:text}`excess_layer`, {glue:text}`excess` nats.
 # On {glue:text}`n_higher` of {glue:text}`n_layers` layers the loss moves {glue:text}`domain` more than {glue:text}`control`, on {glue:text}`n_lower` less (95 % interval of the difference clear of zero, not corrected; by chance {glue:text}`n_chance` on average, and more is common, since neighbouring layers go together).
+# {glue:text}`knowledge`
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run lesion`.
@@ -24,7 +25,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import medlib
-from medlib import concepts, figures, hooks, summary
+from medlib import concepts, figures, hooks, knowledge, summary
 
 figures.style()
 model = medlib.load(model_name)
@@ -36,6 +37,8 @@ parameters = dict(
     seed=seed,
 )
 run = medlib.Run("lesion", model, parameters, seed)
+known, said = knowledge.knows(model, (domain, control), seed)
+run.number("knowledge", said)
 
 # %% [markdown]
 # ## The questions
@@ -126,22 +129,29 @@ drop = summary.by_layer(medical, "logprob_drop", seed=seed)
 
 # %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How far the next word moves when one layer is taken out: Kullback-Leibler divergence from the intact to the lesioned model at the last token, on a logarithmic scale. Mean over items and templates with its 95 % bootstrap interval over items. Solid: the medical domain; dashed: the control.", "name": "fig-lesion-kl"}, "image": {"alt": "Two curves over layers, the medical domain and its control, on a logarithmic scale, each with an interval band."}}
 _, axes = plt.subplots()
-for name, label in (("medical", domain), ("control", f"{control} (control)")):
-    figures.curve(axes, curves[name], name, label)
+for look, name in (("medical", domain), ("control", control)):
+    label = name if look == "medical" else f"{name} (control)"
+    figures.curve(axes, curves[look], look, label, known[name])
 axes.set(yscale="log", ylabel="KL(intact ‖ lesioned), nats")
 axes.legend()
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same, the medical domain minus its control. Above zero the layer's loss moves the medical questions more. 95 % bootstrap interval, items of both domains resampled; not corrected for the number of layers.", "name": "fig-lesion-difference"}, "image": {"alt": "One curve over layers around a zero line, with an interval band: the difference of divergence between the medical domain and its control."}}
 _, axes = plt.subplots()
-figures.curve(axes, difference, "difference", f"{domain} minus {control}")
+figures.curve(
+    axes,
+    difference,
+    "difference",
+    f"{domain} minus {control}",
+    all(known.values()),
+)
 axes.axhline(0, color="0.6", lw=1)
 axes.set(yscale="symlog", ylabel="difference of KL, nats")
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Log-probability that the right answer's first token loses when a layer is taken out, on the medical questions. Mean with 95 % bootstrap interval over items. Below zero, the answer becomes more likely without the layer.", "name": "fig-lesion-drop"}, "image": {"alt": "One curve over layers with an interval band: the drop of the right answer's log-probability."}}
 _, axes = plt.subplots()
-figures.curve(axes, drop, "medical", domain)
+figures.curve(axes, drop, "medical", domain, known[domain])
 axes.axhline(0, color="0.6", lw=1)
 axes.set(ylabel="drop of log-probability, nats")
 plt.show()

@@ -6,6 +6,7 @@
 # At the subject's last token a patch recovers {glue:text}`subject_recovered` of the logit difference at its best layer, {glue:text}`subject_peak` (its neighbours are within the interval); for {glue:text}`control`, the control, {glue:text}`subject_control`.
 # At {glue:text}`handover`, for the first time, the last token of the prompt recovers more than half of it; for {glue:text}`control` at {glue:text}`handover_control`.
 # The difference is {glue:text}`handover_difference` layers, so the handover is {glue:text}`verdict`.
+# {glue:text}`knowledge`
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run patching`.
@@ -26,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 import medlib
-from medlib import concepts, figures, hooks, sites, stats, summary
+from medlib import concepts, figures, hooks, knowledge, sites, stats, summary
 
 figures.style()
 model = medlib.load(model_name)
@@ -39,6 +40,8 @@ parameters = dict(
     seed=seed,
 )
 run = medlib.Run("patching", model, parameters, seed)
+known, said = knowledge.knows(model, (domain, control), seed)
+run.number("knowledge", said)
 
 # %% [markdown]
 # ## The pairs
@@ -150,7 +153,7 @@ medians = {
 _, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
 for axes, name in zip(panels, (domain, control), strict=True):
     for group, look in groups.items():
-        figures.curve(axes, medians[name, group], look, group)
+        figures.curve(axes, medians[name, group], look, group, known[name])
     axes.set_title(name if name == domain else f"{name} (control)")
     axes.axhline(0, color="0.8", lw=1, zorder=0)
 panels[0].set_ylabel("recovered, P")
@@ -178,7 +181,9 @@ names = [
     )
 ]
 _, axes = plt.subplots(figsize=(7.2, 5))
-figures.layer_by_token(axes, heat.to_numpy(), names, "recovered, P")
+figures.layer_by_token(
+    axes, heat.to_numpy(), names, "recovered, P", known=known[domain]
+)
 axes.set_title(f"{shown['pair'].nunique()} pairs")
 plt.show()
 

@@ -7,6 +7,7 @@
 # With the answers of other items in both domains it is {glue:text}`n_higher_other` and {glue:text}`n_lower_other`: the level of the ratio hangs on how likely the answers are, and only its slope over layers can be read.
 # With every item's answer replaced by another's, the curve over layers keeps its order to a rank correlation of {glue:text}`shuffled`, and the ratio to one of {glue:text}`ratio_shuffled`.
 # By that test the order of the layers says {glue:text}`verdict` about the answer; the model prefers the right answers to the others by {glue:text}`own` against {glue:text}`other` nats, so where these lie close together the test is weak.
+# {glue:text}`knowledge`
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run saliency`.
@@ -29,7 +30,7 @@ import torch
 from matplotlib.colors import LogNorm
 
 import medlib
-from medlib import concepts, figures, hooks, stats, summary
+from medlib import concepts, figures, hooks, knowledge, stats, summary
 from medlib.prompts import answer_tokens, encode
 from medlib.saliency import weight_matrices
 
@@ -43,6 +44,8 @@ parameters = dict(
     seed=seed,
 )
 run = medlib.Run("saliency", model, parameters, seed)
+known, said = knowledge.knows(model, (domain, control), seed)
+run.number("knowledge", said)
 
 # %% [markdown]
 # ## The questions
@@ -100,7 +103,7 @@ def log_probability(prompts, answers):
     ), tokens
 
 
-known = {}
+level = {}
 for name, q in questions.items():
     own, tokens = log_probability(list(q["prompt"]), list(q["answer"]))
     other, other_tokens = log_probability(list(q["prompt"]), list(q["other"]))
@@ -114,14 +117,14 @@ for name, q in questions.items():
         model.tokenizer(f" {item}", add_special_tokens=False)["input_ids"]
         for item in q["item"].unique()
     ]
-    known[name] = dict(
+    level[name] = dict(
         items=len(names),
         prompts=len(q),
         tokens=np.mean([*map(len, names)]),
         own=own,
         other=other,
     )
-pd.DataFrame(known).T.style.format(precision=1).format(
+pd.DataFrame(level).T.style.format(precision=1).format(
     "{:.0f}", subset=["items", "prompts"]
 )
 
@@ -201,8 +204,8 @@ medical, other = (
 
 # %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Weight saliency by layer: the mean size of the slope of the right answer's log-probability over the attention and MLP weights of a block, on a logarithmic scale. Mean over items and templates with its 95 % bootstrap interval over items. Solid: the medical domain; dashed: the control.", "name": "fig-saliency-curves"}, "image": {"alt": "Two curves over layers, the medical domain and its control, on a logarithmic scale, each with an interval band."}}
 _, axes = plt.subplots()
-figures.curve(axes, medical, "medical", domain)
-figures.curve(axes, other, "control", f"{control} (control)")
+figures.curve(axes, medical, "medical", domain, known[domain])
+figures.curve(axes, other, "control", f"{control} (control)", known[control])
 axes.set(yscale="log", ylabel="saliency, nats per unit of weight")
 axes.legend()
 plt.show()
@@ -224,8 +227,16 @@ ratios = {answers: ratio(answers) for answers in ("answer", "other")}
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Saliency on the medical domain divided by that on its control, on a logarithmic scale. Solid: with the right answers; dotted: with the answers of other items in both domains. Ratio of geometric means with its 95 % bootstrap interval over items; not corrected for the number of layers.", "name": "fig-saliency-ratio"}, "image": {"alt": "Two curves over layers around a line at one, each with an interval band: the ratio of the medical domain to its control with right answers and with the answers of other items."}}
 _, axes = plt.subplots()
-figures.curve(axes, ratios["answer"], "difference", "right answers")
-figures.curve(axes, ratios["other"], "other", "answers of other items")
+figures.curve(
+    axes, ratios["answer"], "difference", "right answers", all(known.values())
+)
+figures.curve(
+    axes,
+    ratios["other"],
+    "other",
+    "answers of other items",
+    all(known.values()),
+)
 axes.axhline(1, color="0.6", lw=1)
 axes.set(yscale="log", ylabel=f"{domain} / {control}")
 axes.set_yticks([0.5, 1, 2], ["0.5", "1", "2"])
@@ -303,6 +314,7 @@ for table, look, label in (
         curve.assign(**curve[["value", "low", "high"]] / scale),
         look,
         label,
+        known[domain],
     )
 axes.set(yscale="log", ylabel="saliency / mean over layers")
 axes.legend()
@@ -361,7 +373,13 @@ heat = np.log2(
         {module: table["value"] for module, table in module_ratios.items()}
     )
 )
-figures.layer_by_token(right, heat.to_numpy(), modules, "log2 of the ratio")
+figures.layer_by_token(
+    right,
+    heat.to_numpy(),
+    modules,
+    "log2 of the ratio",
+    known=all(known.values()),
+)
 for place, table in enumerate(module_ratios.values()):
     clear = table.index[(table["low"] > 1) | (table["high"] < 1)]
     right.plot([place] * len(clear), clear, ".", color="black", ms=3)
@@ -418,8 +436,8 @@ steepest = max(
 )
 
 # %% tags=["hide-input"]
-run.number("n_items", known[domain]["items"])
-run.number("n_prompts", known[domain]["prompts"])
+run.number("n_items", level[domain]["items"])
+run.number("n_prompts", level[domain]["prompts"])
 run.number("n_layers", model.n_layers)
 run.number("n_chance", 0.05 * model.n_layers, f"{0.05 * model.n_layers:.1f}")
 run.number("peak", peak, f"layer {peak}")
@@ -464,7 +482,7 @@ run.number("templates", templates, f"{templates:.2f}")
 run.number("verdict", "next to nothing" if blind else "something")
 for name, suffix in ((domain, ""), (control, "_control")):
     for key in ("own", "other", "tokens"):
-        run.number(key + suffix, known[name][key], f"{known[name][key]:.1f}")
+        run.number(key + suffix, level[name][key], f"{level[name][key]:.1f}")
 run.number("module_peak", steepest, steepest)
 
 # %% tags=["hide-input"]

@@ -1,0 +1,327 @@
+# %% [markdown]
+# # Does the model know what it is asked?
+#
+# A map of where knowledge lies is only a map of knowledge that is there.
+# So every question of every domain is put to the model, and its answer held against the answers of the other items.
+# Of {glue:text}`n_medical` medical domains the model knows {glue:text}`n_known`: {glue:text}`known`; it does not know: {glue:text}`unknown`.
+# Known means: two items' answers are told apart more often than in {glue:text}`least` of the questions, with the 95 % interval over items above that; a model without the knowledge is right half of the time.
+# Of the controls it knows {glue:text}`known_controls`, and not: {glue:text}`unknown_controls`.
+# Pairs for patching that the model gets right: at least {glue:text}`fewest` in each medical domain that it knows; the domain with the fewest is {glue:text}`fewest_domain`.
+# Too few such pairs for patching, under {glue:text}`enough`, whether the domain is known or not: {glue:text}`too_few`.
+# What is not known is drawn in grey in every chapter about this model.
+
+# %% [markdown] tags=["card"]
+# A card with the model, the number of items, the time and the memory stands here after a run with `medlib run knowledge`.
+
+# %% tags=["parameters", "remove-cell"]
+model_name = (
+    "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
+)
+threshold = 1.0  # logits: a pair whose two differences lie closer is dropped
+n_draws = 5  # draws of another label for each item that has several
+seed = 0  # deals the bootstrap resamples and the draws
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+import medlib
+from medlib import atlas, concepts, figures, knowledge
+
+figures.style()
+model = medlib.load(model_name)
+parameters = dict(
+    model_name=model_name, threshold=threshold, n_draws=n_draws, seed=seed
+)
+run = medlib.Run("knowledge", model, parameters, seed)
+domains = [
+    name
+    for domain in concepts.medical()
+    for name in (domain, concepts.control(domain))
+]
+
+# %% [markdown]
+# ## Does the check find what is planted?
+#
+# The questions of one domain with made-up logits: of a model that knows the answers, of one that only likes some answers better than others, whatever it is asked, and of one that knows something beneath such a liking.
+
+# %%
+real = knowledge.ask(model, "diseases")
+generator = np.random.default_rng(seed)
+noise = generator.normal(size=real.logits.shape)
+liking = 9 * generator.normal(size=real.logits.shape[1])
+right = np.arange(real.logits.shape[1]) == real.own[:, None]
+planted = {
+    "knows": noise + 9 * right,
+    "likes": noise + liking,
+    "knows and likes": noise + liking + 3 * right,
+}
+found = pd.DataFrame(
+    {
+        name: dict(
+            pairwise=knowledge.pairwise(real._replace(logits=logits)).value,
+            contrast=knowledge.contrast(real._replace(logits=logits)).value,
+        )
+        for name, logits in planted.items()
+    }
+)
+run.check(
+    "planted knowledge is found, and a liking for an answer is none",
+    passed=found.loc["pairwise", "knows"] > 0.99
+    and abs(found.loc["pairwise", "likes"] - 0.5) < 0.05
+    and found.loc["contrast", "knows and likes"] > 0.9,
+    detail="; ".join(
+        f"{name}: pairwise {column.pairwise:.2f}, contrast {column.contrast:.2f}"
+        for name, column in found.items()
+    ),
+)
+print(run.checks[-1]["detail"])
+
+# %% [markdown]
+# ## What is asked
+#
+# Each question breaks off where its answer belongs, and the answer counts by its first token.
+# `answers` is the number of different first tokens: answers that begin alike for this tokenizer are one answer.
+# What could also be right for an item is never counted as wrong.
+
+# %% tags=["hide-input"]
+asked = {name: knowledge.ask(model, name) for name in domains}
+rows = {
+    name: dict(
+        items=found.questions["item"].nunique(),
+        questions=len(found.questions),
+        answers=found.logits.shape[1],
+        first=f"{found.questions['prompt'][0].strip()} ...",
+        answer=found.questions["answer"][0].strip(),
+    )
+    for name, found in asked.items()
+}
+pd.DataFrame(rows).T.style
+
+# %% [markdown]
+# ## What is known
+#
+# *Pairwise* takes two items and asks whether the model gives this item's answer a higher logit than the other's; every two items of a template meet, both ways round.
+# *Contrast* sums the two margins of such a pair, so that a liking for one of the answers cancels: it sees knowledge that a liking hides, and knowledge so faint that no answer would show it.
+# *n-way* asks whether the item's own answer is the likeliest of all; to be read beside the share of the commonest answer.
+# Where there are only two answers, as for age and numbers, pairwise is no more than the share of right answers, and a margin of any size counts: the pairs below ask for a margin.
+# A domain counts as known by its pairwise accuracy, the strictest that has a fixed chance level.
+
+# %%
+scores = pd.concat(
+    {name: knowledge.scores(found, seed) for name, found in asked.items()},
+    names=["domain"],
+).reset_index("domain")
+overall = scores[scores["variant"] == ""].set_index(["metric", "domain"])
+known = {
+    name: knowledge.is_known(overall.loc[("pairwise", name)])
+    for name in domains
+}
+
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "What the model knows of each medical domain (circle) and of its control (square, below it). Left: how often an item's own answer is preferred to another item's; dotted: chance, a half; dashed: the least that counts as known. Middle: the same with likings for an answer cancelled. Right: how often the own answer is the likeliest of all; a bar marks the share of the commonest answer. With 95 % bootstrap interval over items. Grey: not known.", "name": "fig-knowledge-scores"}, "image": {"alt": "Three panels of points with intervals, one row for each medical domain and its control: pairwise accuracy, contrast and n-way accuracy."}}
+_, panels = plt.subplots(1, 3, figsize=(8.6, 5.0), sharey=True)
+for axes, metric in zip(panels, ("pairwise", "contrast", "n-way"), strict=True):
+    figures.accuracies(axes, overall.loc[metric].loc[domains], known)
+    axes.set(xlabel=f"{metric} accuracy", xlim=(0, 1.03))
+panels[0].axvline(knowledge.KNOWN, color="0.3", ls="--", lw=1)
+plt.tight_layout()
+plt.show()
+
+# %% tags=["hide-input"]
+shown = scores[scores["variant"] == ""].assign(
+    known=lambda table: table["domain"].map(known)
+)
+shown["accuracy"] = [
+    f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})"
+    for row in shown.itertuples()
+]
+shown.pivot(index=["domain", "known"], columns="metric", values="accuracy").loc[
+    domains
+]
+
+# %% [markdown]
+# The wording matters: the lowest and the highest pairwise accuracy of a domain's templates.
+
+# %% tags=["hide-input"]
+wordings = scores.query("variant != '' and metric == 'pairwise'")
+wordings = wordings.groupby("domain")["value"].agg(["min", "max"])
+wordings.loc[domains].style.format(precision=2)
+
+# %% [markdown]
+# ## Which pairs can be patched?
+#
+# A clean/corrupt pair needs two items whose prompts have as many tokens, whose answers begin with different tokens, and neither of whose answers could be right for the other; these come from the table and the tokenizer alone.
+# Of what is left, a pair is dropped where the clean prompt's answer has no higher logit than the wrong one, and where clean and corrupt prompt lie less than {glue:text}`threshold` logit apart.
+# The table counts, for each domain, the pairs kept and those dropped, by reason; a couple gives two pairs, one in each direction.
+# Every couple that was tried counts, so an item that had to try many partners counts often.
+
+# %% tags=["hide-input"]
+filters = pd.concat(
+    {
+        name: knowledge.filter_pairs(
+            asked[name], concepts.pairs(name, model.tokenizer)[1], threshold
+        )
+        for name in domains
+    },
+    names=["domain"],
+).reset_index("domain")
+counts = (
+    filters.assign(reason=filters["reason"].replace("", "kept"))
+    .groupby(["domain", "reason"])
+    .size()
+    .unstack(fill_value=0)
+    .loc[domains]
+)
+counts[["kept", *counts.columns.drop("kept")]].style
+
+# %% [markdown]
+# ## Are a domain and its control of like length?
+#
+# The number of tokens of the questions, for this model's tokenizer.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Tokens of each question: the medical domain (blue, filled) and its control (orange, outline), as shares of all questions of the domain.", "name": "fig-knowledge-lengths"}, "image": {"alt": "Six panels of histograms, a medical domain and its control in each: the number of tokens of their questions."}}
+_, panels = plt.subplots(2, 3, figsize=(8.6, 4.6))
+for axes, domain in zip(panels.flat, concepts.medical(), strict=True):
+    figures.lengths(
+        axes,
+        {
+            name: [
+                len(model.tokenizer(prompt)["input_ids"])
+                for prompt in asked[name].questions["prompt"]
+            ]
+            for name in (domain, concepts.control(domain))
+        },
+    )
+plt.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## Does it matter which label is called the primary one?
+#
+# A drug can belong to several specialties, a symptom to several systems; the tables name one as primary and the rest beside it.
+# Here each item that has others gets one of them in place of its primary one, {glue:text}`n_draws` times.
+# The score is the silhouette of the raw states at the last token of the item, mean over templates and items, at the layer where the primary labels score highest.
+
+# %% tags=["hide-input"]
+sensitivity = []
+for domain in domains:
+    several = [k for k, others in concepts.labels(domain).items() if others]
+    if not several:
+        continue
+    (label,) = several
+    frame = concepts.prompts(domain)
+    states = medlib.activations(model, list(frame["prompt"]), at="entity")
+    draws = [
+        concepts.other_labels(domain, label, seed + draw)
+        for draw in range(n_draws)
+    ]
+    sensitivity.append(
+        atlas.label_sensitivity(states, frame, label, draws).assign(
+            domain=domain
+        )
+    )
+sensitivity = pd.concat(sensitivity, ignore_index=True)
+sensitivity.set_index("domain").style.format(precision=3)
+
+# %% [markdown]
+# ## The numbers
+
+
+# %% tags=["hide-input"]
+ENOUGH = 60  # pairs
+
+
+def listed(names):
+    return ", ".join(names) or "none"
+
+
+medical, controls = (
+    [name for name in domains if (name in concepts.medical()) == wanted]
+    for wanted in (True, False)
+)
+usable = counts["kept"]
+of_known = usable[[name for name in medical if known[name]]]
+run.number("n_medical", len(medical))
+run.number("n_known", len(of_known))
+run.number("known", listed(of_known.index))
+run.number("unknown", listed(n for n in medical if not known[n]))
+run.number("known_controls", listed(n for n in controls if known[n]))
+run.number("unknown_controls", listed(n for n in controls if not known[n]))
+run.number("enough", ENOUGH)
+run.number("too_few", listed(usable.index[usable < ENOUGH]))
+run.number("least", knowledge.KNOWN, f"{knowledge.KNOWN:.0%}")
+run.number("threshold", threshold)
+run.number("n_draws", n_draws)
+run.number("fewest", int(of_known.min()) if len(of_known) else 0)
+run.number(
+    "fewest_domain", of_known.idxmin() if len(of_known) else "none known"
+)
+
+# %% tags=["hide-input"]
+tested = filters.dropna(subset="clean_diff")
+pairs = tested.assign(
+    item=tested["item"] + " / " + tested["other"],
+    variant=tested["template"],
+    metric=np.where(
+        tested["kept"], "pair kept", "pair dropped: " + tested["reason"]
+    ),
+    value=tested["clean_diff"] - tested["corrupt_diff"],
+)
+tables = [
+    scores.replace({"variant": {"": None}}),
+    counts.stack()
+    .rename("value")
+    .reset_index()
+    .assign(metric=lambda table: "pairs " + table["reason"]),
+    pairs,
+    pairs.assign(metric="pair clean_diff", value=pairs["clean_diff"]),
+    pd.DataFrame(
+        {
+            "domain": domains,
+            "metric": "known",
+            "value": [float(known[name]) for name in domains],
+        }
+    ),
+    sensitivity.assign(
+        metric="silhouette, other labels",
+        space="raw",
+        variant=sensitivity["label"],
+        value=sensitivity["others"],
+        low=sensitivity["lowest"],
+        high=sensitivity["highest"],
+        n=sensitivity["changed"],
+    ),
+]
+columns = [
+    "domain",
+    "item",
+    "variant",
+    "layer",
+    "space",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+]
+run.save(pd.concat(tables).reindex(columns=columns))
+wordings = scores.query("variant != ''").drop(columns="chance")
+wordings.set_index(["domain", "variant"]).style.format(
+    precision=2, subset=["value", "low", "high"]
+)
+
+# %% [markdown]
+# ## What would change our mind
+#
+# - Wordings in which a domain that counts as unknown is answered well: three or four templates are few, and the lowest and highest of a domain lie apart.
+# - Answers of several tokens scored whole: here only the first token counts, and answers that begin alike are not told apart.
+# - A tokenizer that splits the items otherwise: which pairs there are depends on it.
+#
+# ## What this cannot show
+#
+# That a model prefers the right answer to another item's does not mean that it would say it, nor that it would be safe to ask it.
+# What a model does not show in these questions it may still hold: a knowledge check sets a lower bound on what is known.
+# The two domains of a pair differ in more than medicine, and a control that the model does not know is no control for knowledge, only for form.
+# The tables themselves are described on [their own page](../../methods/data.md), with their sources, their licences and their limits.
+# The weights of this model were quantised to 4 bits and de-quantised on loading, if its card says so; the numbers are those of that model.
