@@ -20,7 +20,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from medlib import book_pages, execute, paths, results, zoo
+from medlib import book_pages, book_tables, execute, paths, results, zoo
 from medlib.errors import MedlibError
 
 _GLUE_PREFIX = "application/papermill.record/"
@@ -120,6 +120,7 @@ def assemble(root):
     for chapter in chapters:
         _take_in(chapter, source)
     book_pages.write(source / "generated", chapters, failed)
+    book_tables.write(source / "generated")
     _copy_mathjax(source / "_offline" / "mathjax")
     return source
 

@@ -90,7 +90,7 @@ def _matrix(chapters, failed):
     cells = {(model, technique): "failed" for model, technique, _ in failed}
     cells |= {(c.model, c.technique): Markdown(f"[read](/{c.page}.ipynb)") for c in chapters}
     rows = [[_code(model), *(cells.get((model, technique), "not run") for technique in techniques)] for model in models]
-    return _table(["model", *techniques], rows)
+    return table(["model", *techniques], rows)
 
 
 def _runs(chapters, failed):
@@ -103,11 +103,11 @@ def _runs(chapters, failed):
         cost = [seconds(record["seconds"]), size(record["peak_memory_bytes"])]
         day = record["finished"][:10].replace("-", "\N{NON-BREAKING HYPHEN}")
         rows.append([page, _code(chapter.model), len(record["checks"]), *cost, day, _downloads(chapter)])
-    text = _table(["technique", "model", "checks passed", "time", "peak memory", "finished", "data"], rows)
+    text = table(["technique", "model", "checks passed", "time", "peak memory", "finished", "data"], rows)
     if failed:
         text += "\nFailed on this machine and so not shown; where an earlier run passed, that one stands above.\n\n"
         rows = [[technique, _code(model), why.splitlines()[0]] for model, technique, why in failed]
-        text += _table(["technique", "model", "why"], rows)
+        text += table(["technique", "model", "why"], rows)
     return text
 
 
@@ -146,11 +146,11 @@ def _details(chapters):
         lines += ["**Machine**", "", _facts(machine)]
         lines += ["**Parameters**", "", _facts({**record["parameters"], "seed": record["seed"]})]
         rows = [[c["name"], "passed" if c["passed"] else "failed", c["detail"]] for c in record["checks"]]
-        lines += ["**Checks**", "", _table(["check", "result", "detail"], rows) if rows else "None.\n"]
+        lines += ["**Checks**", "", table(["check", "result", "detail"], rows) if rows else "None.\n"]
         rows = [[_code(key), entry["text"]] for key, entry in sorted(record["numbers"].items())]
-        lines += ["**Numbers in the prose**", "", _table(["key", "as written"], rows) if rows else "None.\n"]
-        table = record["table"]
-        lines += [f"**Table**: rows {table['rows']}, items {table['items']}.", ""]
+        lines += ["**Numbers in the prose**", "", table(["key", "as written"], rows) if rows else "None.\n"]
+        size_of = record["table"]
+        lines += [f"**Table**: rows {size_of['rows']}, items {size_of['items']}.", ""]
         code = {f"notebooks/{chapter.technique}.py": record["run"]["notebook"], **record["sources"]}
         code |= {"requirements.lock": record["run"]["lock"]}
         lines += ["**Data tables**, by SHA-256", "", _facts(record["data"])]
@@ -175,7 +175,7 @@ def _versions(chapters):
                 f"{version} ({', '.join(f'{c.technique} on {c.name}' for c in cs)})" for version, cs in versions.items()
             )
             rows.append([name, "; ".join(told)])
-    return _table(["what", "version"], rows)
+    return table(["what", "version"], rows)
 
 
 def _downloads(chapter):
@@ -185,7 +185,7 @@ def _downloads(chapter):
 def _facts(facts):
     """A dict as a table of two columns; what is long goes in small print that may break anywhere."""
     rows = [[_code(key) if re.search("[/_]", key) else key, _value(value)] for key, value in facts.items()]
-    return _table(["what", "value"], rows) if rows else "None.\n"
+    return table(["what", "value"], rows) if rows else "None.\n"
 
 
 def _value(value):
@@ -199,7 +199,7 @@ def _code(text):
     return Markdown(f"`{text}`")
 
 
-def _table(header, rows):
+def table(header, rows):
     """A Markdown table; what stands in a cell cannot break it."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines) + "\n"

@@ -146,3 +146,14 @@ def test_a_matched_draw_has_as_many_items_of_each_label():
     assert counts.to_dict() == {"a": 2, "b": 3}
     assert len(drawn) == 10  # every template of each
     assert set(drawn["item"]) != set(atlas.as_many(frame, kept, "label", seed=2)["item"])
+
+
+def test_another_labelling_scores_lower_where_the_primary_one_was_planted(states, frame):
+    label = frame["item"].str[5:].astype(int) % 4
+    states[2] += 6 * np.random.default_rng(1).normal(size=(4, 50))[label]  # the clusters stand in the last layer
+    frame = frame.assign(kind=label.to_numpy())
+    own = frame.drop_duplicates("item").set_index("item")["kind"]
+    draws = [own.where(np.arange(40) >= 10 * draw, (own + 1) % 4) for draw in (1, 2)]
+    (row,) = atlas.label_sensitivity(states, frame, "kind", draws).itertuples()
+    assert (row.label, row.layer, row.changed) == ("kind", 2, 10)
+    assert row.primary > row.highest > row.lowest and row.others == pytest.approx((row.highest + row.lowest) / 2)

@@ -35,6 +35,32 @@ def test_a_curve_is_one_line_through_the_values_and_one_band_between_the_bounds(
     }
 
 
+def test_what_is_not_known_is_grey_says_so_and_keeps_its_line(axes):
+    figures.curve(axes, table(), "control", "foods", known=False)
+    (line,), (band,) = axes.lines, axes.collections
+    assert line.get_color() == figures.NOT_KNOWN and line.get_label() == "foods, not known"
+    assert line.get_linestyle() == figures.LOOKS["control"]["linestyle"]
+    red, green, blue, _ = band.get_facecolor()[0]
+    assert red == green == blue
+
+
+def test_accuracies_stand_in_rows_and_those_not_known_are_grey(axes):
+    scores = pd.DataFrame(
+        dict(value=[0.9, 0.5], low=[0.8, 0.4], high=[1.0, 0.6], chance=[0.5, 0.1]), index=["drugs", "foods"]
+    )
+    figures.accuracies(axes, scores, dict(drugs=True, foods=False))
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["drugs", "foods"]
+    points = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+    assert [float(point.get_xdata()[0]) for point in points] == [0.9, 0.5]
+    assert [point.get_color() == figures.NOT_KNOWN for point in points] == [False, True]
+
+
+def test_lengths_are_shares_of_each_domain(axes):
+    figures.lengths(axes, dict(drugs=[4, 4, 5], foods=[5, 5, 5, 7]))
+    tops = [patch.get_xy()[:, 1].max() for patch in axes.patches]
+    assert tops == pytest.approx([2 / 3, 3 / 4])
+
+
 def test_a_curve_without_an_interval_has_no_band(axes):
     figures.curve(axes, table(interval=False), "medical", "drugs")
     assert len(axes.lines) == 1 and not axes.collections

@@ -138,3 +138,13 @@ def test_a_domain_that_each_embedded_model_knows_has_sixty_usable_pairs_in_its_f
     _, candidates = concepts.pairs("diseases", embedded_model.tokenizer)
     assert knowledge.is_known(knowledge.pairwise(found))
     assert knowledge.filter_pairs(found, candidates).kept.sum() >= 60
+
+
+def test_what_a_model_knows_is_said_in_a_sentence_with_the_interval(domain):
+    known, said = knowledge.knows(tiny_model(), [domain])
+    assert known == {domain: False}  # six items of a random model
+    accuracy = knowledge.pairwise(knowledge.ask(tiny_model(), domain))
+    assert said == (
+        f"By its knowledge check this model does not know made (pairwise accuracy {accuracy.value:.2f}, "
+        f"95 % interval {accuracy.low:.2f} to {accuracy.high:.2f})."
+    )
