@@ -23,6 +23,7 @@ from medlib.prompts import answer_token, answer_tokens, batches, check, encode
 from medlib.replay import Replay, check_no_op, tokens_per_call
 
 KNOWN = 0.6  # a domain is known when the interval of its pairwise accuracy lies above this; chance is 0.5
+FEWEST = 20  # and is asked of no fewer items: of six a random model may get all right, and no interval would show it
 
 
 class Asked(NamedTuple):
@@ -99,9 +100,12 @@ def contrast(asked, seed=0):
     return _over_pairs(asked, lambda margins: margins + margins.T, seed)
 
 
-def is_known(accuracy, least=KNOWN):
-    """Whether a pairwise accuracy says that the domain is known: its interval lies above `least`."""
-    return accuracy.low > least
+def is_known(accuracy, items):
+    """Whether a pairwise accuracy over so many items says that the domain is known: its interval lies above `KNOWN`.
+
+    Fewer than `FEWEST` items say nothing, whatever the interval.
+    """
+    return bool(accuracy.low > KNOWN and items >= FEWEST)
 
 
 def knows(model, domains, seed=0):
@@ -112,14 +116,17 @@ def knows(model, domains, seed=0):
 
     `known`: domain -> bool.  What a model does not know is drawn in grey: a map of it would be a map of something else.
     """
-    found = {domain: pairwise(ask(model, domain), seed) for domain in domains}
-    known = {domain: is_known(accuracy) for domain, accuracy in found.items()}
-    said = " and ".join(
-        f"{'knows' if known[domain] else 'does not know'} {concepts.load(domain).attrs['title'].lower()} "
-        f"(pairwise accuracy {accuracy.value:.2f}, 95 % interval {accuracy.low:.2f} to {accuracy.high:.2f})"
-        for domain, accuracy in found.items()
-    )
-    return known, f"By its knowledge check this model {said}."
+    known, said = {}, []
+    for domain in domains:
+        asked = ask(model, domain)
+        accuracy, items = pairwise(asked, seed), asked.questions["item"].nunique()
+        known[domain] = is_known(accuracy, items)
+        said.append(
+            f"{'knows' if known[domain] else 'does not know'} {concepts.load(domain).attrs['title'].lower()} "
+            f"(pairwise accuracy {accuracy.value:.2f}, 95 % interval {accuracy.low:.2f} to {accuracy.high:.2f}, "
+            f"{items} items)"
+        )
+    return known, f"By its knowledge check this model {' and '.join(said)}."
 
 
 def filter_pairs(asked, candidates, threshold=1.0):

@@ -115,7 +115,7 @@ scores = pd.concat(
 ).reset_index("domain")
 overall = scores[scores["variant"] == ""].set_index(["metric", "domain"])
 known = {
-    name: knowledge.is_known(overall.loc[("pairwise", name)])
+    name: knowledge.is_known(row := overall.loc[("pairwise", name)], row.n)
     for name in domains
 }
 
