@@ -261,7 +261,7 @@ run.number(
 # %% tags=["hide-input"]
 tested = filters.dropna(subset="clean_diff")
 pairs = tested.assign(
-    item=tested["item"] + " / " + tested["other"],
+    component="against " + tested["other"],
     variant=tested["template"],
     metric=np.where(
         tested["kept"], "pair kept", "pair dropped: " + tested["reason"]
@@ -305,7 +305,7 @@ columns = [
     "high",
     "n",
 ]
-run.save(pd.concat(tables).reindex(columns=columns))
+run.save(pd.concat(tables).reindex(columns=columns.split()))
 wordings = scores.query("variant != ''").drop(columns="chance")
 wordings.set_index(["domain", "variant"]).style.format(
     precision=2, subset=["value", "low", "high"]
