@@ -22,8 +22,8 @@ from medlib.errors import MedlibError
 from medlib.prompts import answer_token, answer_tokens, batches, check, encode
 from medlib.replay import Replay, check_no_op, tokens_per_call
 
-KNOWN = 0.6  # a domain is known when the interval of its pairwise accuracy lies above this; chance is 0.5
-FEWEST = 20  # and is asked of no fewer items: of six a random model may get all right, and no interval would show it
+KNOWN = 0.6  # pairwise accuracy above which a domain is known; chance is 0.5
+FEWEST = 20  # items: of six a random model may get all right, and no interval would show it
 
 
 class Asked(NamedTuple):
@@ -100,12 +100,14 @@ def contrast(asked, seed=0):
     return _over_pairs(asked, lambda margins: margins + margins.T, seed)
 
 
-def is_known(accuracy, items):
-    """Whether a pairwise accuracy over so many items says that the domain is known: its interval lies above `KNOWN`.
+def is_known(scores):
+    """Whether the `scores` of a domain say that it is known.
 
-    Fewer than `FEWEST` items say nothing, whatever the interval.
+    The interval of its pairwise accuracy lies above `KNOWN`, and in no template is the accuracy itself below: what
+    shows in one wording only is not known.  Fewer than `FEWEST` items say nothing.
     """
-    return bool(accuracy.low > KNOWN and items >= FEWEST)
+    found = scores[scores["metric"] == "pairwise"].set_index("variant")
+    return bool(found.low[""] > KNOWN and found.value.min() > KNOWN and found.n[""] >= FEWEST)
 
 
 def knows(model, domains, seed=0):
@@ -118,13 +120,13 @@ def knows(model, domains, seed=0):
     """
     known, said = {}, []
     for domain in domains:
-        asked = ask(model, domain)
-        accuracy, items = pairwise(asked, seed), asked.questions["item"].nunique()
-        known[domain] = is_known(accuracy, items)
+        found = scores(ask(model, domain), seed)
+        known[domain] = is_known(found)
+        accuracy = found.set_index(["metric", "variant"]).loc[("pairwise", "")]
         said.append(
             f"{'knows' if known[domain] else 'does not know'} {concepts.load(domain).attrs['title'].lower()} "
             f"(pairwise accuracy {accuracy.value:.2f}, 95 % interval {accuracy.low:.2f} to {accuracy.high:.2f}, "
-            f"{items} items)"
+            f"{accuracy.n:.0f} items)"
         )
     return known, f"By its knowledge check this model {' and '.join(said)}."
 

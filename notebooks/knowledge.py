@@ -4,7 +4,7 @@
 # A map of where knowledge lies is only a map of knowledge that is there.
 # So every question of every domain is put to the model, and its answer held against the answers of the other items.
 # Of {glue:text}`n_medical` medical domains the model knows {glue:text}`n_known`: {glue:text}`known`; it does not know: {glue:text}`unknown`.
-# Known means: two items' answers are told apart more often than in {glue:text}`least` of the questions, with the 95 % interval over items above that; a model without the knowledge is right half of the time.
+# Known means: two items' answers are told apart more often than in {glue:text}`least` of the questions, with the 95 % interval over items above that, and in every wording; a model without the knowledge is right half of the time.
 # Of the controls it knows {glue:text}`known_controls`, and not: {glue:text}`unknown_controls`.
 # Pairs for patching that the model gets right: at least {glue:text}`fewest` in each medical domain that it knows; the domain with the fewest is {glue:text}`fewest_domain`.
 # Too few such pairs for patching, under {glue:text}`enough`, whether the domain is known or not: {glue:text}`too_few`.
@@ -106,7 +106,7 @@ pd.DataFrame(rows).T.style
 # *Contrast* sums the two margins of such a pair, so that a liking for one of the answers cancels: it sees knowledge that a liking hides, and knowledge so faint that no answer would show it.
 # *n-way* asks whether the item's own answer is the likeliest of all; to be read beside the share of the commonest answer.
 # Where there are only two answers, as for age and numbers, pairwise is no more than the share of right answers, and a margin of any size counts: the pairs below ask for a margin.
-# A domain counts as known by its pairwise accuracy, the strictest that has a fixed chance level.
+# A domain counts as known by its pairwise accuracy, the strictest that has a fixed chance level, and only if every wording shows it.
 
 # %%
 scores = pd.concat(
@@ -115,11 +115,11 @@ scores = pd.concat(
 ).reset_index("domain")
 overall = scores[scores["variant"] == ""].set_index(["metric", "domain"])
 known = {
-    name: knowledge.is_known(row := overall.loc[("pairwise", name)], row.n)
+    name: knowledge.is_known(scores[scores["domain"] == name])
     for name in domains
 }
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "What the model knows of each medical domain (circle) and of its control (square, below it). Left: how often an item's own answer is preferred to another item's; dotted: chance, a half; dashed: the least that counts as known. Middle: the same with likings for an answer cancelled. Right: how often the own answer is the likeliest of all; a bar marks the share of the commonest answer. With 95 % bootstrap interval over items. Grey: not known.", "name": "fig-knowledge-scores"}, "image": {"alt": "Three panels of points with intervals, one row for each medical domain and its control: pairwise accuracy, contrast and n-way accuracy."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "What the model knows of each medical domain (circle) and of its control (square, below it). Left: how often an item's own answer is preferred to another item's; dotted: chance, a half; dashed: what the interval, and each wording by itself, have to exceed. Middle: the same with likings for an answer cancelled. Right: how often the own answer is the likeliest of all; a bar marks the share of the commonest answer. With 95 % bootstrap interval over items. Grey: not known.", "name": "fig-knowledge-scores"}, "image": {"alt": "Three panels of points with intervals, one row for each medical domain and its control: pairwise accuracy, contrast and n-way accuracy."}}
 _, panels = plt.subplots(1, 3, figsize=(8.6, 5.0), sharey=True)
 for axes, metric in zip(panels, ("pairwise", "contrast", "n-way"), strict=True):
     figures.accuracies(axes, overall.loc[metric].loc[domains], known)

@@ -56,8 +56,20 @@ def test_the_interval_covers_a_half_about_as_often_as_it_says_where_nothing_is_k
     """Items are what is drawn, so that pairs which share an item do not count as so many."""
     found = [knowledge.pairwise(asked(made_up(variants=3, seed=seed), variants=3)) for seed in range(150)]
     assert np.mean([score.low <= 0.5 <= score.high for score in found]) == pytest.approx(0.95, abs=0.05)
-    known = [knowledge.is_known(score, N) for score in found]
-    assert not any(known) and knowledge.is_known(knowledge.pairwise(asked(made_up(knowledge=3))), N)
+
+
+def known(logits, variants=3):
+    return knowledge.is_known(knowledge.scores(asked(logits, variants=variants)))
+
+
+def test_a_domain_is_known_where_every_wording_shows_it_and_there_are_items_enough():
+    assert known(made_up(knowledge=3, variants=3))
+    assert not any(known(made_up(variants=3, seed=seed)) for seed in range(10))
+    one_wording_fails = np.concatenate([made_up(knowledge=9, variants=2), made_up(seed=1)])
+    assert knowledge.pairwise(asked(one_wording_fails, variants=3)).low > knowledge.KNOWN
+    assert not known(one_wording_fails)
+    scores = knowledge.scores(asked(made_up(knowledge=9)))
+    assert knowledge.is_known(scores) and not knowledge.is_known(scores.assign(n=6))
 
 
 def test_templates_are_scored_one_by_one_and_together():
@@ -136,7 +148,7 @@ def test_the_filter_table_says_why_each_pair_was_dropped(domain):
 def test_a_domain_that_each_embedded_model_knows_has_sixty_usable_pairs_in_its_filter_table(embedded_model):
     found = knowledge.ask(embedded_model, "diseases")
     _, candidates = concepts.pairs("diseases", embedded_model.tokenizer)
-    assert knowledge.is_known(knowledge.pairwise(found), found.questions["item"].nunique())
+    assert knowledge.is_known(knowledge.scores(found))
     assert knowledge.filter_pairs(found, candidates).kept.sum() >= 60
 
 
