@@ -298,6 +298,7 @@ columns = [
     "item",
     "variant",
     "layer",
+    "component",
     "space",
     "metric",
     "value",
@@ -305,7 +306,7 @@ columns = [
     "high",
     "n",
 ]
-run.save(pd.concat(tables).reindex(columns=columns.split()))
+run.save(pd.concat(tables).reindex(columns=columns))
 wordings = scores.query("variant != ''").drop(columns="chance")
 wordings.set_index(["domain", "variant"]).style.format(
     precision=2, subset=["value", "low", "high"]

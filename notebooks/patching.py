@@ -75,10 +75,11 @@ pd.DataFrame(
 #
 # With every block but one taken out of the model, only that one can move anything from the subject to the last one.
 # So a patch at the subject must recover everything before that block and nothing after it, and a patch at the last token the reverse.
+# The subject has to be one token for that, so a few pairs of cities serve here.
 
 # %%
 planted = model.n_layers // 2
-pairs = sites.of_one_token(model, concepts.pairs(control, model.tokenizer)[0])[
+pairs = sites.of_one_token(model, concepts.pairs("cities", model.tokenizer)[0])[
     :6
 ]
 with hooks.only(model, planted):

@@ -457,8 +457,8 @@ run.number("n_higher", int((right_ratio["low"] > 1).sum()))
 run.number("n_lower", int((right_ratio["high"] < 1).sum()))
 run.number("n_higher_other", int((other_ratio["low"] > 1).sum()))
 run.number("n_lower_other", int((other_ratio["high"] < 1).sum()))
-level = np.exp(np.log(right_ratio["value"] / other_ratio["value"]).mean())
-run.number("ratio_level", level, f"{level:.2f}")
+shift = np.exp(np.log(right_ratio["value"] / other_ratio["value"]).mean())
+run.number("ratio_level", shift, f"{shift:.2f}")
 templates_control = summary.rank_of_templates(
     blocks[control, "answer", "grad"], "saliency"
 )
