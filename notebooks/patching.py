@@ -158,7 +158,7 @@ for axes, name in zip(panels, (domain, control), strict=True):
     axes.set_title(name if name == domain else f"{name} (control)")
     axes.axhline(0, color="0.8", lw=1, zorder=0)
 panels[0].set_ylabel("recovered, P")
-panels[1].legend(title="token", loc="center left")
+panels[0].legend(ncol=3, loc="upper center", bbox_to_anchor=(1, -0.16))
 plt.show()
 
 # %% [markdown]
