@@ -23,6 +23,8 @@ _HOME = {  # public name -> the module that defines it
     "Pair": "prompts",
     "activations": "states",
     "lesion_sweep": "lesion",
+    "lesion_texts": "lesion",
+    "lesion_windows": "lesion",
     "patch_sweep": "patching",
     "weight_saliency": "saliency",
     "Run": "run",

@@ -32,10 +32,19 @@ def split_call(args, kwargs):
     return kwargs.pop("hidden_states"), args, kwargs
 
 
+def _module(model, layer, component):
+    return model.blocks[layer - 1] if component == "residual" else model.part(layer, component)
+
+
 @contextmanager
-def capture(model, layers=None):
-    """Collect the residual stream while the model runs: {layer: [row, position, hidden]}; all of 0..L by default."""
+def capture(model, layers=None, component="residual"):
+    """Collect the residual stream while the model runs: {layer: [row, position, hidden]}; all of 0..L by default.
+
+    With component "attention" or "mlp" what these parts of blocks 1..L give out.
+    """
     states = {}
+    if component != "residual":
+        layers = range(1, model.n_layers + 1) if layers is None else layers
 
     def enters_first(module, args, kwargs):
         states[0] = split_call(args, kwargs)[0]
@@ -47,7 +56,7 @@ def capture(model, layers=None):
         return hook
 
     wanted = range(model.n_layers + 1) if layers is None else layers
-    handles = [model.blocks[layer - 1].register_forward_hook(leaves(layer)) for layer in wanted if layer]
+    handles = [_module(model, layer, component).register_forward_hook(leaves(layer)) for layer in wanted if layer]
     if 0 in wanted:
         handles.append(model.blocks[0].register_forward_pre_hook(enters_first, with_kwargs=True))
     try:
@@ -58,13 +67,17 @@ def capture(model, layers=None):
 
 
 @contextmanager
-def replace(model, layer, function):
-    """Replace state `layer` (1..L) by `function(state)` on its way out of the block."""
+def replace(model, layer, function, component="residual"):
+    """Replace state `layer` (1..L) by `function(state)` on its way out of the block; or the output of one of its parts.
+
+    >>> with replace(model, 3, torch.zeros_like, component="mlp"):
+    ...     logits = model.hf(**inputs).logits
+    """
 
     def hook(module, args, output):
         return with_hidden(output, function(hidden(output)))
 
-    handle = model.blocks[layer - 1].register_forward_hook(hook)
+    handle = _module(model, layer, component).register_forward_hook(hook)
     try:
         yield
     finally:

@@ -1,91 +1,287 @@
-"""Lesions: what is lost when one block is taken out.
+"""Lesions: what is lost when one block, one of its two parts, or a window of blocks is taken out.
 
-A lesioned block passes the residual stream through unchanged, so block l+1 receives the state that block l received.
+A lesioned block passes the residual stream through unchanged, so block l+1 receives the state that block l received;
+or it adds what stands for no particular prompt: the mean of what it adds to all of them, or what it adds to another.
 Every lesion is a branch of one walk up the layers (see replay.py): a sweep over L blocks costs about L/2 forward
 passes instead of L, and loads each weight once.
 """
+
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
 import torch
 
+from medlib import hooks
 from medlib.errors import MedlibError
 from medlib.prompts import answer_tokens, batches, check, encode
 from medlib.replay import Replay, check_no_op, run_blocks
 
+HOWS = ("identity", "mean", "resample")
+COMPONENTS = ("block", "attention", "mlp")
+
 
 @torch.no_grad()
-def lesion_sweep(model, prompts, answers=None, how="identity"):
+def lesion_sweep(model, prompts, answers=None, how="identity", component="block", seed=0):
     """Lesion each block in turn and measure how far the next-token distribution moves.
 
     >>> lesion_sweep(model, ["Insulin is used to treat"], [" diabetes"]).nlargest(3, "kl")
 
-    `how="identity"` lets the residual stream pass the block unchanged (the paper's lesion).  Returns one row per prompt
-    and block: `prompt` (index), `layer` (1..L), `kl` (nats, intact || lesioned, last token), `logprob_drop` (nats,
-    first token of the answer, intact minus lesioned; null without answers), `top1_same`.  `attrs["no_op"]` is the
-    largest difference from the model's own logits without a lesion, relative to the largest logit; too large a one
-    raises `MedlibError`, as do empty prompts and answers without a first token of their own.
+    `component` is what is taken out: the whole "block", its "attention" or its "mlp".  `how` says what the residual
+    stream gets in place of what that adds: "identity" nothing (the paper's lesion), "mean" the mean over the tokens of
+    all `prompts`, "resample" what it adds to another prompt of the list, drawn by `seed`, tokens counted from the end.
+    A prompt's first token is a case of its own: it gets the mean of first tokens, or the other prompt's first.
+
+    Returns one row per prompt and block: `prompt` (index), `layer` (1..L), `kl` (nats, intact || lesioned, last token),
+    `logprob_drop` (nats, first token of the answer, intact minus lesioned), `logit_drop` (the same of its logit, less
+    the mean logit of the vocabulary), `direct_drop` (of that logit if no later block saw the lesion; what it exceeds
+    `logit_drop` by is self-repair, McGrath et al. 2023), `top1_same`.  The drops are null without answers.
+    `attrs["no_op"]` is the largest difference from the model's own logits without a lesion, relative to the largest
+    logit; too large a one raises `MedlibError`, as do empty prompts, answers without a first token of their own, and a
+    single prompt where others are needed.
     """
-    if how != "identity":
-        raise MedlibError(f'how={how!r} is not a lesion. Choose "identity".')
+    _allowed(how=(how, HOWS), component=(component, COMPONENTS))
     prompts = check(prompts)
     ids = encode(model, prompts)
     targets = None if answers is None else answer_tokens(model, prompts, answers).to(model.device)
+    means = _means(model, ids, component) if how == "mean" else None
+    donors = _donors(len(ids), seed) if how == "resample" else None
     layers = model.n_layers
-    kl, drop = np.empty((2, len(ids), layers))
-    same = np.empty((len(ids), layers), dtype=bool)
+    found = {name: np.empty((len(ids), layers)) for name in ("kl", "logprob_drop", "logit_drop", "direct_drop")}
+    found["top1_same"] = np.empty((len(ids), layers), dtype=bool)
     differences = []
 
-    def rows_within_budget(length):
-        table = (layers + 1) * length * model.hidden_size * model.dtype.itemsize
-        return model.memory // 2 // table
-
-    for members, batch, last in batches(ids, rows_within_budget):
-        replay = Replay(model, {"input_ids": batch.to(model.device)})
-        lesioned = _walk(replay)[:, torch.arange(len(members)), last]
-        differences.append(check_no_op(replay, lesioned[0], last, "lesion_sweep"))
-        intact = replay.tail(lesioned[0, :, None])[:, 0].float()
-        scores = _compare(replay, intact.log_softmax(-1), lesioned[1:], None if targets is None else targets[members])
-        kl[members], drop[members], same[members] = (score.T.cpu().numpy() for score in scores)
+    for members, batch, last in batches(ids, _rows_within_budget(model, layers)):
+        others = [ids[donors[i]] for i in members] if donors is not None else []
+        lesions = _Lesions(model, batch, last, others, how, component, means)
+        trunk, ends, direct = lesions.walk()
+        differences.append(check_no_op(lesions.replay, trunk, last, "lesion_sweep"))
+        own = None if targets is None else targets[members]
+        scores = _compare(lesions.replay, trunk, ends, own)
+        scores["direct_drop"] = scores["logit_drop"]
+        if targets is not None:
+            scores["direct_drop"] = _compare(lesions.replay, trunk, direct, own)["logit_drop"]
+        for name, score in scores.items():
+            found[name][members] = score.T.cpu().numpy()
 
     table = pd.DataFrame(
         {
             "prompt": np.repeat(np.arange(len(ids)), layers),
             "layer": np.tile(np.arange(1, layers + 1), len(ids)),
-            "kl": kl.ravel(),
-            "logprob_drop": drop.ravel(),
-            "top1_same": same.ravel(),
+            **{name: score.ravel() for name, score in found.items()},
         }
     )
     table.attrs["no_op"] = max(differences)
     return table
 
 
-def _walk(replay):
-    """Final states `[branch, row, position, hidden]`: branch 0 is the trunk, branch l has block l lesioned."""
-    states = replay.embedding
-    branches = states.new_empty(replay.model.n_layers + 1, *states.shape)
-    branches[0] = states
-    rows = torch.arange(replay.rows, device=states.device).repeat(len(branches))
-    for layer in range(1, len(branches)):
-        branches[layer] = branches[0]
-        run_blocks(replay, layer, branches[:layer].flatten(0, 1), rows)
-    return branches
+@torch.no_grad()
+def lesion_windows(model, prompts, answers=None):
+    """Take out every window of consecutive blocks, and measure as `lesion_sweep` does with `how="identity"`.
+
+    >>> lesion_windows(model, prompts).groupby(["first", "last"]).kl.mean().unstack()
+
+    Returns one row per prompt and window: `prompt`, `first`, `last` (blocks 1..L, both out), `kl`, `logprob_drop`,
+    `top1_same`.  There are L(L+1)/2 windows, at the cost of about L^2/6 forward passes.
+    """
+    prompts = check(prompts)
+    ids = encode(model, prompts)
+    targets = None if answers is None else answer_tokens(model, prompts, answers).to(model.device)
+    windows = [(first, last) for last in range(1, model.n_layers + 1) for first in range(1, last + 1)]
+    tables, differences = [], []
+    for members, batch, last in batches(ids, _rows_within_budget(model, len(windows))):
+        replay = Replay(model, {"input_ids": batch.to(model.device)})
+        rows, at = torch.arange(replay.rows, device=model.device), (torch.arange(len(members)), last)
+        trunk = [replay.embedding]
+        table = replay.embedding.new_empty(len(windows), *replay.embedding.shape)
+        for layer in range(1, model.n_layers + 1):
+            open_ = layer * (layer - 1) // 2  # the windows that end below this block
+            run_blocks(replay, layer, table[:open_].flatten(0, 1), rows.repeat(open_))
+            table[open_ : open_ + layer] = torch.stack(trunk)
+            trunk.append(replay.block(layer, trunk[-1]))
+        intact = trunk[-1][at]
+        differences.append(check_no_op(replay, intact, last, "lesion_windows"))
+        scores = _compare(replay, intact, table[:, *at], None if targets is None else targets[members])
+        part = pd.DataFrame({name: score.flatten().cpu().numpy() for name, score in scores.items()})
+        part.insert(0, "prompt", np.tile(members, len(windows)))
+        for place, name in enumerate(("first", "last"), 1):
+            part.insert(place, name, np.repeat([window[place - 1] for window in windows], len(members)))
+        tables.append(part.drop(columns="logit_drop"))
+    table = pd.concat(tables).sort_values(["prompt", "last", "first"], ignore_index=True)
+    table.attrs["no_op"] = max(differences)
+    return table
 
 
-def _compare(replay, intact, lesioned, targets):
-    """KL from the intact distribution, drop of the target's log-probability, same top token: each `[layer, row]`."""
-    layers, rows = lesioned.shape[:2]
-    kl, drop = lesioned.new_full((2, layers * rows), torch.nan, dtype=torch.float64)
-    same = torch.empty(layers * rows, dtype=torch.bool, device=lesioned.device)
-    row = torch.arange(rows, device=lesioned.device).repeat(layers)
+@torch.no_grad()
+def lesion_texts(model, texts):
+    """Lesion each block in turn and measure what running text costs: its perplexity is `exp` of the mean of `loss`.
+
+    >>> lesion_texts(model, neutral).groupby("layer").loss.mean().map(np.exp)
+
+    Returns one row per text and block: `text` (index), `layer` (0 is the intact model), `loss` (nats per token, mean
+    over all tokens but the first), `tokens` (how many these are).  Texts need two tokens at least.
+    """
+    texts = check(texts)
+    ids = encode(model, texts)
+    if short := [i for i, tokens in enumerate(ids) if len(tokens) < 2]:
+        raise MedlibError(f"Text {short[0]} is one token long, so nothing in it is foretold; give longer texts.")
+    layers, rows = model.n_layers, []
+    for members, batch, last in batches(ids, _rows_within_budget(model, layers)):
+        lesions = _Lesions(model, batch, last, [], "identity", "block", None)
+        trunk, table = lesions.walk(whole=True)
+        check_no_op(lesions.replay, trunk[torch.arange(len(members)), last], last, "lesion_texts")
+        inside = torch.arange(batch.shape[1] - 1) < last[:, None]
+        follows = batch[:, 1:][inside].to(model.device)
+        states = torch.cat([trunk[None], table])[:, :, :-1][:, inside]
+        losses = _losses(lesions.replay, states.flatten(0, 1), follows.repeat(layers + 1)).view(layers + 1, -1)
+        for row, member in enumerate(members):
+            own = losses[:, (torch.nonzero(inside)[:, 0] == row).to(losses.device)]
+            rows += [(member, layer, float(loss), own.shape[1]) for layer, loss in enumerate(own.mean(1))]
+    return pd.DataFrame(rows, columns=["text", "layer", "loss", "tokens"]).sort_values(
+        ["text", "layer"], ignore_index=True
+    )
+
+
+class _Lesions:
+    """One batch's walk: the trunk (its own rows, and those of the prompts they borrow from) and a branch a block."""
+
+    def __init__(self, model, batch, last, others, how, component, means):
+        self.model, self.how, self.component, self.means = model, how, component, means
+        self.n, self.last = len(batch), last
+        rows, self.borrowed = _with_donors(batch, last, others)
+        self.replay = Replay(model, {"input_ids": rows.to(model.device)})
+
+    def walk(self, whole=False):
+        """States after the last block: the trunk's and the branches' `[layer, row, hidden]` at each row's last token.
+
+        And the branches' if no later block had seen them.  With `whole`, the trunk and the branches at all tokens.
+        """
+        replay, n, at = self.replay, self.n, (torch.arange(self.n), self.last)
+        states, rows = replay.embedding, torch.arange(self.n, device=self.model.device)
+        table = states.new_empty(self.model.n_layers, n, *states.shape[1:])
+        moved = states.new_empty(self.model.n_layers, n, states.shape[-1])
+        for layer in range(1, self.model.n_layers + 1):
+            run_blocks(replay, layer, table[: layer - 1].flatten(0, 1), rows.repeat(layer - 1))
+            leaving, given = _block_and_part(replay, layer, states, self.component)
+            table[layer - 1] = self._lesioned(layer, states, given, rows)
+            moved[layer - 1] = (table[layer - 1] - leaving[:n])[at]
+            states = leaving
+        if whole:
+            return states[:n], table
+        trunk = states[at]
+        return trunk, table[:, *at], trunk + moved
+
+    def _lesioned(self, layer, states, given, rows):
+        """The state that leaves a lesioned block."""
+        entering, place = states[: self.n], torch.zeros_like(given[: self.n])
+        if self.how == "mean":
+            place[:] = self.means[layer - 1, 1]
+            place[:, 0] = self.means[layer - 1, 0]
+        if self.how == "resample":
+            place = given[self.n :][torch.arange(self.n)[:, None], self.borrowed]
+        if self.component == "block":
+            return entering + place
+        with hooks.replace(self.model, layer, lambda own: place.reshape(own.shape), self.component):
+            return self.replay.block(layer, entering, rows=rows)
+
+
+def _block_and_part(replay, layer, states, component):
+    """What leaves a block, and what one of its parts, or all of it, adds to the residual stream."""
+    whole = component == "block"
+    with nullcontext() if whole else hooks.capture(replay.model, [layer], component) as seen:
+        leaving = replay.block(layer, states)
+    return leaving, leaving - states if whole else seen[layer].view_as(states)
+
+
+def _with_donors(batch, last, others):
+    """The rows of a batch and, after them, those of the prompts they borrow from; which token each token borrows.
+
+    Tokens are counted from the end, and the first one borrows the first.
+    """
+    if not others:
+        return batch, None
+    width = max(batch.shape[1], max(map(len, others)))
+    rows = [row + row[-1:] * (width - len(row)) for row in batch.tolist() + others]
+    lengths = torch.tensor([len(other) for other in others])
+    borrowed = torch.arange(width) + (lengths - 1 - last)[:, None]
+    borrowed = borrowed.clamp_min(1).minimum(lengths[:, None] - 1)
+    borrowed[:, 0] = 0
+    return torch.tensor(rows), borrowed
+
+
+def _donors(n, seed):
+    """For each of n prompts another one, each lent once."""
+    if n < 2:
+        raise MedlibError('how="resample" borrows from another prompt, and there is only one. Give more prompts.')
+    order = np.random.default_rng(seed).permutation(n)
+    donors = np.empty(n, dtype=int)
+    donors[order] = np.roll(order, 1)
+    return donors
+
+
+def _means(model, ids, component):
+    """What a component adds on the mean over prompts: `[layer, 2, hidden]`, at first tokens and at all others."""
+    sums = torch.zeros(model.n_layers, 2, model.hidden_size, dtype=torch.float64, device=model.device)
+    for members, batch, last in batches(ids, _rows_within_budget(model, 1)):
+        replay = Replay(model, {"input_ids": batch.to(model.device)})
+        inside = (torch.arange(batch.shape[1]) <= last[:, None]).to(model.device)
+        inside[:, 0] = False
+        states = replay.embedding
+        for layer in range(1, model.n_layers + 1):
+            states, given = _block_and_part(replay, layer, states, component)
+            sums[layer - 1, 0] += given[:, 0].double().sum(0)
+            sums[layer - 1, 1] += given[inside].double().sum(0)
+    counts = torch.tensor([len(ids), max(1, sum(len(tokens) - 1 for tokens in ids))], device=model.device)
+    return (sums / counts[:, None]).to(model.dtype)
+
+
+def _rows_within_budget(model, branches):
+    """How many prompts of a length have their tables of branches in memory at once."""
+    return lambda length: model.memory // 2 // ((branches + 2) * length * model.hidden_size * model.dtype.itemsize)
+
+
+def _compare(replay, trunk, lesioned, targets):
+    """How far lesioned states `[branch, row, hidden]` lie from the trunk's `[row, hidden]`: scores `[branch, row]`.
+
+    `kl`, `top1_same`, and, NaN without targets, `logprob_drop` and `logit_drop`.
+    """
+    branches, rows = lesioned.shape[:2]
+    scores = {name: lesioned.new_full((branches * rows,), torch.nan, dtype=torch.float64) for name in _SCORES}
+    scores["top1_same"] = torch.empty(branches * rows, dtype=torch.bool, device=lesioned.device)
+    row = torch.arange(rows, device=lesioned.device).repeat(branches)
+    intact = replay.tail(trunk[:, None])[:, 0].float()
+    log_intact, mean_intact = intact.log_softmax(-1), intact.mean(-1)
 
     def reduce(logits, chunk):
-        before, after = intact[row[chunk]], logits.log_softmax(-1)
-        kl[chunk] = (before.exp() * (before - after)).sum(-1).double()
-        same[chunk] = before.argmax(-1) == after.argmax(-1)
+        at = row[chunk]
+        before, after = log_intact[at], logits.log_softmax(-1)
+        scores["kl"][chunk] = (before.exp() * (before - after)).sum(-1).double()
+        scores["top1_same"][chunk] = before.argmax(-1) == after.argmax(-1)
         if targets is not None:
-            drop[chunk] = (before - after).gather(-1, targets[row[chunk], None]).squeeze(-1).double()
+            token = targets[at, None]
+            scores["logprob_drop"][chunk] = (before - after).gather(-1, token).squeeze(-1).double()
+            moved = (intact[at] - logits).gather(-1, token).squeeze(-1) - (mean_intact[at] - logits.mean(-1))
+            scores["logit_drop"][chunk] = moved.double()
 
     replay.read_out(lesioned.flatten(0, 1), reduce)
-    return kl.view(layers, rows), drop.view(layers, rows), same.view(layers, rows)
+    return {name: score.view(branches, rows) for name, score in scores.items()}
+
+
+_SCORES = ("kl", "logprob_drop", "logit_drop")
+
+
+def _losses(replay, states, follows):
+    """What each token `follows` costs after its state, in nats: `[state]`."""
+    losses = states.new_empty(len(states), dtype=torch.float64)
+
+    def reduce(logits, chunk):
+        losses[chunk] = -logits.log_softmax(-1).gather(-1, follows[chunk, None]).squeeze(-1).double()
+
+    replay.read_out(states, reduce)
+    return losses
+
+
+def _allowed(**given):
+    for name, (value, allowed) in given.items():
+        if value not in allowed:
+            raise MedlibError(f"{name}={value!r} is not a lesion. Choose one of {', '.join(map(repr, allowed))}.")

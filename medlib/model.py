@@ -13,6 +13,7 @@ from torch import nn
 from medlib.errors import MedlibError
 
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+COMPONENTS = ("residual", "attention", "mlp")
 
 
 class Model:
@@ -69,6 +70,22 @@ class Model:
     @property
     def dtype(self):
         return self.hf.get_input_embeddings().weight.dtype
+
+    def part(self, layer, component):
+        """The module of block `layer` (1..L) that makes its "attention" output, or its "mlp" output.
+
+        A block adds to the residual stream twice, and its last module with weights writes what the attention does not.
+        Raises `MedlibError` where a block has no such two parts.
+        """
+        children = dict(self.blocks[layer - 1].named_children())
+        weighted = [name for name, child in children.items() if any(p.ndim >= 2 for p in child.parameters())]
+        attention = [name for name in weighted if "att" in name.lower()]
+        if len(attention) != 1 or attention == weighted[-1:]:
+            raise MedlibError(
+                f"{self.name}: block {layer} has the parts {', '.join(weighted)}, and medlib looks for one attention "
+                'and, after it, an MLP. Take component="residual".'
+            )
+        return children[attention[0] if component == "attention" else weighted[-1]]
 
     @cached_property
     def vocabulary(self):

@@ -294,7 +294,7 @@ def check_no_op(replay, states, last, what):
     model's precision.
     """
     model = replay.model
-    ends = sorted({0, replay.rows - 1})
+    ends = sorted({0, len(states) - 1})
     together = [ends] if last[ends[0]] == last[ends[-1]] else [[row] for row in ends]
     gaps = []
     with torch.no_grad():

@@ -268,7 +268,6 @@ def test_states_that_are_not_numbers_are_refused(tiny):
         (lambda m: medlib.activations(m, ["w1"], at="middle"), '"last", "entity" or "mean"'),
         (lambda m: medlib.activations(m, ["w1"], at="entity"), "where its entity stands"),
         (lambda m: medlib.activations(m, ["w1 " * 65]), "context of 64"),
-        (lambda m: medlib.lesion_sweep(m, ["w1"], how="mean"), '"identity"'),
         (lambda m: medlib.lesion_sweep(m, ["w1"], [" w2", " w3"]), "1 prompts need 1 answers"),
         (lambda m: medlib.lesion_sweep(m, ["w1"], [""]), "answer"),
         (lambda m: medlib.lesion_sweep(m, ["w1"], "w2"), "answers"),
