@@ -222,7 +222,7 @@ def _donors(n, seed):
 def _means(model, ids, component):
     """What a component adds on the mean over prompts: `[layer, 2, hidden]`, at first tokens and at all others."""
     sums = torch.zeros(model.n_layers, 2, model.hidden_size, dtype=torch.float64, device=model.device)
-    for members, batch, last in batches(ids, _rows_within_budget(model, 1)):
+    for _, batch, last in batches(ids, _rows_within_budget(model, 1)):
         replay = Replay(model, {"input_ids": batch.to(model.device)})
         inside = (torch.arange(batch.shape[1]) <= last[:, None]).to(model.device)
         inside[:, 0] = False
