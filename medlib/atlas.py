@@ -6,6 +6,7 @@ templates, and their spread says how much a wording matters.  The functions from
 `over`: they get a cloud and the rows of its prompts, and return a table.
 """
 
+import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
@@ -119,27 +120,32 @@ def silhouettes(x, rows, labels, n=200, seed=0):
     return pd.concat(tables)
 
 
-def label_sensitivity(states, frame, label, draws):
-    """The silhouette of a label at its best layer, and what it becomes where items get another of their labels.
+def label_sensitivity(states, frame, label, draws, seed=0):
+    """How a label clusters, and how it would if items that have several labels were given another of theirs.
 
     `states`: [state, prompt, hidden]; `frame`: the prompts' rows; `draws`: Series item -> label (see
-    `concepts.other_labels`).  Returns one row: `label`, `layer`, `primary`, and the mean of the draws, `others`, with
-    the `lowest` and the `highest`; `changed` is the number of items with another label.
+    `concepts.other_labels`).  Some items lose their label in any such draw, so each is held against one in which the
+    same items get a label of the table at random.  Returns one row per `labelling` ("primary", "others", "random"):
+    `value`, the silhouette less that of shuffled labels, mean over items, templates, states and draws, with its
+    interval over items (`low`, `high`, `n`), and `changed`, the number of items with another label than their primary.
     """
-    relabelled = [frame.assign(**{label: frame["item"].map(draw)}) for draw in draws]
-    by_layer = [
-        over(states, rows, _mean_silhouette, spaces=["raw"], label=label).groupby("layer")["score"].mean()
-        for rows in (frame, *relabelled)
-    ]
-    layer = by_layer[0].idxmax()
-    primary, *others = (float(scores[layer]) for scores in by_layer)
-    changed = frame.loc[frame[label] != frame["item"].map(draws[0]), "item"].nunique()
-    row = dict(label=label, changed=changed, layer=layer, primary=primary, others=sum(others) / len(others))
-    return pd.DataFrame([row | dict(lowest=min(others), highest=max(others))])
-
-
-def _mean_silhouette(x, rows, label):
-    return pd.DataFrame({"score": [geometry.silhouette(x, rows[label])]})
+    items = frame.drop_duplicates("item").set_index("item")[label]
+    generator = np.random.default_rng(seed)
+    dealt = []
+    for draw in draws:
+        random, changed = items.copy(), items.index[items != draw.reindex(items.index)]
+        random[changed] = [generator.choice(items[items != items[item]]) for item in changed]
+        dealt.append(random)
+    rows = []
+    for name, labellings in {"primary": [items], "others": draws, "random": dealt}.items():
+        parts = []
+        for labelling in labellings:
+            relabelled = frame.assign(**{label: frame["item"].map(labelling)})
+            parts.append(over(states, relabelled, silhouettes, spaces=["raw"], labels=[label], n=10, seed=seed))
+        found = stats.bootstrap(pd.concat(parts).groupby("item")["excess"].mean(), seed=seed)
+        moved = 0 if name == "primary" else int((items != draws[0].reindex(items.index)).sum())
+        rows.append((name, *found, len(items), moved))
+    return pd.DataFrame(rows, columns=["labelling", "value", "low", "high", "n", "changed"])
 
 
 def probe(x, rows, seed=0):

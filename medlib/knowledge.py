@@ -1,14 +1,16 @@
 """What a model knows of a domain: does it prefer an item's own answer to the answers of other items?
 
 All questions of the domain are asked, and at each one the first tokens of all its answers are read.  Three numbers
-follow, each with an interval over items, and of each it is known what a model without the knowledge scores:
+follow, each with an interval, and of each it is known what a model without the knowledge scores:
 
 - *pairwise*: at item A's question, is A's answer likelier than B's?  Over all A and B, both ways round, so that a model
   which always likes one answer better is right half of the time.
 - *contrast*: the same for the sum of both margins, A's answer at A and B's at B.  A liking for an answer cancels.
-- *n-way*: is the item's own answer the likeliest of all?  To be read beside the share of the commonest answer.
+- *n-way*: is the item's own answer likelier than every wrong one?  To be read beside what the model would score if it
+  gave its answers the same order whatever the item.
 
 Answers with the same first token are one answer here, and what could also be right for an item is never a wrong one.
+A tie is half a win.  Intervals resample the domain's clusters: single items, or several that are about one thing.
 """
 
 from typing import NamedTuple
@@ -66,8 +68,8 @@ def scores(asked, seed=0):
     """The three accuracies, over all templates and in each one.
 
     One row per `metric` (pairwise, contrast, n-way) and `variant` ("" for all templates together): `value`, `low`,
-    `high` (95 % interval over items), `n` (items) and `chance`, what a model without the knowledge scores: a half, and
-    n-way the share of the commonest answer.
+    `high` (95 % interval over clusters), `n` (items with a wrong answer), and `chance`, what a model without the
+    knowledge scores: a half, and n-way what this model scores with each answer's mean logit over the items.
     """
     parts = {
         "": asked,
@@ -75,29 +77,46 @@ def scores(asked, seed=0):
     }
     table = []
     for variant, part in parts.items():
-        items = part.questions["item"].nunique()
-        commonest = np.bincount(part.own).max() / len(part.own)
-        likeliest = (
-            np.where(part.wrong, part.logits, -np.inf).max(axis=1) < part.logits[np.arange(len(part.own)), part.own]
-        )
-        n_way = stats.bootstrap(likeliest.astype(float), seed=seed, groups=part.questions["item"])
+        items = part.questions["item"][part.wrong.any(axis=1)].nunique()
         for metric, score, chance in (
             ("pairwise", pairwise(part, seed), 0.5),
             ("contrast", contrast(part, seed), 0.5),
-            ("n-way", n_way, commonest),
+            ("n-way", *_n_way(part, seed)),
         ):
             table.append((metric, variant, *score, items, chance))
     return pd.DataFrame(table, columns=["metric", "variant", "value", "low", "high", "n", "chance"])
 
 
 def pairwise(asked, seed=0):
-    """How often an item's own answer is likelier than another item's, with its interval over items."""
-    return _over_pairs(asked, lambda margins: margins, seed)
+    """How often an item's own answer is likelier than another item's, with its interval over clusters."""
+    return _share(asked, *_games(asked, lambda margins: margins), seed)
 
 
 def contrast(asked, seed=0):
     """How often the margins of two items, each for its own answer, sum to more than zero, with its interval."""
-    return _over_pairs(asked, lambda margins: margins + margins.T, seed)
+    return _share(asked, *_games(asked, lambda margins: margins + margins.T), seed)
+
+
+def by_item(asked):
+    """Pairwise accuracy of each item against all others that it can be told from: `item`, `cluster`, `value`, `met`.
+
+    `met` is the number of comparisons; an item whose alternatives leave none has none, and no value.
+    """
+    won, met = _games(asked, lambda margins: margins)
+    table = asked.questions.drop_duplicates("item")[["item", "cluster"]].reset_index(drop=True)
+    met = met.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return table.assign(value=won.sum(axis=1) / met, met=met)
+
+
+def compared(asked):
+    """The share of pairs with unlike answers that are compared: of the others, one answer could be right for both."""
+    unlike = fair = 0
+    for rows in asked.questions.groupby("variant").indices.values():
+        part = _only(asked, rows)
+        unlike += (part.own[:, None] != part.own).sum()
+        fair += _fair(part).sum()
+    return fair / unlike
 
 
 def is_known(scores):
@@ -120,23 +139,24 @@ def knows(model, domains, seed=0):
     """
     known, said = {}, []
     for domain in domains:
-        found = scores(ask(model, domain), seed)
+        asked = ask(model, domain)
+        found = scores(asked, seed)
         known[domain] = is_known(found)
         accuracy = found.set_index(["metric", "variant"]).loc[("pairwise", "")]
         said.append(
-            f"{'knows' if known[domain] else 'does not know'} {concepts.load(domain).attrs['title'].lower()} "
-            f"(pairwise accuracy {accuracy.value:.2f}, 95 % interval {accuracy.low:.2f} to {accuracy.high:.2f}, "
-            f"{accuracy.n:.0f} items)"
+            f"{'shows' if known[domain] else 'does not show'} that it knows {asked.questions.attrs['asks']} "
+            f"({domain}: pairwise accuracy {accuracy.value:.2f}, 95 % interval {accuracy.low:.2f} to "
+            f"{accuracy.high:.2f}, {accuracy.n:.0f} items)"
         )
-    return known, f"By its knowledge check this model {' and '.join(said)}."
+    return known, f"In its knowledge check this model {', and '.join(said)}."
 
 
 def filter_pairs(asked, candidates, threshold=1.0):
     """The candidates of `concepts.pairs` with what the model makes of them: the filter table of a model and domain.
 
     To `item, other, template, kept, reason` it adds `clean_diff` and `corrupt_diff` (logits, answer minus wrong; null
-    for what the tokenizer had ruled out), and drops pairs that the model gets wrong when clean and pairs whose two
-    differences lie less than `threshold` apart.
+    for what the tokenizer had ruled out).  It drops pairs whose clean difference does not lie `threshold` above the
+    corrupt one, or even as far below it, and pairs that the model gets wrong when clean.
     """
     row = {key: i for i, key in enumerate(zip(asked.questions["item"], asked.questions["variant"], strict=True))}
     table = candidates.copy()
@@ -148,11 +168,13 @@ def filter_pairs(asked, candidates, threshold=1.0):
     right, wrong = asked.own[clean], asked.own[corrupt]
     for name, at in (("clean_diff", clean), ("corrupt_diff", corrupt)):
         table.loc[made.index, name] = asked.logits[at, right] - asked.logits[at, wrong]
-    small = table["kept"] & ((table["clean_diff"] - table["corrupt_diff"]).abs() < threshold)
-    mistaken = table["kept"] & ~small & (table["clean_diff"] <= 0)
-    table.loc[small, "reason"] = "small difference"
-    table.loc[mistaken, "reason"] = "wrong when clean"
-    table["kept"] &= ~small & ~mistaken
+    span = table["clean_diff"] - table["corrupt_diff"]
+    backward = table["kept"] & (span <= -threshold)
+    small = table["kept"] & (span.abs() < threshold)
+    mistaken = table["kept"] & (span >= threshold) & (table["clean_diff"] <= 0)
+    for dropped, reason in ((backward, "backward"), (small, "small difference"), (mistaken, "wrong when clean")):
+        table.loc[dropped, "reason"] = reason
+        table["kept"] &= ~dropped
     return table
 
 
@@ -185,20 +207,45 @@ def _own_logits(asked):
     return asked.logits[np.arange(len(asked.own)), asked.own]
 
 
-def _over_pairs(asked, compare, seed):
-    """Share of pairs of items whose compared margins are above zero; templates of a pair of items go together."""
+def _fair(part):
+    """Which pairs of questions of one template are compared: neither answer could be right for the other item."""
+    fair = part.wrong[:, part.own]
+    return fair & fair.T
+
+
+def _games(asked, compare):
+    """Comparisons won and comparisons made, `[item, item]`, summed over templates; a tie is half a win."""
     items = asked.questions["item"].drop_duplicates()
     won, met = np.zeros((2, len(items), len(items)))
     for rows in asked.questions.groupby("variant").indices.values():
         part = _only(asked, rows)
         at = pd.Index(items).get_indexer(part.questions["item"])
-        margins = _own_logits(part)[:, None] - part.logits[:, part.own]
-        fair = part.wrong[:, part.own]
-        fair &= fair.T
-        won[np.ix_(at, at)] += fair & (compare(margins) > 0)
+        margins, fair = compare(_own_logits(part)[:, None] - part.logits[:, part.own]), _fair(part)
+        won[np.ix_(at, at)] += fair * ((margins > 0) + 0.5 * (margins == 0))
         met[np.ix_(at, at)] += fair
+    return won, met
+
+
+def _share(asked, won, met, seed):
+    """The share of comparisons won, with its interval over clusters; within a cluster nothing is compared."""
     if not met.any():
         raise MedlibError(
             "No two items have answers that differ in their first token, so there is nothing to tell apart."
         )
+    cluster, names = pd.factorize(asked.questions.drop_duplicates("item")["cluster"])
+    member = np.eye(len(names))[cluster]
+    won, met = (member.T @ table @ member for table in (won, met))
+    for table in (won, met):
+        np.fill_diagonal(table, 0)
     return stats.bootstrap_pairs(won, met, seed=seed)
+
+
+def _n_way(part, seed):
+    """How often an item's own answer is likelier than every wrong one, with its interval; and by the mean logits."""
+    part = _only(part, np.flatnonzero(part.wrong.any(axis=1)))
+    mean = pd.DataFrame(part.logits).groupby(part.questions["variant"].to_numpy()).transform("mean").to_numpy()
+    own, same = (
+        np.where(part.wrong, logits, -np.inf).max(axis=1) < logits[np.arange(len(part.own)), part.own]
+        for logits in (part.logits, mean)
+    )
+    return stats.bootstrap(own.astype(float), seed=seed, groups=part.questions["cluster"]), same.mean()

@@ -50,13 +50,13 @@ def share_sweep(model, pairs, labels, direction="denoise", threshold=1.0):
     """A patch sweep with what a chapter needs beside each site.
 
     `labels` has one row a pair.  Adds its columns, `group` (`token_groups`), `share` (of the logit difference that a
-    patch recovers, or with direction "noise" takes away), `weak` (|clean - corrupt| under `threshold` logits), `right`
+    patch recovers, or with direction "noise" takes away), `weak` (clean - corrupt under `threshold` logits), `right`
     (the clean run prefers the answer) and `used` (right and not weak).  Raises as `patch_sweep` does.
     """
     sweep = patch_sweep(model, pairs, direction=direction)
     table = sweep.merge(token_groups(model, pairs)).join(labels.reset_index(drop=True), on="pair")
     table["share"] = table["recovered"] if direction == "denoise" else 1 - table["recovered"]
-    table["weak"] = (table["clean_diff"] - table["corrupt_diff"]).abs() < threshold
+    table["weak"] = table["clean_diff"] - table["corrupt_diff"] < threshold
     table["right"] = table["clean_diff"] > 0
     table["used"] = table["right"] & ~table["weak"]
     table.attrs["no_op"] = sweep.attrs["no_op"]

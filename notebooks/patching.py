@@ -2,7 +2,7 @@
 # # When does the answer move from the subject to the last word?
 #
 # Two prompts that differ in one name alone call for different answers; we move one token's state from one run into the other and see how much of the answer comes with it.
-# Of {glue:text}`n_drawn` pairs about {glue:text}`domain`, the model prefers the right answer to the wrong one in {glue:text}`accuracy`; the {glue:text}`n_used` pairs, from {glue:text}`n_couples_used` couples, in which it does and whose two logit differences lie at least {glue:text}`threshold` apart are used.
+# Of {glue:text}`n_drawn` pairs about {glue:text}`domain`, the model prefers the right answer to the wrong one in {glue:text}`accuracy`; the {glue:text}`n_used` pairs, from {glue:text}`n_couples_used` couples, in which it does and whose clean logit difference lies at least {glue:text}`threshold` above the corrupt one are used.
 # At the subject's last token a patch recovers {glue:text}`subject_recovered` of the logit difference at its best layer, {glue:text}`subject_peak` (its neighbours are within the interval); for {glue:text}`control`, the control, {glue:text}`subject_control`.
 # At {glue:text}`handover`, for the first time, the last token of the prompt recovers more than half of it; for {glue:text}`control` at {glue:text}`handover_control`.
 # The difference is {glue:text}`handover_difference` layers, so the handover is {glue:text}`verdict`.
@@ -18,7 +18,7 @@ model_name = (
 domain = "drugs"  # the medical domain
 control = "foods"  # a domain of the same form that is not medical
 n_couples = 20  # couples drawn from each domain; each gives two pairs, A against B and B against A
-threshold = 1.0  # pairs whose clean and corrupt logit differences lie closer than this, in logits, are dropped
+threshold = 1.0  # pairs whose clean logit difference does not lie so far above the corrupt one, in logits, are dropped
 seed = 0  # draws the couples and the bootstrap resamples
 
 # %%
@@ -123,7 +123,7 @@ pd.DataFrame(
     {
         name: {
             "pairs drawn": len(pairs),
-            f"dropped: |clean - corrupt| < {threshold:g}": pairs["weak"].sum(),
+            f"dropped: clean - corrupt < {threshold:g}": pairs["weak"].sum(),
             "kept apart: wrong when clean": (
                 ~pairs["right"] & ~pairs["weak"]
             ).sum(),

@@ -154,6 +154,17 @@ def test_another_labelling_scores_lower_where_the_primary_one_was_planted(states
     frame = frame.assign(kind=label.to_numpy())
     own = frame.drop_duplicates("item").set_index("item")["kind"]
     draws = [own.where(np.arange(40) >= 10 * draw, (own + 1) % 4) for draw in (1, 2)]
-    (row,) = atlas.label_sensitivity(states, frame, "kind", draws).itertuples()
-    assert (row.label, row.layer, row.changed) == ("kind", 2, 10)
-    assert row.primary > row.highest > row.lowest and row.others == pytest.approx((row.highest + row.lowest) / 2)
+    found = atlas.label_sensitivity(states, frame, "kind", draws).set_index("labelling")
+    assert found.changed.to_dict() == {"primary": 0, "others": 10, "random": 10} and (found.n == 40).all()
+    assert found.low["primary"] > found.value["others"] and (found.low < found.value).all()
+
+
+def test_another_right_label_scores_like_the_primary_one_and_a_random_one_lower(states, frame):
+    """Labels 0 and 1 name one cluster, so that which of them an item is given matters little."""
+    label = frame["item"].str[5:].astype(int) % 6
+    states[:] += 6 * np.random.default_rng(1).normal(size=(5, 50))[(label - 1).clip(lower=0)]
+    frame = frame.assign(kind=label.to_numpy())
+    own = frame.drop_duplicates("item").set_index("item")["kind"]
+    found = atlas.label_sensitivity(states, frame, "kind", [own.replace({0: 1, 1: 0})] * 3).set_index("labelling")
+    assert abs(found.value["others"] - found.value["primary"]) < 0.02
+    assert found.low["others"] > found.value["random"]

@@ -231,7 +231,7 @@ def test_an_interrupted_run_is_lost_alone_and_its_kernel_ends(house):
         time.sleep(0.1)
     kernel = int((house / "running").read_text())
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=100)  # a busy machine takes its time over ending a kernel
     assert process.returncode != 0
     assert contents(folder_of(house)) == before
     assert list((house / "_build" / "work").iterdir()) == []

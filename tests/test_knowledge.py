@@ -18,7 +18,8 @@ def asked(logits, wrong=None, variants=1):
     own = items % TOKENS
     if wrong is None:
         wrong = np.arange(TOKENS) != own[:, None]
-    questions = pd.DataFrame({"item": items.astype(str), "variant": np.repeat([*"abc"][:variants], N)})
+    variant = np.repeat([*"abc"][:variants], N)
+    questions = pd.DataFrame({"item": items.astype(str), "variant": variant, "cluster": items.astype(str)})
     return Asked(questions, logits, own, wrong)
 
 
@@ -44,6 +45,17 @@ def test_a_model_that_knows_everything_scores_one_and_one_that_knows_nothing_its
     assert found.value.to_dict() == pytest.approx(found.chance.to_dict(), abs=0.02)
 
 
+def test_chance_of_n_way_is_what_one_order_of_the_answers_would_score():
+    """With few wrong answers an item, one order can be right often: that is no knowledge."""
+    own = np.arange(N) % TOKENS
+    wrong = np.arange(TOKENS) == (own ^ 1)[:, None]  # one answer is wrong for each item: its neighbour's
+    wrong[0] = False  # and for one item none
+    order = np.tile(5.0 * np.arange(TOKENS), (N, 1))
+    found = knowledge.scores(asked(order, wrong)).query("variant == ''").set_index("metric")
+    right = (N / 2) / (N - 1)  # the larger of each two neighbours
+    assert found.loc["n-way", ["value", "chance", "n"]].tolist() == pytest.approx([right, right, N - 1])
+
+
 def test_a_liking_for_an_answer_leaves_pairwise_at_a_half_and_cancels_in_contrast():
     liked = [knowledge.pairwise(asked(made_up(liking=9, seed=seed))).value for seed in range(10)]
     assert np.mean(liked) == pytest.approx(0.5, abs=0.02)
@@ -52,10 +64,37 @@ def test_a_liking_for_an_answer_leaves_pairwise_at_a_half_and_cancels_in_contras
     assert knowledge.contrast(hidden).value > 0.9
 
 
-def test_the_interval_covers_a_half_about_as_often_as_it_says_where_nothing_is_known():
+def test_a_pure_liking_ties_both_ways():
+    same = np.tile(np.arange(TOKENS), (N, 1))
+    assert knowledge.contrast(asked(same)) == knowledge.pairwise(asked(same)) == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("liking", [0, 2])
+@pytest.mark.parametrize("measure", [knowledge.pairwise, knowledge.contrast])
+def test_the_interval_covers_a_half_about_as_often_as_it_says_where_nothing_is_known(measure, liking):
     """Items are what is drawn, so that pairs which share an item do not count as so many."""
-    found = [knowledge.pairwise(asked(made_up(variants=3, seed=seed), variants=3)) for seed in range(150)]
+    found = [measure(asked(made_up(liking=liking, variants=3, seed=seed), variants=3)) for seed in range(150)]
     assert np.mean([score.low <= 0.5 <= score.high for score in found]) == pytest.approx(0.95, abs=0.05)
+
+
+def test_items_that_are_variations_of_one_thing_are_drawn_together_and_the_interval_is_wider():
+    own = np.arange(N) % TOKENS
+    logits = made_up(knowledge=1) + 2 * np.random.default_rng(1).normal(size=TOKENS)[own, None] * np.eye(TOKENS)[own]
+    single = asked(logits)
+    grouped = single._replace(questions=single.questions.assign(cluster=own.astype(str)))
+    one, other = knowledge.pairwise(single), knowledge.pairwise(grouped)
+    assert one.value == other.value and other.high - other.low > 1.3 * (one.high - one.low)
+
+
+def test_each_item_has_an_accuracy_of_its_own_and_their_weighted_mean_is_that_of_the_domain():
+    found = asked(made_up(knowledge=1, variants=2), variants=2)
+    items = knowledge.by_item(found)
+    assert np.average(items.value, weights=items.met) == pytest.approx(knowledge.pairwise(found).value)
+    assert knowledge.compared(found) == 1
+    wrong = found.wrong.copy()
+    wrong[0] = False  # in one of the two templates the first item has no wrong answer
+    assert knowledge.compared(found._replace(wrong=wrong)) < 1
+    assert knowledge.by_item(found._replace(wrong=wrong)).met[0] == items.met[0] / 2
 
 
 def known(logits, variants=3):
@@ -136,8 +175,10 @@ def test_the_filter_table_says_why_each_pair_was_dropped(domain):
     table = knowledge.filter_pairs(found, candidates, threshold=0.1)
     made = table[candidates.kept]
     assert len(made) == len(pairs) and table.clean_diff[~candidates.kept].isna().all()
-    assert ((made.reason == "small difference") == ((made.clean_diff - made.corrupt_diff).abs() < 0.1)).all()
-    rest = made[made.reason != "small difference"]
+    span = made.clean_diff - made.corrupt_diff
+    assert ((made.reason == "small difference") == (span.abs() < 0.1)).all()
+    assert ((made.reason == "backward") == (span <= -0.1)).all() and (span <= -0.1).any()
+    rest = made[span >= 0.1]
     assert ((rest.reason == "wrong when clean") == (rest.clean_diff <= 0)).all()
     assert (table.kept == (table.reason == "")).all()
     twin = made.set_index(["item", "other", "template"])
@@ -154,9 +195,11 @@ def test_a_domain_that_each_embedded_model_knows_has_sixty_usable_pairs_in_its_f
 
 def test_what_a_model_knows_is_said_in_a_sentence_with_the_interval(domain):
     known, said = knowledge.knows(tiny_model(), [domain])
-    assert known == {domain: False}  # a random model, right about most of six items by chance: too few
+    assert known == {
+        domain: False
+    }  # a random model, right about most of six items by chance: too few, and one of them has no wrong answer
     accuracy = knowledge.pairwise(knowledge.ask(tiny_model(), domain))
     assert said == (
-        f"By its knowledge check this model does not know made (pairwise accuracy {accuracy.value:.2f}, "
-        f"95 % interval {accuracy.low:.2f} to {accuracy.high:.2f}, 6 items)."
+        f"In its knowledge check this model does not show that it knows made ({domain}: pairwise accuracy "
+        f"{accuracy.value:.2f}, 95 % interval {accuracy.low:.2f} to {accuracy.high:.2f}, 5 items)."
     )

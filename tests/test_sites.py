@@ -34,7 +34,8 @@ def test_weak_pairs_and_wrong_answers_are_flagged_and_not_used():
     table = sites.share_sweep(tiny_model(), PAIRS, LABELS, threshold=1e9)
     assert table["weak"].all() and not table["used"].any()
     table = sites.share_sweep(tiny_model(), PAIRS, LABELS, threshold=0)
-    assert (table["used"] == (table["clean_diff"] > 0)).all()
+    forward = table["clean_diff"] > table["corrupt_diff"]
+    assert (table["used"] == (forward & (table["clean_diff"] > 0))).all() and not forward.all()
 
 
 def sweep_of(handovers):

@@ -119,14 +119,16 @@ def prompts(domain, template=None):
 
 
 def questions(domain):
-    """Sentences to be completed, and how: `item`, `variant` (the template's name), `prompt`, `answer`, `also`.
+    """Sentences to be completed: `item`, `variant` (the template's name), `prompt`, `answer`, `also`, `cluster`.
 
     >>> concepts.questions("drugs").iloc[0][["prompt", "answer"]].tolist()
     ['Phenytoin is a medication used to treat', ' epilepsy']
 
     An answer begins with its space, unless it begins with a digit: there the prompt ends with the space, because
     today's tokenizers make that space a token of its own, with which all numbers would begin.  `also` is the set of
-    other answers that could be called right.  Items without a clear-cut answer are left out.  Raises `MedlibError`
+    other answers that could be called right.  `cluster` names what is resampled for an interval: the item, or what
+    several items are about (the disease, where they are its stages).  `attrs["asks"]` says in words what is asked.
+    Items without a clear-cut answer are left out.  Raises `MedlibError`
     for a domain that asks nothing.
     """
     told = _describe(domain)[1].get("questions")
@@ -137,10 +139,13 @@ def questions(domain):
     table = table[table[told["answer"]] != ""]
     also = table[told["also"]] if "also" in told else pd.Series("", table.index)
     known = table.assign(answer=" " + table[told["answer"]])
+    known["cluster"] = known[_describe(domain)[1].get("cluster", "item")].astype(str)
     known["also"] = [{f" {other}" for other in cell.split(";") if other} for cell in also]
     filled = _filled(known, told["templates"])
     asked = pd.DataFrame([_space_before_digits(row) for row in filled.to_dict("records")], columns=filled.columns)
-    return asked[["item", "variant", "prompt", "answer", "also"]]
+    asked = asked[["item", "variant", "prompt", "answer", "also", "cluster"]]
+    asked.attrs["asks"] = told.get("asks", table.attrs["title"].lower())
+    return asked
 
 
 def pairs(domain, tokenizer):

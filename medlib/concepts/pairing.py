@@ -14,11 +14,11 @@ import pandas as pd
 from medlib.errors import MedlibError
 from medlib.prompts import Pair, answer_token
 
-Question = namedtuple("Question", "item variant prompt answer also length token also_tokens")
+Question = namedtuple("Question", "item variant prompt answer also cluster length token also_tokens")
 
 
 def pair(asked, tokenizer):
-    """Pairs and candidates (see `concepts.pairs`) from questions: `item, variant, prompt, answer, also`."""
+    """Pairs and candidates (see `concepts.pairs`) from `concepts.questions`."""
     tries, met = [], set()
     model = SimpleNamespace(tokenizer=tokenizer)
     for _, questions in asked.groupby("variant", sort=False):

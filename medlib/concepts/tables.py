@@ -22,8 +22,8 @@ EVERYWHERE = {  # the columns every table has, first and last
     "checked": {"pattern": r"\S.*"},
 }
 REQUIRED = {"title", "about", "licence", "columns", "templates"}
-OPTIONAL = {"control", "questions"}
-RESERVED = {"variant", "prompt", "answer", "also"}  # columns that the library adds
+OPTIONAL = {"control", "cluster", "questions"}
+RESERVED = {"variant", "prompt", "answer", "also", "cluster"}  # columns that the library adds
 COLUMN_KEYS = {"about", "values", "others", "at_least", "from", "to", "pattern", "unique", "many", "optional"}
 
 
@@ -46,10 +46,14 @@ def read_description(path):
             raise MedlibError(f"{path}, [columns.{column}]: others is {rules['others']!r}, which is no column.")
         if isinstance(rules.get("values"), str):  # the vocabulary of another column
             rules["values"] = description["columns"][rules["values"]]["values"]
+    if description.get("cluster", "item") not in {"item", *description["columns"]}:
+        raise MedlibError(
+            f"{path}, the top level: cluster is {description['cluster']!r}, which is no column of the table."
+        )
     _templates(path, "[templates]", description)
     if "questions" in description:
         asked = description["questions"]
-        _keys(path, "[questions]", asked, {"answer", "templates"}, {"also"})
+        _keys(path, "[questions]", asked, {"answer", "templates"}, {"also", "asks"})
         for role in {"answer", "also"} & set(asked):
             if asked[role] not in description["columns"]:
                 raise MedlibError(f"{path}, [questions]: {role} is {asked[role]!r}, which is no column of the table.")
