@@ -1,16 +1,18 @@
 """Activation patching: which state, at which layer and token, carries the answer.
 
 Two prompts of equal length, clean and corrupt, call for different answers.  One run is the trunk; at (l, p) its state
-after block l is replaced, at token p, by the other run's, and the walk goes on as a branch (see replay.py).  A branch
-at token p shares all that lies before p with the trunk, and a site before the first token in which the prompts differ
-is exactly zero and costs nothing.
+after block l is replaced, at token p, by the other run's, or what the block's attention or MLP adds there is, and the
+walk goes on as a branch (see replay.py).  A branch at token p shares all that lies before p with the trunk, and a site
+before the first token in which the prompts differ is exactly zero and costs nothing.
 """
 
 import numpy as np
 import pandas as pd
 import torch
 
+from medlib import hooks
 from medlib.errors import MedlibError
+from medlib.model import COMPONENTS
 from medlib.prompts import Pair, answer_token, batches, check, encode
 from medlib.replay import Replay, check_no_op, difference, run_blocks, tolerance
 
@@ -19,13 +21,14 @@ DIRECTIONS = {"denoise": "clean into corrupt", "noise": "corrupt into clean"}
 
 @torch.no_grad()
 def patch_sweep(model, pairs, direction="denoise", component="residual"):
-    """Patch the residual stream of one run into the other, at every layer and token.
+    """Patch one run into the other, at every layer and token.
 
     >>> pair = Pair("Metformin is used to treat", "Aspirin is used to treat", " diabetes", " pain")
     >>> patch_sweep(model, [pair]).pivot(index="layer", columns="position", values="recovered")
 
     `direction="denoise"` puts the clean state into the corrupt run, "noise" the corrupt state into the clean run;
-    `component="residual"` replaces the whole residual stream.  Returns one row per pair, layer and token: `pair`
+    `component="residual"` replaces the whole residual stream, "attention" or "mlp" what this part of the block gives
+    out; attention and MLP that follow see the change.  Returns one row per pair, layer and token: `pair`
     (index), `layer` (1..L, the state after that block is replaced), `position` (0-based), `token` (of the run that is
     patched), `clean_diff`, `corrupt_diff`, `logit_diff` (answer minus wrong, logits; patched), `recovered`
     (logit_diff - corrupt_diff) / (clean_diff - corrupt_diff).  `attrs["no_op"]` is the largest difference from the
@@ -34,8 +37,8 @@ def patch_sweep(model, pairs, direction="denoise", component="residual"):
     """
     if direction not in tuple(DIRECTIONS):
         raise MedlibError(f"direction={direction!r} is not known. Choose one of {', '.join(DIRECTIONS)}.")
-    if component != "residual":
-        raise MedlibError(f'component={component!r} is not known. Choose "residual".')
+    if component not in COMPONENTS:
+        raise MedlibError(f"component={component!r} is not known. Choose one of {', '.join(COMPONENTS)}.")
     clean, corrupt, tokens = encode_pairs(model, pairs)
     trunk, donor = (corrupt, clean) if direction == "denoise" else (clean, corrupt)
     pieces, checks = [], []
@@ -44,7 +47,7 @@ def patch_sweep(model, pairs, direction="denoise", component="residual"):
         return model.memory // 2 // _branch_bytes(model, length)
 
     for members, *_ in batches(trunk, pairs_within_budget, waste=0):
-        run = model, [trunk[i] for i in members], [donor[i] for i in members], tokens[members]
+        run = model, [trunk[i] for i in members], [donor[i] for i in members], tokens[members], component
         sweep = _Sweep(*run)
         patched = sweep.run()
         if sweep.shared and not sweep.agrees:
@@ -99,8 +102,8 @@ def _branch_bytes(model, length):
 class _Sweep:
     """All sites of some pairs of one length: the trunk, the donor, and a growing table of branches for each token."""
 
-    def __init__(self, model, trunk, donor, tokens, shared=True):
-        self.model = model
+    def __init__(self, model, trunk, donor, tokens, component, shared=True):
+        self.model, self.component = model, component
         device = model.device
         self.trunk, self.donor = (torch.tensor(ids, device=device) for ids in (trunk, donor))
         self.n, self.length = self.trunk.shape
@@ -123,14 +126,14 @@ class _Sweep:
         unpatched = states[row, begin:]
         tables = {position: self._table(position) for position in range(int(self.first.min()), self.length)}
         for layer in range(1, layers + 1):
-            states, past = replay.block_and_past(layer, states)
+            patched, states, past = self._block(layer, states)
             unpatched = self._call(begin, past)(layer, unpatched, rows=row)
             for position, (rows, table) in tables.items():
                 start = position if self.shared else 0
                 earlier = table[: layer - 1].flatten(0, 1)
                 run_blocks(replay, layer, earlier, rows.repeat(layer - 1), self._call(start, past))
                 table[layer - 1] = states[rows, start:]
-                table[layer - 1, :, position - start] = states[rows + self.n, position]
+                table[layer - 1, :, position - start] = patched[rows, position]
         self.no_op = check_no_op(replay, states[:, -1], [self.length - 1] * replay.rows, "patch_sweep")
         own = replay.tail(states[:, -1:])[:, -1].float()
         self.agrees = difference(own[row], replay.tail(unpatched[:, -1:])[:, -1]) <= tolerance(self.model)
@@ -142,6 +145,21 @@ class _Sweep:
                 self._logit_diff(table[:, :, -1].flatten(0, 1), rows.repeat(layers)).view(layers, -1).T
             )
         return patched
+
+    def _block(self, layer, states):
+        """The states after a block if all tokens were patched there, those of both runs, and their keys and values.
+
+        After attention a block treats each token by itself, so at a token the first are those of a patch there alone.
+        """
+        if self.component == "residual":
+            leaving, past = self.replay.block_and_past(layer, states)
+            return leaving[self.n :], leaving, past
+        with hooks.capture(self.model, [layer], self.component) as given:
+            leaving, past = self.replay.block_and_past(layer, states)
+        donor = given[layer].view_as(states)[self.n :]
+        rows = torch.arange(self.n, device=self.model.device)
+        with hooks.replace(self.model, layer, lambda own: donor.reshape(own.shape), self.component):
+            return self.replay.block(layer, states[: self.n], rows=rows), leaving, past
 
     def _table(self, position):
         """The pairs that differ up to a token, and room for their branches `[layer, pair, position.., hidden]`."""

@@ -9,6 +9,7 @@ from tokenizers import processors
 import medlib
 import medlib.replay
 from medlib import Pair, Prompt, hooks
+from medlib.model import COMPONENTS
 from medlib.saliency import weight_matrices
 
 PROMPTS = ["w1 w2 w3 w4 w5", "w9 w8 w7", "w20 w21 w22 w23 w24", "w30"]
@@ -63,15 +64,16 @@ def test_a_lesion_sweep_equals_skipping_each_block(family):
 
 
 @torch.no_grad()
-def test_a_patch_sweep_equals_replacing_each_state(family):
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_patch_sweep_equals_replacing_each_state(family, component):
     model = tiny_model(family)
     for direction in ("denoise", "noise"):
-        table = medlib.patch_sweep(model, PAIRS, direction=direction).set_index(["pair", "layer", "position"])
+        table = medlib.patch_sweep(model, PAIRS, direction, component).set_index(["pair", "layer", "position"])
         assert table.attrs["positions_shared"]
         for i, pair in enumerate(PAIRS):
             a, b = (model.tokenizer(word)["input_ids"][0] for word in (pair.answer, pair.wrong))
             trunk, donor = (pair.corrupt, pair.clean) if direction == "denoise" else (pair.clean, pair.corrupt)
-            with hooks.capture(model) as other:
+            with hooks.capture(model, component=component) as other:
                 run(model, donor)
             largest = float(run(model, trunk).abs().max())
             for layer in range(1, model.n_layers + 1):
@@ -79,10 +81,10 @@ def test_a_patch_sweep_equals_replacing_each_state(family):
 
                     def patch(state, layer=layer, position=position, other=other):
                         state = state.clone()
-                        state[:, position] = other[layer][:, position]
+                        state[..., position, :] = other[layer][..., position, :]  # one row; a part may leave rows out
                         return state
 
-                    with hooks.replace(model, layer, patch):
+                    with hooks.replace(model, layer, patch, component):
                         logits = run(model, trunk)
                     row = table.loc[i, layer, position]
                     assert abs(row.logit_diff - float(logits[a] - logits[b])) <= 1e-4 * largest
@@ -104,6 +106,22 @@ def test_a_site_before_the_first_difference_changes_exactly_nothing(tiny):
     table = medlib.patch_sweep(tiny, PAIRS[2:])
     early = table[table.position < 5]
     assert (early.logit_diff == early.corrupt_diff).all() and (early.recovered == 0).all()
+
+
+def test_patching_both_parts_of_the_one_block_that_does_something_names_the_part(planted):
+    """The subject's token reaches the last one by attention alone, and is lost to a patch of any other block."""
+    pair = Pair("w1 w2 w3 w4", "w1 w9 w3 w4", " w10", " w11")
+    with torch.no_grad():
+        planted.blocks[2].mlp.down_proj.weight.zero_()
+    tables = {
+        component: medlib.patch_sweep(planted, [pair], component=component).pivot(
+            index="layer", columns="position", values="recovered"
+        )
+        for component in ("attention", "mlp")
+    }
+    assert tables["attention"].loc[3, 3] == pytest.approx(1, abs=1e-3)
+    tables["attention"].loc[3, 3] = 0
+    assert all((table.abs() < 1e-3).all(axis=None) for table in tables.values())
 
 
 def test_patching_falls_back_to_whole_rows_where_positions_cannot_be_shared(tiny, monkeypatch):
@@ -274,7 +292,7 @@ def test_states_that_are_not_numbers_are_refused(tiny):
         (lambda m: medlib.weight_saliency(m, ["w1"], [" w2"], kind="signed"), '"weight_grad"'),
         (lambda m: medlib.patch_sweep(m, []), "empty"),
         (lambda m: medlib.patch_sweep(m, PAIRS, direction="up"), "denoise, noise"),
-        (lambda m: medlib.patch_sweep(m, PAIRS, component="head"), '"residual"'),
+        (lambda m: medlib.patch_sweep(m, PAIRS, component="head"), "residual, attention, mlp"),
         (lambda m: medlib.patch_sweep(m, [Pair("w1 w2", "w1", " w3", " w4")]), "clean prompt has 2 tokens"),
         (lambda m: medlib.patch_sweep(m, [Pair("w1 w2", "w1 w5", " w3 w1", " w3 w2")]), "same token"),
         (lambda m: medlib.patch_sweep(m, PAIRS[0]), "Put a single pair in a list"),
