@@ -22,6 +22,7 @@ _HOME = {  # public name -> the module that defines it
     "Prompt": "prompts",
     "Pair": "prompts",
     "activations": "states",
+    "attribution_sweep": "attribution",
     "lesion_sweep": "lesion",
     "lesion_texts": "lesion",
     "lesion_windows": "lesion",

@@ -27,7 +27,7 @@ _Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="One of the notebook's; may be repeated.")
 ]
 _FAILED = 3  # exit code: a notebook failed, all else is well, and `make book` goes on to build what there is
-_COLOURS = {"current": "green", "done": "green", "stale": "yellow", "failed": "red", "never": "dim"}
+_COLOURS = {"current": "green", "done": "green", "stale": "yellow", "failed": "red", "never": "dim", "unknown": "dim"}
 
 
 def main():

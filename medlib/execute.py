@@ -263,7 +263,7 @@ def _inputs(record, technique, values, house):
         "parameters": paths.public(values, house),
         "model": paths.public(pinned(values["model_name"]), house),
         "lock": sha256(house / "requirements.lock"),
-        "data": data(),
+        "data": data(values, house),
         "sources": {name: sha256(package.parent / name) for name in record["sources"]},
     }
 

@@ -21,7 +21,7 @@ import torch
 
 from medlib import concepts, stats, summary
 from medlib.errors import MedlibError
-from medlib.prompts import answer_token, answer_tokens, batches, check, encode
+from medlib.prompts import answer_token, batches, check, encode
 from medlib.replay import Replay, check_no_op, tokens_per_call
 
 KNOWN = 0.6  # pairwise accuracy above which a domain is known; chance is 0.5
@@ -46,21 +46,25 @@ def ask(model, domain, n_items=None, seed=0):
 
     >>> pairwise(ask(model, "drugs")).low
 
-    Raises `MedlibError` as `concepts.questions` and `medlib.activations` do.
+    Questions whose answer has no first token of its own for this tokenizer are left out.  Raises `MedlibError` as
+    `concepts.questions` and `medlib.activations` do, and where no question is left.
     """
     questions = concepts.questions(domain)
     if n_items is not None:
         questions = summary.sample_items(questions, n_items, seed)
-    questions = questions.reset_index(drop=True)
+    first = [_token(model, row.prompt, row.answer) for row in questions.itertuples()]
+    if all(token is None for token in first):
+        raise MedlibError(f"{domain}: for the tokenizer of {model.name} no answer has a first token of its own.")
+    questions = questions[[token is not None for token in first]].reset_index(drop=True)
     prompts = check(questions["prompt"])
-    first = answer_tokens(model, prompts, questions["answer"])
+    first = torch.tensor([token for token in first if token is not None])
     tokens, own = first.unique(return_inverse=True)
     wrong = np.ones((len(questions), len(tokens)), dtype=bool)
     wrong[np.arange(len(questions)), own] = False
     column = {int(token): i for i, token in enumerate(tokens)}
     for row, (prompt, also) in enumerate(zip(prompts, questions["also"], strict=True)):
         for other in also:
-            wrong[row, column.get(answer_token(model, prompt, other), own[row])] = False
+            wrong[row, column.get(_token(model, prompt, other), own[row])] = False
     return Asked(questions, _logits(model, prompts, tokens), own.numpy(), wrong)
 
 
@@ -161,6 +165,11 @@ def filter_pairs(asked, candidates, threshold=1.0):
     row = {key: i for i, key in enumerate(zip(asked.questions["item"], asked.questions["variant"], strict=True))}
     table = candidates.copy()
     made = table[table["kept"]]
+    if unasked := set(made["item"]) - set(asked.questions["item"]):
+        raise MedlibError(
+            f"{len(unasked)} items of the candidates were not asked, such as {min(unasked)!r}; ask the same domain, "
+            "all its items."
+        )
     clean, corrupt = (
         np.array([row[key] for key in zip(made[side], made["template"], strict=True)], dtype=int)
         for side in ("item", "other")
@@ -176,6 +185,14 @@ def filter_pairs(asked, candidates, threshold=1.0):
         table.loc[dropped, "reason"] = reason
         table["kept"] &= ~dropped
     return table
+
+
+def _token(model, prompt, answer):
+    """The first token of an answer, or None where it melts into the prompt."""
+    try:
+        return answer_token(model, prompt, answer)
+    except MedlibError:
+        return None
 
 
 @torch.no_grad()

@@ -35,10 +35,7 @@ def patch_sweep(model, pairs, direction="denoise", component="residual"):
     model's own logits without a patch, `attrs["positions_shared"]` whether branches shared earlier tokens.  Raises
     `MedlibError` for prompts of unequal length, answers that begin with the same token, and a failed no-op check.
     """
-    if direction not in tuple(DIRECTIONS):
-        raise MedlibError(f"direction={direction!r} is not known. Choose one of {', '.join(DIRECTIONS)}.")
-    if component not in COMPONENTS:
-        raise MedlibError(f"component={component!r} is not known. Choose one of {', '.join(COMPONENTS)}.")
+    check_options(direction, component)
     clean, corrupt, tokens = encode_pairs(model, pairs)
     trunk, donor = (corrupt, clean) if direction == "denoise" else (clean, corrupt)
     pieces, checks = [], []
@@ -55,12 +52,19 @@ def patch_sweep(model, pairs, direction="denoise", component="residual"):
             patched = sweep.run()
         trunk_diff, donor_diff = sweep.diffs
         ends = (donor_diff, trunk_diff) if direction == "denoise" else (trunk_diff, donor_diff)
-        pieces.append(_table(model, members, patched, *ends, [trunk[i] for i in members]))
+        pieces.append(site_table(model, members, patched, *ends, [trunk[i] for i in members]))
         checks.append((sweep.no_op, sweep.shared))
     table = pd.concat(pieces).sort_values(["pair", "layer", "position"], ignore_index=True)
     table.attrs["no_op"] = max(no_op for no_op, _ in checks)
     table.attrs["positions_shared"] = all(shared for _, shared in checks)
     return table
+
+
+def check_options(direction, component):
+    """Refuse a direction or a component that there is not."""
+    for name, value, allowed in (("direction", direction, tuple(DIRECTIONS)), ("component", component, COMPONENTS)):
+        if value not in allowed:
+            raise MedlibError(f"{name}={value!r} is not known. Choose one of {', '.join(allowed)}.")
 
 
 def encode_pairs(model, pairs):
@@ -186,7 +190,8 @@ class _Sweep:
         return gap
 
 
-def _table(model, members, patched, clean, corrupt, ids):
+def site_table(model, members, patched, clean, corrupt, ids):
+    """One row per pair, layer and token: `patched [pair, layer, position]`, `clean` and `corrupt [pair]` in logits."""
     n, layers, length = patched.shape
     clean, corrupt, patched = (part.cpu().numpy() for part in (clean, corrupt, patched))
     span = (clean - corrupt)[:, None, None]

@@ -114,7 +114,7 @@ class Run:
                 "peak_memory_bytes": _peak_memory(),
                 "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "sources": sources(),
-                "data": data(),
+                "data": data(self.parameters),
                 "versions": _versions(),
                 **_machine(self.model),
             }
@@ -144,10 +144,18 @@ def sources():
     return {file.relative_to(_PACKAGE.parent).as_posix(): sha256(file) for file in ours if file.suffix == ".py"}
 
 
-def data():
-    """Each data table that medlib carries, with its sha256.  The zoo is not data: a record names its model itself."""
+def data(parameters, house=None):
+    """Each data table that medlib carries, with its sha256, and those of one's own that a parameter names.
+
+    The zoo is not data: a record names its model itself.
+    """
     files = sorted(file for file in _PACKAGE.rglob("*") if file.is_file() and file.suffix in (".csv", ".toml", ".json"))
-    return {file.relative_to(_PACKAGE.parent).as_posix(): sha256(file) for file in files if file.name != "zoo.toml"}
+    known = {file.relative_to(_PACKAGE.parent).as_posix(): sha256(file) for file in files if file.name != "zoo.toml"}
+    own = [Path(house or ".") / value for value in parameters.values() if str(value).endswith(".toml")]
+    for file in (path.with_suffix(suffix) for path in own for suffix in (".csv", ".toml")):
+        if file.is_file():
+            known[file.name] = sha256(file)
+    return known
 
 
 def _as_json(name, value):

@@ -41,9 +41,14 @@ def difference_by_layer(frame, other, column, statistic=np.mean, seed=0):
 
 
 def rank_of_templates(frame, column):
-    """How alike the curves of single templates are: the smallest rank correlation of any two, over layers."""
+    """How alike the curves of single templates are: the smallest rank correlation of any two, over layers.
+
+    Raises `MedlibError` where there is one template only.
+    """
     curves = frame.groupby(["variant", "layer"])[column].mean().unstack()
     names = list(curves.index)
+    if len(names) < 2:
+        raise MedlibError(f"There is one template only, {names[0]!r}; templates can be compared where there are two.")
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     return min(stats.spearman(curves.loc[a], curves.loc[b]) for a, b in pairs)
 

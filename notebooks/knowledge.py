@@ -190,7 +190,9 @@ counts = (
     .unstack(fill_value=0)
     .loc[domains]
 )
-counts[["kept", *counts.columns.drop("kept")]].style
+reasons = counts.columns.drop("kept", errors="ignore")
+counts = counts.reindex(columns=["kept", *reasons], fill_value=0)
+counts.style
 
 # %% [markdown]
 # ## Are a domain and its control of like length?

@@ -16,7 +16,7 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domain = "drugs"  # the medical domain
-control = "foods"  # a domain of the same form that is not medical
+control = ""  # a domain of the same form that is not medical; empty: the one that the domain names
 n_items = 40  # items drawn from each domain, each in all its templates
 seed = 0  # draws the items and the bootstrap resamples
 
@@ -28,6 +28,7 @@ import medlib
 from medlib import concepts, figures, hooks, knowledge, summary
 
 figures.style()
+control = control or concepts.control(domain)
 model = medlib.load(model_name)
 parameters = dict(
     model_name=model_name,

@@ -16,7 +16,7 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domain = "drugs"  # the medical domain
-control = "foods"  # a domain of the same form that is not medical
+control = ""  # a domain of the same form that is not medical; empty: the one that the domain names
 n_couples = 20  # couples drawn from each domain; each gives two pairs, A against B and B against A
 threshold = 1.0  # pairs whose clean logit difference does not lie so far above the corrupt one, in logits, are dropped
 seed = 0  # draws the couples and the bootstrap resamples
@@ -30,6 +30,7 @@ import medlib
 from medlib import concepts, figures, hooks, knowledge, sites, stats, summary
 
 figures.style()
+control = control or concepts.control(domain)
 model = medlib.load(model_name)
 parameters = dict(
     model_name=model_name,

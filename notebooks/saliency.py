@@ -17,7 +17,7 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domain = "drugs"  # the medical domain
-control = "foods"  # a domain of the same form that is not medical
+control = ""  # a domain of the same form that is not medical; empty: the one that the domain names
 n_items = 16  # items drawn from each domain, each in all its templates
 seed = 0  # draws the items, the bootstrap resamples and the order of the scrambled weights
 
@@ -35,6 +35,7 @@ from medlib.prompts import answer_tokens, encode
 from medlib.saliency import weight_matrices
 
 figures.style()
+control = control or concepts.control(domain)
 model = medlib.load(model_name)
 parameters = dict(
     model_name=model_name,
@@ -362,7 +363,7 @@ sns.heatmap(
     heat,
     ax=left,
     norm=LogNorm(),
-    cmap="rocket",
+    cmap="rocket" if known[domain] else "Greys",
     cbar_kws=bar,
     yticklabels=False,
 )
@@ -430,7 +431,7 @@ moved = summary.difference_by_layer(
 peak, top = medical["value"].idxmax(), right_ratio["value"].idxmax()
 median = (medical["value"] - medical["value"].median()).abs().idxmin()
 ratios_alike = stats.spearman(right_ratio["value"], other_ratio["value"])
-blind = alike["answers of other items"].low > templates
+blind = alike["answers of other items"].low >= templates
 steepest = max(
     modules, key=lambda module: by_module[domain, module]["value"].mean()
 )

@@ -56,7 +56,7 @@ def test_the_domain_of_the_guide_is_one(tmp_path):
         " caw",
         {" croak"},
     ]
-    assert len(concepts.prompts(domain)) == 3 * 4 and concepts.control(domain) == "numbers"
+    assert len(concepts.prompts(domain)) == 3 * 8 and concepts.control(domain) == "numbers"
     (tmp_path / "animals.csv").write_text((table[1] + table[2]).replace("duck,bird", "duck,brid"))
     quoted = re.search(r"`animals\.csv, (row 3, .*?\?)`", guide)[1]
     with pytest.raises(Exception, match=re.escape(quoted)):

@@ -174,7 +174,7 @@ def test_a_run_is_current_until_something_it_came_from_changes(house, monkeypatc
     (house / "notebooks" / "tiny.py").write_text(TINY)
     os.utime(house / "notebooks" / "tiny.py", (1, 1))
     assert state() == ("current", [])
-    monkeypatch.setattr(execute, "data", lambda: {"medlib/concepts/new.csv": "1"})
+    monkeypatch.setattr(execute, "data", lambda *_: {"medlib/concepts/new.csv": "1"})
     assert state() == ("stale", ["the data tables changed"])
 
 

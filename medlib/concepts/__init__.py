@@ -137,6 +137,8 @@ def questions(domain):
         raise MedlibError(f"The domain {domain} asks no questions. Domains that do: {', '.join(able)}.")
     table = load(domain)
     table = table[table[told["answer"]] != ""]
+    if table.empty:
+        raise MedlibError(f"The domain {domain} asks no questions: no row has an entry in column {told['answer']}.")
     also = table[told["also"]] if "also" in told else pd.Series("", table.index)
     known = table.assign(answer=" " + table[told["answer"]])
     known["cluster"] = known[_describe(domain)[1].get("cluster", "item")].astype(str)

@@ -9,6 +9,7 @@ a table is said with the file, the row (as a spreadsheet counts them, the header
 import csv
 import difflib
 import re
+import string
 import tomllib
 
 import pandas as pd
@@ -24,7 +25,16 @@ EVERYWHERE = {  # the columns every table has, first and last
 REQUIRED = {"title", "about", "licence", "columns", "templates"}
 OPTIONAL = {"control", "cluster", "questions"}
 RESERVED = {"variant", "prompt", "answer", "also", "cluster"}  # columns that the library adds
+KINDS = {  # what each key of a description holds, wherever it stands
+    **dict.fromkeys(("title", "about", "licence", "control", "cluster", "answer", "also", "asks"), str),
+    **dict.fromkeys(("others", "pattern"), str),
+    **dict.fromkeys(("columns", "templates", "questions"), dict),
+    **dict.fromkeys(("from", "to", "at_least"), int),
+    **dict.fromkeys(("unique", "many", "optional"), bool),
+    "values": (list, str),
+}
 COLUMN_KEYS = {"about", "values", "others", "at_least", "from", "to", "pattern", "unique", "many", "optional"}
+WORDS = {str: "a text", dict: "a table", int: "a whole number", bool: "true or false", (list, str): "a list of texts"}
 
 
 def read_description(path):
@@ -33,7 +43,7 @@ def read_description(path):
         description = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MedlibError(f"There is no file {path}; a domain is described in a TOML file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise MedlibError(f"{path} is not TOML in UTF-8: {error}.") from None
     _keys(path, "the top level", description, REQUIRED, OPTIONAL)
     for column, rules in description["columns"].items():
@@ -42,10 +52,9 @@ def read_description(path):
             raise MedlibError(
                 f"{path}, [columns.{column}]: the library has a column {column!r} of its own; rename yours."
             )
-        if rules.get("others", column) not in description["columns"]:
-            raise MedlibError(f"{path}, [columns.{column}]: others is {rules['others']!r}, which is no column.")
-        if isinstance(rules.get("values"), str):  # the vocabulary of another column
-            rules["values"] = description["columns"][rules["values"]]["values"]
+        if not column.isidentifier():
+            raise MedlibError(f"{path}, [columns.{column!r}]: a column is named in letters, digits and _.")
+        _rules(path, column, rules, description["columns"])
     if description.get("cluster", "item") not in {"item", *description["columns"]}:
         raise MedlibError(
             f"{path}, the top level: cluster is {description['cluster']!r}, which is no column of the table."
@@ -55,9 +64,18 @@ def read_description(path):
         asked = description["questions"]
         _keys(path, "[questions]", asked, {"answer", "templates"}, {"also", "asks"})
         for role in {"answer", "also"} & set(asked):
-            if asked[role] not in description["columns"]:
+            rules = description["columns"].get(asked[role])
+            if rules is None:
                 raise MedlibError(f"{path}, [questions]: {role} is {asked[role]!r}, which is no column of the table.")
+            if "from" in rules or (role == "answer" and rules.get("many")):
+                raise MedlibError(
+                    f"{path}, [questions]: {role} is {asked[role]!r}, a column of numbers or of several values; it "
+                    "must be a column of texts, one a cell for answer."
+                )
         _templates(path, "[questions.templates]", asked, description["columns"])
+        for name, template in asked["templates"].items():
+            if f"{{{asked['answer']}}}" in template:
+                raise MedlibError(f"{path}, [questions.templates]: {name} = {template!r} holds its own answer.")
     return description
 
 
@@ -71,6 +89,8 @@ def read_table(path, description):
         return schema.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
         cases = error.failure_cases.dropna(subset="index")  # without a row: a check that an earlier failure broke
+        if cases.empty:
+            raise MedlibError(f"{path}: a check could not be made: {error.failure_cases.iloc[0].to_dict()}.") from None
         cases = cases.astype({"index": int})
         first = cases.sort_values("index", kind="stable").iloc[0]
         more = f" ({len(cases) - 1} more like this.)" if len(cases) > 1 else ""
@@ -86,11 +106,11 @@ def read_table(path, description):
 def _read(path, columns):
     """The cells of a CSV file as text, refused unless every row has the columns of the description, in order."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file, strict=True))
     except FileNotFoundError:
         raise MedlibError(f"There is no file {path}; a domain's table lies beside its TOML file.") from None
-    except (csv.Error, UnicodeDecodeError) as error:
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise MedlibError(f"{path} is not CSV in UTF-8: {error}.") from None
     header = rows[0] if rows else []
     for number, name in enumerate(columns):
@@ -118,6 +138,12 @@ def _column(rules):
         low, high = rules["from"], rules["to"]
         return pa.Column(int, pa.Check.in_range(low, high, error=f"is not in {low} .. {high}"), coerce=True)
     checks, values, empty = [], rules.get("values"), {""} if rules.get("optional") else set()
+
+    def trimmed(cell):
+        return all(part == part.strip() for part in cell.split(";"))
+
+    if "about" in rules:  # a column of the description: a source may be a sentence
+        checks.append(pa.Check(trimmed, element_wise=True, error="has a space at an end, or beside a ;"))
     if values is not None:
 
         def known(cell):
@@ -132,18 +158,49 @@ def _column(rules):
 
         checks.append(pa.Check(shaped, element_wise=True, error=f"does not have the form {rules['pattern']}"))
     if rules.get("unique"):
-        checks.append(pa.Check(lambda cells: ~cells.duplicated(), error="stands in an earlier row too"))
+        repeated = "stands in an earlier row too"
+        checks.append(pa.Check(lambda cells: ~cells.duplicated() | cells.isin(empty), error=repeated))
     if least := rules.get("at_least"):
         often = f"stands in fewer than {least} rows"
-        checks.append(pa.Check(lambda cells: cells.map(cells.value_counts()) >= least, error=often))
+        enough = pa.Check(lambda c: (c.map(c.value_counts()) >= least) | c.isin(empty), error=often)
+        checks.append(enough)
     return pa.Column(checks=checks)
 
 
+def _rules(path, column, rules, columns):
+    """Refuse rules that contradict themselves; a vocabulary that is named becomes the one meant."""
+    where = f"{path}, [columns.{column}]"
+    if rules.get("others", column) not in columns:
+        raise MedlibError(f"{where}: others is {rules['others']!r}, which is no column.")
+    if isinstance(rules.get("values"), str):  # the vocabulary of another column
+        named = rules["values"]
+        rules["values"] = columns.get(named, {}).get("values")
+        if named == column or not isinstance(rules["values"], list):
+            raise MedlibError(f"{where}: values is {named!r}, which is no column with a list of values before it.")
+    if not all(isinstance(value, str) and value for value in rules.get("values", [])):
+        raise MedlibError(f"{where}: values is {rules['values']!r}; give a list of texts.")
+    if ("from" in rules) != ("to" in rules) or rules.get("from", 0) > rules.get("to", rules.get("from", 0)):
+        raise MedlibError(f"{where}: a column of numbers has from and to, and from is not above to.")
+    if "from" in rules and (more := sorted(set(rules) - {"about", "from", "to"})):
+        raise MedlibError(f"{where}: a column of numbers has from and to, and not {', '.join(more)}.")
+    if not {"from", "values", "pattern"} & set(rules):
+        raise MedlibError(f"{where}: give values, a pattern, or from and to.")
+    try:
+        re.compile(rules.get("pattern", ""))
+    except re.error as error:
+        raise MedlibError(f"{where}: pattern {rules['pattern']!r} is no regular expression: {error}.") from None
+
+
 def _keys(path, where, given, required, allowed):
+    if not isinstance(given, dict):
+        raise MedlibError(f"{path}, {where}: {given!r} is not a table.")
     for key in sorted(required - set(given)):
         raise MedlibError(f"{path}, {where}: {key!r} is missing.")
     for key in sorted(set(given) - required - allowed):
         raise MedlibError(f"{path}, {where}: {key!r} is not known. Allowed: {', '.join(sorted(required | allowed))}.")
+    for key, value in given.items():
+        if not isinstance(value, KINDS[key]) or (KINDS[key] is int and isinstance(value, bool)):
+            raise MedlibError(f"{path}, {where}: {key} = {value!r} is not {WORDS[KINDS[key]]}.")
 
 
 def _templates(path, where, table, columns=None):
@@ -151,11 +208,17 @@ def _templates(path, where, table, columns=None):
     if not table["templates"]:
         raise MedlibError(f"{path}, {where}: give at least one template.")
     for name, template in table["templates"].items():
+        if not name or not isinstance(template, str):
+            raise MedlibError(f"{path}, {where}: {name} = {template!r} is not a text with a name.")
         if template.count("{entity}") != 1 or template != template.strip():
             raise MedlibError(
                 f"{path}, {where}: {name} = {template!r} must hold {{entity}} once, and no space at either end."
             )
-        gaps = re.findall(r"{(.*?)}", template.replace("{entity}", ""))
+        try:
+            parts = list(string.Formatter().parse(template.replace("{entity}", "")))
+        except ValueError as error:
+            raise MedlibError(f"{path}, {where}: {name} = {template!r} has a stray brace: {error}.") from None
+        gaps = [f"{gap}{how or ''}{form}" for _, gap, form, how in parts if gap is not None]
         if unknown := [gap for gap in gaps if gap not in columns]:
             raise MedlibError(
                 f"{path}, {where}: {name} = {template!r} has a gap for {unknown[0]!r}, which is no column. "
