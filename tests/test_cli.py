@@ -99,6 +99,16 @@ def test_status_lists_what_was_run_only(medlib, tmp_path):
     assert "stale" in medlib("status")[1]
 
 
+def test_status_of_a_model_that_is_gone_is_unknown_and_the_others_are_listed(medlib, tmp_path):
+    for name, model in (("smollm2-135m", "smollm2-135m"), ("mine", "mine")):
+        folder = tmp_path / "_build" / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "tiny.parquet").touch()
+        (folder / "tiny.json").write_text(f'{{"model": {{"name": "{model}"}}}}')
+    code, out, _ = medlib("status")
+    assert code == 0 and "unknown" in out and "stale" in out
+
+
 def test_pairs_are_written_then_agree(medlib, tmp_path):
     code, out, _ = medlib("pairs", "--write")
     assert code == 0

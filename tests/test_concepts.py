@@ -284,6 +284,7 @@ def test_a_technique_runs_on_a_made_up_domain(tmp_path):
         (3, "source", "carp,fish,0,,,not checked", "does not have the form"),
         (3, "source", "carp,fish,0,,a book", "the row has 5 cells and the header 6"),
         (3, "checked", "carp,fish,0,,a book,not checked,at all", "the row has 7 cells"),
+        (3, "sound", "carp,fish,0, blub,a book,not checked", "has a space at an end, or beside a ;"),
     ],
 )
 def test_a_malformed_row_is_named_by_file_row_and_column(tmp_path, row, column, cells, said):
@@ -308,12 +309,53 @@ def test_a_wrong_header_names_the_columns_that_are_wanted(tmp_path):
         ("We saw a {entity}", "We saw a {entity} ", "no space at either end"),
         ('about = "what it is"', 'about = "what it is"\nothers = "more"', "others is 'more', which is no column"),
         ('answer = "sound"', 'answer = "noise"', "is no column of the table"),
+        ('answer = "sound"', 'answer = "legs"', "a column of numbers or of several values"),
+        ("The {entity} says", "The {entity} {sound}", "holds its own answer"),
+        ("We saw a {entity}", "We saw a {entity} {", "has a stray brace"),
+        ("We saw a {entity}", "We saw a } {entity}", "has a stray brace"),
+        ("We saw a {entity}", "We saw a {kind!r} {entity}", "has a gap for"),
+        ("We saw a {entity}", "We saw a {legs:>3} {entity}", "has a gap for"),
+        ('pattern = "[a-z]+"', 'pattern = "[a-z"', "is no regular expression"),
+        ('pattern = "[a-z]+"', "pattern = 3", "pattern = 3 is not a text"),
+        ('pattern = "[a-z]+"', "", "give values, a pattern, or from and to"),
+        ("optional = true", 'optional = "false"', "is not true or false"),
+        ('values = ["bird", "fish"]', "values = [1, 2]", "give a list of texts"),
+        ('values = ["bird", "fish"]', 'values = "bird"', "no column with a list of values"),
+        ('values = ["bird", "fish"]', 'values = "kind"', "no column with a list of values"),
+        ("from = 0", "from = 5", "from is not above to"),
+        ("to = 4", "", "a column of numbers has from and to"),
+        ("to = 4", "to = 4\nunique = true", "and not unique"),
+        ("[columns.legs]", '[columns."legs:3"]', "is named in letters"),
+        ('licence = "CC0"', 'licence = "CC0"\ncluster = "kin"', "cluster is 'kin', which is no column"),
+        ('seen = "We saw a {entity}"', "seen = 3", "is not a text with a name"),
+        ('title = "Animals"', "title = 3", "title = 3 is not a text"),
     ],
 )
 def test_a_malformed_description_is_named_by_file_and_place(tmp_path, old, new, said):
     with pytest.raises(MedlibError) as error:
         concepts.load(animals(tmp_path, description=ANIMALS.replace(old, new)))
     assert str(tmp_path / "animals.toml") in str(error.value) and said in str(error.value)
+
+
+def test_an_optional_cell_may_be_empty_often_and_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    rules = 'pattern = "[a-z]+"\nunique = true\nat_least = 1'
+    rows = [*ROWS, "pike,fish,0,,a book,not checked"]
+    domain = animals(tmp_path, rows, ANIMALS.replace('pattern = "[a-z]+"', rules))
+    domain.with_suffix(".csv").write_text("\ufeff" + domain.with_suffix(".csv").read_text())
+    assert concepts.load(domain).sound.tolist() == ["caw", "", ""]
+
+
+def test_items_can_be_variations_of_one_thing(tmp_path):
+    domain = animals(tmp_path, description=ANIMALS.replace('licence = "CC0"', 'licence = "CC0"\ncluster = "legs"'))
+    assert concepts.questions(domain).cluster.tolist() == ["2"]
+    assert concepts.questions("progression").cluster.nunique() == 12
+    drugs = concepts.questions("drugs")
+    assert drugs.cluster.equals(drugs["item"].rename("cluster")) and drugs.attrs["asks"] == "what drugs treat"
+
+
+def test_a_table_without_any_answer_asks_nothing(tmp_path):
+    with pytest.raises(MedlibError, match="no row has an entry in column sound"):
+        concepts.questions(animals(tmp_path, [ROWS[0], ROWS[2]]))
 
 
 def test_a_missing_file_or_domain_or_template_says_what_there_is(tmp_path):

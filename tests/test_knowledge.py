@@ -168,6 +168,29 @@ def test_the_logits_are_those_of_the_model_at_the_last_token(domain):
         np.testing.assert_allclose(found.logits[row], own[tokens], atol=1e-5)
 
 
+def test_a_question_whose_answer_melts_into_its_prompt_is_left_out(domain, monkeypatch):
+    """As a digit does after a space, for a tokenizer that makes one token of both."""
+    real = knowledge.answer_token
+
+    def answer_token(model, prompt, answer):
+        if prompt.startswith("w22 w1 "):
+            raise MedlibError("melts")
+        return real(model, prompt, answer)
+
+    monkeypatch.setattr(knowledge, "answer_token", answer_token)
+    found = knowledge.ask(tiny_model(), domain)
+    assert len(found.questions) == len(found.logits) == 11
+    monkeypatch.setattr(knowledge, "answer_token", lambda *_: real(tiny_model(), "w1", ""))
+    with pytest.raises(MedlibError, match="no answer has a first token"):
+        knowledge.ask(tiny_model(), domain)
+
+
+def test_candidates_of_another_domain_are_refused(domain):
+    found = knowledge.ask(tiny_model(), domain, n_items=3)
+    with pytest.raises(MedlibError, match="were not asked"):
+        knowledge.filter_pairs(found, concepts.pairs(domain, tiny_model().tokenizer)[1])
+
+
 def test_the_filter_table_says_why_each_pair_was_dropped(domain):
     model = tiny_model()
     found = knowledge.ask(model, domain)

@@ -12,6 +12,7 @@ import pytest
 
 import medlib
 from medlib import MedlibError, paths, results
+from medlib import run as run_module
 
 ROWS = [{"metric": "kl", "value": 1.0, "domain": "drugs", "item": item} for item in ("aspirin", "aspirin", "insulin")]
 
@@ -158,3 +159,16 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_a_domain_is_not_its_own_control(start):
     with pytest.raises(MedlibError, match="choose another control"):
         start(domain="drugs", control="drugs")
+
+
+def test_the_files_of_ones_own_domain_are_among_the_data(start, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text("title = 'Mine'")
+    (tmp_path / "mine.csv").write_text("item")
+    run = start(domain="mine.toml", control="foods")
+    run.save([{"metric": "kl", "value": 1.0}])
+    recorded = record_of(run)["data"]
+    assert recorded["mine.csv"] == run_module.sha256(tmp_path / "mine.csv")
+    (tmp_path / "mine.csv").write_text("another item")
+    assert run_module.data({"domain": "mine.toml"}, tmp_path) != recorded
+    assert run_module.data({"domain": "foods"}) == {k: v for k, v in recorded.items() if not k.startswith("mine")}

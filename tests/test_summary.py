@@ -140,6 +140,11 @@ def test_the_least_alike_pair_of_templates_is_reported():
     assert summary.rank_of_templates(rows, "kl") == pytest.approx(-1)
 
 
+def test_one_template_cannot_be_compared():
+    with pytest.raises(MedlibError, match="one template only, 'a'"):
+        summary.rank_of_templates(frame(lambda i, v, layer: layer, variants=("a",)), "kl")
+
+
 def test_curves_in_the_same_order_agree_and_in_the_opposite_order_do_not():
     generator = np.random.default_rng(0)
     shape = np.linspace(0, 3, 12)
