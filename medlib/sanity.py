@@ -1,0 +1,65 @@
+"""Sanity checks of a saliency map: it must change when what it claims to explain is destroyed.
+
+Weights are destroyed by putting those of each matrix in random order, which keeps their sizes and nothing else; from
+the last block down, one more at a time, as Adebayo et al. 2018 do (cascading randomisation).  The order comes from a
+seed, so it can be undone without a copy of the weights.
+"""
+
+from contextlib import contextmanager
+
+import pandas as pd
+import torch
+
+from medlib.errors import MedlibError
+from medlib.saliency import weight_matrices, weight_saliency
+
+
+@contextmanager
+def scrambled(model, layers, seed=0):
+    """Blocks (1..L) with the weights of each matrix in random order; on leaving, they are as they were.
+
+    >>> with scrambled(model, range(20, 31)):
+    ...     table = weight_saliency(model, prompts, answers)
+    """
+    done = []
+    try:
+        for layer in layers:
+            _reorder(model, layer, seed)
+            done.append(layer)
+        yield
+    finally:
+        for layer in done:
+            _reorder(model, layer, seed, back=True)
+
+
+@torch.no_grad()
+def _reorder(model, layer, seed, back=False):
+    for number, weight in enumerate(weight_matrices(model.blocks[layer - 1]).values()):
+        generator = torch.Generator().manual_seed((seed * 1000 + layer) * 1000 + number)
+        order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+        flat = weight.flatten()
+        if back:
+            flat = torch.empty_like(flat).index_copy_(0, order, flat)
+            weight.copy_(flat.view_as(weight))
+        else:
+            weight.copy_(flat[order].view_as(weight))
+
+
+def cascade(model, prompts, answers, scrambled_blocks, kind="grad", seed=0):
+    """Weight saliency of a model whose last blocks are scrambled, more of them at each step.
+
+    >>> cascade(model, prompts, answers, [0, 5, 10, 15, 20, 25, 30]).query("layer == 3 and module == 'block'")
+
+    `scrambled_blocks`: how many blocks, counted from the last, in rising order.  Returns `scrambled` and the columns
+    of `weight_saliency`'s table of single prompts: `prompt`, `layer`, `module`, `saliency`.
+    """
+    steps = list(scrambled_blocks)
+    if not steps or steps != sorted(set(steps)) or not 0 <= steps[0] <= steps[-1] <= model.n_layers:
+        raise MedlibError(f"scrambled_blocks is {steps}; give rising numbers from 0 to {model.n_layers}.")
+    tables = []
+    for step in steps:
+        with scrambled(model, range(model.n_layers - step + 1, model.n_layers + 1), seed):
+            found = weight_saliency(model, prompts, answers, kind=kind).attrs["per_prompt"]
+        tables.append(found.assign(scrambled=step))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["scrambled", "prompt", "layer", "module", "saliency"]]
