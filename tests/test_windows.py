@@ -1,0 +1,62 @@
+"""Windows: means with intervals, what a window costs beyond its blocks, and the triangle."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import tiny_model
+
+import medlib
+from medlib import MedlibError, hooks, neutral, windows
+
+WINDOWS = [(first, last) for last in range(1, 5) for first in range(1, last + 1)]
+
+
+def frame(value, items=8):
+    rows = [
+        {"item": f"i{item}", "variant": "v", "first": first, "last": last, "kl": value(item, first, last)}
+        for item in range(items)
+        for first, last in WINDOWS
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_each_window_has_its_mean_and_an_interval_over_items():
+    table = windows.by_window(frame(lambda i, a, b: 10 * a + b + i), "kl").set_index(["first", "last"])
+    assert len(table) == len(WINDOWS) and (table.n == 8).all()
+    assert table.value[2, 4] == 24 + 3.5 and table.low[2, 4] < 27.5 < table.high[2, 4]
+    gap = windows.by_window(frame(lambda i, a, b: a + i), "kl", frame(lambda i, a, b: b + i)).set_index(
+        ["first", "last"]
+    )
+    assert gap.value[1, 4] == -3 and gap.low[1, 4] < -3 < gap.high[1, 4] and gap.value[2, 2] == 0
+
+
+def test_two_blocks_that_stand_in_for_each_other_cost_together_what_neither_costs_alone():
+    table = windows.beyond_single(frame(lambda i, a, b: 5.0 if a <= 2 and b >= 3 else 0.1)).set_index(["first", "last"])
+    assert table.value[2, 3] == pytest.approx(4.9) and table.value[1, 2] == table.value[3, 4] == 0
+    with pytest.raises(MedlibError, match="Not every block"):
+        windows.beyond_single(frame(lambda i, a, b: 1.0).query("first != last or first == 4"))
+
+
+def test_only_windows_with_the_one_working_block_cost_anything():
+    model = tiny_model()
+    with hooks.only(model, 3):
+        table = medlib.lesion_windows(model, ["w1 w2 w3", "w4 w5", "w6 w7 w8"])
+    costs = table.groupby(["first", "last"]).kl.mean()
+    inside = np.array([first <= 3 <= last for first, last in costs.index])
+    assert costs[inside].min() > 0.01 and costs[~inside].abs().max() < 1e-6
+
+
+def test_the_triangle_has_a_cell_for_each_window_and_none_beyond():
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    windows.triangle(axes, frame(lambda i, a, b: 10 * a + b, items=1).rename(columns={"kl": "value"}), "nats")
+    drawn = axes.collections[0].get_array()
+    assert drawn.count() == len(WINDOWS) and drawn[3, 0] == 14 and drawn[0, 3] == 44
+
+
+def test_neutral_texts_are_of_like_length_and_different():
+    lengths = [len(text.split()) for text in neutral.TEXTS]
+    assert len(set(neutral.TEXTS)) == len(neutral.TEXTS) >= 10 and min(lengths) >= 25 and max(lengths) <= 40
