@@ -7,7 +7,7 @@ holds some that do.  All windows make a triangle: single blocks along its edge, 
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.colors import LogNorm, TwoSlopeNorm
+from matplotlib.colors import LogNorm, SymLogNorm
 
 from medlib import stats
 from medlib.errors import MedlibError
@@ -59,7 +59,7 @@ def triangle(axes, table, label, known=True, diverging=False, log=False):
     norm = None
     if diverging:
         span = np.nanmax(np.abs(grid)) or 1.0
-        norm = TwoSlopeNorm(0, -span, span)
+        norm = SymLogNorm(span / 100, vmin=-span, vmax=span)  # the corner would bleach the rest
     elif log:
         norm = LogNorm(max(np.nanmin(grid), np.nanmax(grid) / 1e3), np.nanmax(grid))
     cmap = sns.color_palette("Greys" if not known else "vlag" if diverging else "rocket_r", as_cmap=True)
