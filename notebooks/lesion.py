@@ -7,7 +7,7 @@
 # The excess of {glue:text}`domain` over {glue:text}`control` is greatest at {glue:text}`excess_layer`, {glue:text}`excess` nats.
 # On {glue:text}`n_higher` of {glue:text}`n_layers` layers the loss moves {glue:text}`domain` more than {glue:text}`control`, on {glue:text}`n_lower` less (95 % interval of the difference clear of zero, not corrected; by chance {glue:text}`n_chance` on average, and more is common, since neighbouring layers go together).
 # With blocks that add the mean of what they add to other prompts in place of nothing, the order of the layers keeps a rank correlation of {glue:text}`rank_mean`, with what they add to another prompt {glue:text}`rank_resample`; of a block's two parts, the loss of {glue:text}`worse_part` costs more on {glue:text}`n_worse_part` layers.
-# The order of the layers is that of neutral text to a rank correlation of {glue:text}`neutral_rank`, so {glue:text}`neutral_verdict`.
+# The order of the layers agrees with that of neutral text to a rank correlation of {glue:text}`neutral_rank`, with that of {glue:text}`control` to one of {glue:text}`control_rank`: what they share is no matter of medicine.
 # Later layers make up for part of what a layer takes from the answer on {glue:text}`n_repaired` layers, and make the harm larger on {glue:text}`n_deepened` (95 % interval clear of zero, not corrected); two neighbours cost most beyond their single harm at {glue:text}`standing_in`.
 # {glue:text}`knowledge`
 
@@ -21,7 +21,7 @@ model_name = (
 domain = "drugs"  # the medical domain
 control = ""  # a domain of the same form that is not medical; empty: the one that the domain names
 n_items = 40  # items drawn from each domain, each in all its templates
-n_few = 8  # of these, items for the other ways, the windows and the texts
+n_few = 5  # of these, items for the other ways, the windows and the texts
 grader = "local"  # grades from 1 to 10; or "package.module:function"
 seed = 0  # draws the items and the bootstrap resamples
 
@@ -426,12 +426,8 @@ run.number(
 )
 rank = stats.spearman(both["value"], both["value_text"])
 run.number("neutral_rank", rank, f"{rank:.2f}")
-run.number(
-    "neutral_verdict",
-    "most of what makes a layer matter here is language and not medicine"
-    if rank > 0.7
-    else "language in general does not explain which layers matter here",
-)
+rank = stats.spearman(both["value"], curves["control"]["value"])
+run.number("control_rank", rank, f"{rank:.2f}")
 run.number("n_repaired", int((effects["repair"]["low"] > 0).sum()))
 run.number("n_deepened", int((effects["repair"]["high"] < 0).sum()))
 first, last = neighbours.iloc[0][["first", "last"]].astype(int)
