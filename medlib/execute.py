@@ -20,7 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from medlib import pairs, paths, stamp
+from medlib import pairs, paths, profiles, stamp
 from medlib import parameters as told
 from medlib.errors import MedlibError
 from medlib.run import data, sha256, write_record
@@ -45,17 +45,19 @@ def techniques(house=None):
     return {path.stem: _title(path) for path in sorted(folder.glob("*.py"))}
 
 
-def run(technique, model=None, parameters=None, house=None):
+def run(technique, model=None, parameters=None, house=None, profile="full"):
     """Execute one notebook and keep what it found.
 
-    >>> run("lesion", "smollm2-135m", {"domain": "drugs"}).state
+    >>> run("lesion", "smollm2-135m", {"domains": "drugs"}).state
     'done'
 
-    Without a model the notebook's own default is taken. MedlibError for a technique, model or parameter there is not;
-    an error inside the notebook is an Outcome with `state="failed"`.
+    Without a model the notebook's own default is taken; `parameters` go before those of the `profile`. MedlibError for
+    a technique, model, profile or parameter there is not; an error inside the notebook is an Outcome with
+    `state="failed"`.
     """
     house = house or paths.root()
-    notebook, defaults, values = _prepare(technique, model, parameters or {}, house)
+    given = profiles.parameters(profile, technique, house) | (parameters or {})
+    notebook, defaults, values = _prepare(technique, model, given, house)
     model = values["model_name"]
     folder = paths.runs(house) / paths.slug(model)
     work = _work_folder(house, technique, model)
@@ -82,28 +84,33 @@ def run(technique, model=None, parameters=None, house=None):
         shutil.rmtree(work, ignore_errors=True)
 
 
-def run_all(names, models, house=None, announce=lambda technique, model: None):
+def run_all(names, models, house=None, announce=lambda technique, model: None, profile="full"):
     """Execute every technique for every model, yielding an Outcome each; what is current is left as it is.
 
-    A failure does not stop the rest.  `announce` is called before each notebook that is executed.  MedlibError, before
-    anything runs, for a technique or model there is not.
+    A current full run serves for a quick one too.  A failure does not stop the rest.  `announce` is called before each
+    notebook that is executed.  MedlibError, before anything runs, for a technique, model or profile there is not.
     """
     house = house or paths.root()
+    enough = {"full": ("current",), "quick": ("current", "quick")}.get(profile)
     for technique in names:
+        given = profiles.parameters(profile, technique, house)
         for model in models:
-            _prepare(technique, model, {}, house)
+            _prepare(technique, model, given, house)
     for model in models:
         for technique in names:
-            if state(technique, model, house=house)[0] == "current":
+            if state(technique, model, house=house)[0] in enough:
                 record = json.loads((paths.runs(house) / paths.slug(model) / f"{technique}.json").read_text())
                 yield Outcome(technique, model, "current", record["seconds"], record["peak_memory_bytes"])
             else:
                 announce(technique, model)
-                yield run(technique, model, house=house)
+                yield run(technique, model, house=house, profile=profile)
 
 
 def state(technique, model, parameters=None, house=None, runs=None):
-    """Where a run stands: `(state, reasons)`, state one of current, stale, failed, never; reasons as short phrases."""
+    """Where a run stands: `(state, reasons)`, reasons as short phrases.
+
+    The state is current, quick (current, with the parameters of that profile), stale, failed or never.
+    """
     house = house or paths.root()
     _, _, values = _prepare(technique, model, parameters or {}, house)
     folder = (runs or paths.runs(house)) / paths.slug(model)
@@ -111,6 +118,9 @@ def state(technique, model, parameters=None, house=None, runs=None):
     reasons = _changes(record, technique, values, house) if record else []
     if record and not reasons:
         return "current", []
+    quick = profiles.parameters("quick", technique, house)
+    if record and not parameters and not _changes(record, technique, values | quick, house):
+        return "quick", []
     failed = folder / f"{technique}.failed.ipynb"
     if failed.is_file():
         return "failed", [json.loads(failed.read_text())["metadata"]["medlib"]["error"]]
@@ -169,8 +179,10 @@ def record(house=None):
         wrong = problems(pairs.read(path.with_suffix(".ipynb")))
         if not wrong:
             try:
-                _, _, values = _prepare(technique, found["model"]["name"], {}, house)
+                _, defaults, values = _prepare(technique, found["model"]["name"], {}, house)
                 wrong = _changes(found, technique, values, house)
+                if profiles.of(found["parameters"], defaults, technique, house) == "quick":
+                    wrong = ["a quick run; the book keeps full ones, `medlib run` without a profile"]
             except MedlibError:
                 wrong = ["its model is not to be found here"]
         if wrong:
@@ -356,7 +368,7 @@ def _finish(executed, written, values, defaults, seconds, house):
     record["seconds"] = round(seconds, 1)
     for cell in executed.cells:
         if "card" in cell.metadata.get("tags", []):
-            cell.source = stamp.card(record, defaults)
+            cell.source = stamp.card(record, defaults, profiles.of(values, defaults, technique, house))
     stamp.stamp(executed, technique, model)
     stamp.clean(executed, house)
     executed.metadata["medlib"] = {"technique": technique, "model": model, "state": "complete"}

@@ -37,6 +37,35 @@ def style():
     )
 
 
+def panels(names, height=2.3, **options):
+    """A panel for each name, three to a row, titled with it: the figure and a dict name -> axes.
+
+    >>> figure, axes = figures.panels(controls)
+    >>> figures.curve(axes["drugs"], table, "medical", "drugs")
+
+    `options` are those of `plt.subplots`; places without a name stay empty.
+    """
+    names = list(names)
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    options = dict(figsize=(3.1 * columns, height * rows + 0.4), sharex=True, layout="constrained") | options
+    figure, grid = plt.subplots(rows, columns, squeeze=False, **options)
+    for axes in grid.flat[len(names) :]:
+        axes.axis("off")
+    for axes, name in zip(grid.flat, names, strict=False):
+        axes.set_title(name, fontsize="medium")
+    return figure, dict(zip(names, grid.flat, strict=False))
+
+
+def legend(figure, axes, **options):
+    """One legend for a figure of panels, below it: what is drawn in `axes` (a list), each label once."""
+    found = {}
+    for one in axes:
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(found.values(), found, **dict(loc="outside lower center", ncol=4, fontsize="small") | options)
+
+
 def curve(axes, table, look, label, known=True):
     """A curve over layers, and its interval as a band: `table` has `layer, value`, and perhaps `low, high`.
 
@@ -47,6 +76,65 @@ def curve(axes, table, look, label, known=True):
     if "low" in table:
         axes.fill_between(table["layer"], table["low"], table["high"], color=drawn["color"], alpha=0.2, lw=0)
     axes.set_xlabel("layer (state after this block)" if table["layer"].min() == 0 else "layer (block)")
+
+
+def beside_controls(curves, controls, known, ylabel, centre=None, **options):
+    """A panel for each medical domain with its curve over layers, and that of its control: the figure and its axes.
+
+    >>> figures.beside_controls(curves, {"drugs": "foods"}, known, "KL, nats", yscale="log")
+
+    `curves`: domain -> table with `layer, value` and perhaps `low, high`; `controls`: medical domain -> control;
+    `known`: domain -> bool; `centre`: where to draw a line; `options` are set on all axes.
+    """
+    figure, axes = panels(controls)
+    for domain, control in controls.items():
+        for look, name, label in (("medical", domain, "medical domain"), ("control", control, "its control")):
+            curve(axes[domain], curves[name], look, label, known[name])
+        axes[domain].set_title(f"{domain} / {control}", fontsize="medium")
+    return _finished(figure, axes, ylabel, centre, options)
+
+
+def differences(curves, controls, known, ylabel, centre=0.0, **options):
+    """A panel for each medical domain with one curve: the domain against its control, around a line at `centre`.
+
+    Arguments as `beside_controls`; `curves` are by medical domain.  Grey where either of the two is not known.
+    """
+    figure, axes = panels(controls)
+    for domain, control in controls.items():
+        curve(axes[domain], curves[domain], "difference", "against its control", known[domain] and known[control])
+        axes[domain].set_title(f"{domain} / {control}", fontsize="medium")
+    return _finished(figure, axes, ylabel, centre, options)
+
+
+def _finished(figure, axes, ylabel, centre, options):
+    for one in axes.values():
+        if centre is not None:
+            one.axhline(centre, color="0.6", lw=1, zorder=0)
+        one.set(ylabel=ylabel, **options)
+        one.label_outer()
+    legend(figure, axes.values())
+    return figure, axes
+
+
+def layer_by_domain(axes, curves, known, label, diverging=False):
+    """A heat map, a row for each domain and a column for each layer: `curves`: domain -> table with `layer, value`.
+
+    Each row of a domain that is not known is in shades of grey.  `diverging` puts white at zero.
+    """
+    values = [value for table in curves.values() for value in table["value"]]
+    low, high = (-max(map(abs, values)), max(map(abs, values))) if diverging else (min(values), max(values))
+    colours = "vlag" if diverging else "rocket_r"
+    meshes = []
+    for place, (name, table) in enumerate(curves.items()):
+        layers = [table["layer"].min() - 0.5, *(table["layer"] + 0.5)]
+        cmap = sns.color_palette(colours if known[name] else "Greys", as_cmap=True)
+        row = [table["value"].tolist()]
+        meshes.append(axes.pcolormesh(layers, [place - 0.5, place + 0.5], row, cmap=cmap, vmin=low, vmax=high))
+    axes.set_yticks(range(len(curves)), [name if known[name] else f"{name}, not known" for name in curves])
+    axes.invert_yaxis()
+    axes.set_xlabel("layer (block)")
+    shown = next((mesh for mesh, name in zip(meshes, curves, strict=True) if known[name]), meshes[0])
+    axes.figure.colorbar(shown, ax=axes, label=label)
 
 
 def layer_by_token(axes, matrix, tokens, label, centre=0.0, known=True):

@@ -11,15 +11,21 @@ follow, each with an interval, and of each it is known what a model without the 
 
 Answers with the same first token are one answer here, and what could also be right for an item is never a wrong one.
 A tie is half a win.  Intervals resample the domain's clusters: single items, or several that are about one thing.
+
+Every chapter asks what the model knows, so the logits are kept in the cache folder, under a hash of all that they
+depend on.
 """
 
+import hashlib
+from io import BytesIO
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from medlib import concepts, stats, summary
+from medlib import concepts, paths, stats, summary
 from medlib.errors import MedlibError
 from medlib.prompts import answer_token, batches, check, encode
 from medlib.replay import Replay, check_no_op, tokens_per_call
@@ -65,11 +71,14 @@ def ask(model, domain, n_items=None, seed=0):
     for row, (prompt, also) in enumerate(zip(prompts, questions["also"], strict=True)):
         for other in also:
             wrong[row, column.get(_token(model, prompt, other), own[row])] = False
-    return Asked(questions, _logits(model, prompts, tokens), own.numpy(), wrong)
+    return Asked(questions, _kept_logits(model, prompts, tokens), own.numpy(), wrong)
 
 
-def scores(asked, seed=0):
-    """The three accuracies, over all templates and in each one.
+METRICS = ("pairwise", "contrast", "n-way")
+
+
+def scores(asked, seed=0, metrics=METRICS):
+    """The three accuracies, or some of them, over all templates and in each one.
 
     One row per `metric` (pairwise, contrast, n-way) and `variant` ("" for all templates together): `value`, `low`,
     `high` (95 % interval over clusters), `n` (items with a wrong answer), and `chance`, what a model without the
@@ -82,11 +91,9 @@ def scores(asked, seed=0):
     table = []
     for variant, part in parts.items():
         items = part.questions["item"][part.wrong.any(axis=1)].nunique()
-        for metric, score, chance in (
-            ("pairwise", pairwise(part, seed), 0.5),
-            ("contrast", contrast(part, seed), 0.5),
-            ("n-way", *_n_way(part, seed)),
-        ):
+        for metric in metrics:
+            measure = {"pairwise": pairwise, "contrast": contrast}.get(metric)
+            score, chance = (measure(part, seed), 0.5) if measure else _n_way(part, seed)
             table.append((metric, variant, *score, items, chance))
     return pd.DataFrame(table, columns=["metric", "variant", "value", "low", "high", "n", "chance"])
 
@@ -141,18 +148,18 @@ def knows(model, domains, seed=0):
 
     `known`: domain -> bool.  What a model does not know is drawn in grey: a map of it would be a map of something else.
     """
-    known, said = {}, []
+    known, words = {}, {True: [], False: []}
     for domain in domains:
         asked = ask(model, domain)
-        found = scores(asked, seed)
+        found = scores(asked, seed, ["pairwise"])
         known[domain] = is_known(found)
-        accuracy = found.set_index(["metric", "variant"]).loc[("pairwise", "")]
-        said.append(
-            f"{'shows' if known[domain] else 'does not show'} that it knows {asked.questions.attrs['asks']} "
-            f"({domain}: pairwise accuracy {accuracy.value:.2f}, 95 % interval {accuracy.low:.2f} to "
-            f"{accuracy.high:.2f}, {accuracy.n:.0f} items)"
-        )
-    return known, f"In its knowledge check this model {', and '.join(said)}."
+        value, low, high = found.set_index("variant").loc["", ["value", "low", "high"]]
+        words[known[domain]].append(f"{asked.questions.attrs['asks']} ({domain}, {value:.2f}, {low:.2f} to {high:.2f})")
+    shown, not_shown = ("; ".join(part) or "nothing" for part in (words[True], words[False]))
+    return known, (
+        f"In its knowledge check this model shows that it knows {shown}. It does not show that it knows {not_shown}. "
+        "In brackets the pairwise accuracy with its 95 % interval, where chance is 0.5; what is not known is grey."
+    )
 
 
 def filter_pairs(asked, candidates, threshold=1.0):
@@ -193,6 +200,28 @@ def _token(model, prompt, answer):
         return answer_token(model, prompt, answer)
     except MedlibError:
         return None
+
+
+def _kept_logits(model, prompts, tokens):
+    """`_logits`, computed once for the same model, questions and code.
+
+    A model is recognised by its logits after the first prompt, as it stands: with a lesion it is another one.
+    """
+    with torch.no_grad():
+        ids = torch.tensor([encode(model, prompts[:1])[0]], device=model.device)
+        answer = model.hf(input_ids=ids, use_cache=False).logits[0, -1].double().cpu().numpy()
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    asked = "\0".join([*prompts, *map(str, tokens.tolist())]).encode()
+    digest = hashlib.sha256(b"\0".join([answer.tobytes(), asked, code, torch.__version__.encode()])).hexdigest()
+    path = paths.cache() / "knowledge" / f"{digest}.npy"
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError):  # not there, or cut off
+        found = _logits(model, prompts, tokens)
+    buffer = BytesIO()
+    np.save(buffer, found)
+    paths.write_atomically(path, buffer.getvalue())
+    return found
 
 
 @torch.no_grad()

@@ -43,8 +43,6 @@ class Run:
             raise MedlibError(f"A technique is named in small letters, digits and _, like 'lesion'; got {technique!r}.")
         self.technique, self.model, self.seed = technique, model, int(seed)
         self.parameters = _as_json("parameters", parameters)
-        if "control" in self.parameters and self.parameters["control"] == self.parameters.get("domain"):
-            raise MedlibError(f"domain and control are both {self.parameters['control']!r}; choose another control.")
         self.checks, self.numbers = [], {}
         self._started = perf_counter()
         self._table = None
@@ -151,7 +149,8 @@ def data(parameters, house=None):
     """
     files = sorted(file for file in _PACKAGE.rglob("*") if file.is_file() and file.suffix in (".csv", ".toml", ".json"))
     known = {file.relative_to(_PACKAGE.parent).as_posix(): sha256(file) for file in files if file.name != "zoo.toml"}
-    own = [Path(house or ".") / value for value in parameters.values() if str(value).endswith(".toml")]
+    words = [word for value in parameters.values() if isinstance(value, str) for word in value.split()]
+    own = [Path(house or ".") / word for word in words if word.endswith(".toml")]
     for file in (path.with_suffix(suffix) for path in own for suffix in (".csv", ".toml")):
         if file.is_file():
             known[file.name] = sha256(file)

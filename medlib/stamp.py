@@ -78,11 +78,12 @@ def glue_key(key, technique, model):
     return f"{key}-{technique}-{slug(model)}"
 
 
-def card(record, defaults):
+def card(record, defaults, profile):
     """The card under a page's title: what was run, on what, at what cost, and the command that runs it again."""
     model, memory = record["model"]["name"], record["peak_gpu_memory_bytes"] or record["peak_memory_bytes"]
     cells = {
         "model": model,
+        "profile": {"quick": "quick: fewer items", "own": "own parameters"}.get(profile, profile),
         "items": f"{record['table']['items']:,}",
         "time": f"{record['seconds'] / 60:.1f} min",
         "GPU memory" if record["peak_gpu_memory_bytes"] else "peak memory": f"{memory / 2**30:.1f} GiB"

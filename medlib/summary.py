@@ -1,6 +1,7 @@
 """From one number per prompt and layer to a curve with its interval.
 
-The unit that is resampled is the item, with all its templates; a curve resamples items once for all layers.
+The unit that is resampled is the item, with all its templates, or, where a frame has a column `cluster`, what several
+items are about (an age, a disease in stages).  A curve resamples units once for all layers.
 """
 
 import numpy as np
@@ -25,19 +26,19 @@ def by_layer(frame, column, statistic=np.mean, seed=0):
     >>> by_layer(sweep, "kl").query("layer == 3")
 
     `frame` has the columns `item`, `variant`, `layer` and `column`, one row for each prompt and layer.  Returns
-    `layer, value, low, high, n` (items), ready for the results table.  Raises `MedlibError` for NaN and for fewer than
-    three items.
+    `layer, value, low, high, n` (units), ready for the results table.  Raises `MedlibError` for NaN and for fewer than
+    three units.
     """
-    curves, items = _curves(frame, column)
-    interval = stats.bootstrap(curves.to_numpy(), statistic, seed=seed, groups=items)
-    return _table(curves, interval, len(set(items)))
+    curves, units = _curves(frame, column)
+    interval = stats.bootstrap(curves.to_numpy(), statistic, seed=seed, groups=units)
+    return _table(curves, interval, len(set(units)))
 
 
 def difference_by_layer(frame, other, column, statistic=np.mean, seed=0):
     """The statistic of `column` in `frame` minus that in `other`, two sets of items, with its interval."""
-    (a, items_a), (b, items_b) = _curves(frame, column), _curves(other, column)
-    interval = stats.bootstrap_difference(a.to_numpy(), b.to_numpy(), statistic, seed=seed, groups=(items_a, items_b))
-    return _table(a, interval, min(len(set(items_a)), len(set(items_b))))
+    (a, units_a), (b, units_b) = _curves(frame, column), _curves(other, column)
+    interval = stats.bootstrap_difference(a.to_numpy(), b.to_numpy(), statistic, seed=seed, groups=(units_a, units_b))
+    return _table(a, interval, min(len(set(units_a)), len(set(units_b))))
 
 
 def rank_of_templates(frame, column):
@@ -60,12 +61,12 @@ def rank_agreement(frame, other, column, seed=0):
 
     Raises `MedlibError` where the two frames do not hold the same items and templates.
     """
-    (a, items), (b, _) = _curves(frame, column), _curves(other, column)
+    (a, units), (b, _) = _curves(frame, column), _curves(other, column)
     if not a.index.equals(b.index) or not a.columns.equals(b.columns):
         raise MedlibError(
             "The two curves are of different prompts or layers; give the same items, templates and layers."
         )
-    return stats.bootstrap(np.stack([a, b], axis=1), _spearman_of_means, seed=seed, groups=items)
+    return stats.bootstrap(np.stack([a, b], axis=1), _spearman_of_means, seed=seed, groups=units)
 
 
 def _spearman_of_means(curves, axis):
@@ -76,9 +77,16 @@ def _spearman_of_means(curves, axis):
 
 
 def _curves(frame, column):
-    """One curve a prompt, `[prompt, layer]`, and each prompt's item."""
+    """One curve a prompt, `[prompt, layer]`, and the unit that each prompt belongs to."""
     curves = frame.pivot(index=["item", "variant"], columns="layer", values=column)
-    return curves, curves.index.get_level_values("item").to_numpy()
+    return curves, units(frame, curves.index.get_level_values("item"))
+
+
+def units(frame, items):
+    """What is resampled for each of `items`: its `cluster` where the frame has such a column, else the item itself."""
+    if "cluster" not in frame:
+        return np.asarray(items)
+    return frame.drop_duplicates("item").set_index("item")["cluster"].reindex(items).to_numpy()
 
 
 def _table(curves, interval, n):

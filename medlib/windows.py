@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import LogNorm, SymLogNorm
 
-from medlib import stats
+from medlib import stats, summary
 from medlib.errors import MedlibError
 
 
@@ -71,4 +71,4 @@ def triangle(axes, table, label, known=True, diverging=False, log=False):
 
 def _curves(frame, column):
     curves = frame.pivot(index=["item", "variant"], columns=["first", "last"], values=column)
-    return curves, curves.index.get_level_values("item").to_numpy()
+    return curves, summary.units(frame, curves.index.get_level_values("item"))

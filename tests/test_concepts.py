@@ -256,6 +256,16 @@ def test_a_made_up_domain_loads_from_its_folder(tmp_path, small_tokenizer):
     assert pairs == [] and candidates.reason.tolist() == ["no partner of equal token length is left"]
 
 
+def test_domains_named_in_one_text_come_with_their_controls(tmp_path):
+    domain = animals(tmp_path, description='control = "numbers"\n' + ANIMALS)
+    assert concepts.controls(f"drugs  {domain}") == {"drugs": "foods", str(domain): "numbers"}
+    with pytest.raises(MedlibError, match="No domain was named.*age"):
+        concepts.controls(" ")
+    animals(tmp_path, description='control = "animals.toml"\n' + ANIMALS)
+    with pytest.raises(MedlibError, match="its own control"):
+        concepts.controls(str(domain))
+
+
 def test_a_technique_runs_on_a_made_up_domain(tmp_path):
     """In the words that the tiny model's tokenizer has."""
     rows = [f"w{i},bird,2,{'w10' if i % 2 else 'w11'},a book,not checked" for i in range(1, 7)]

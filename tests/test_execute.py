@@ -131,7 +131,7 @@ def test_the_page_carries_its_model_in_title_labels_and_glued_numbers(house):
 def test_the_card_says_what_was_run_and_the_command_that_does_it_again(house):
     card = pairs.read(folder_of(house, OTHER) / "tiny.ipynb").cells[1]
     assert card.metadata["tags"] == ["card"]
-    assert "| org/other-7b | 3 |" in card.source
+    assert "| org/other-7b | own parameters | 3 |" in card.source
     assert "\nmedlib run tiny --model org/other-7b -p rows=3\n" in card.source
 
 
@@ -254,7 +254,7 @@ def test_all_that_is_current_is_skipped_and_a_failure_does_not_stop_the_rest(hou
     (house / "notebooks" / "worse.py").write_text(TINY)
     ran = []
 
-    def run(technique, model, house):
+    def run(technique, model, house, profile):
         ran.append((technique, model))
         return execute.Outcome(technique, model, "failed", 1.0, None, "boom")
 

@@ -44,6 +44,29 @@ def test_what_is_not_known_is_grey_says_so_and_keeps_its_line(axes):
     assert red == green == blue
 
 
+def test_each_domain_has_a_panel_with_its_control_in_it():
+    controls = {"drugs": "foods", "age": "numbers"}
+    curves = {name: table() for name in ("drugs", "foods", "age", "numbers")}
+    known = dict(drugs=True, foods=True, age=True, numbers=False)
+    figure, axes = figures.beside_controls(curves, controls, known, "nats", centre=0)
+    assert [one.get_title() for one in axes.values()] == ["drugs / foods", "age / numbers"]
+    assert [len(one.lines) for one in axes.values()] == [3, 3]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["medical domain", "its control", "its control, not known"]
+    _, axes = figures.differences({name: table() for name in controls}, controls, known, "nats")
+    assert axes["age"].lines[0].get_color() == figures.NOT_KNOWN
+    assert axes["drugs"].lines[0].get_color() == figures.LOOKS["difference"]["color"]
+    mpl.pyplot.close("all")
+
+
+def test_domains_and_layers_make_a_heat_map_with_a_row_a_domain(axes):
+    figures.layer_by_domain(axes, {"drugs": table(), "age": table()}, dict(drugs=True, age=False), "nats")
+    rows = axes.collections
+    assert [row.get_array().ravel().tolist() for row in rows] == [[1, 4, 9, 16]] * 2
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["drugs", "age, not known"]
+    assert rows[1].get_cmap().name != rows[0].get_cmap().name
+
+
 def test_accuracies_stand_in_rows_and_those_not_known_are_grey(axes):
     scores = pd.DataFrame(
         dict(value=[0.9, 0.5], low=[0.8, 0.4], high=[1.0, 0.6], chance=[0.5, 0.1]), index=["drugs", "foods"]

@@ -156,11 +156,6 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_a_domain_is_not_its_own_control(start):
-    with pytest.raises(MedlibError, match="choose another control"):
-        start(domain="drugs", control="drugs")
-
-
 def test_the_files_of_ones_own_domain_are_among_the_data(start, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text("title = 'Mine'")
@@ -170,5 +165,5 @@ def test_the_files_of_ones_own_domain_are_among_the_data(start, tmp_path, monkey
     recorded = record_of(run)["data"]
     assert recorded["mine.csv"] == run_module.sha256(tmp_path / "mine.csv")
     (tmp_path / "mine.csv").write_text("another item")
-    assert run_module.data({"domain": "mine.toml"}, tmp_path) != recorded
+    assert run_module.data({"domains": "drugs mine.toml"}, tmp_path) != recorded
     assert run_module.data({"domain": "foods"}) == {k: v for k, v in recorded.items() if not k.startswith("mine")}

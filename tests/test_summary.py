@@ -39,6 +39,17 @@ def test_templates_of_an_item_are_no_items_of_their_own():
     assert (once["low"] < 2.5).all() and (once["high"] > 2.5).all()
 
 
+def test_items_about_one_thing_are_drawn_together():
+    """Six items in three clusters, alike within each, carry the information of three."""
+    rows = frame(lambda i, v, layer: float(i // 2))
+    alone, together = (summary.by_layer(part, "kl") for part in (rows, rows.assign(cluster=rows["item"].map(NUMBER))))
+    assert (together["n"] == 3).all() and (alone["n"] == 6).all()
+    assert (together["high"] - together["low"] > alone["high"] - alone["low"]).all()
+
+
+NUMBER = {f"item {i}": i // 2 for i in range(6)}
+
+
 def test_one_draw_of_items_serves_all_layers():
     """A curve that is twice another at every item has bounds that are exactly twice as high."""
     curve = summary.by_layer(frame(lambda i, v, layer: layer * i**2, layers=(1, 2)), "kl").set_index("layer")

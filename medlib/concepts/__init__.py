@@ -45,7 +45,23 @@ def control(domain):
     if "control" not in description:
         raise MedlibError(f"The domain {domain} names no control. Domains that do: {', '.join(medical())}.")
     named = description["control"]
-    return str(path.with_name(named)) if named.endswith(".toml") else named
+    named = str(path.with_name(named)) if named.endswith(".toml") else named
+    if named == str(domain):
+        raise MedlibError(f"The domain {domain} is its own control: name another one.")
+    return named
+
+
+def controls(names):
+    """Each of some domains, named in one text, with its control.
+
+    >>> concepts.controls("age my/animals.toml")
+    {'age': 'numbers', 'my/animals.toml': 'foods'}
+
+    Raises `MedlibError` where none is named, and as `control` does.
+    """
+    if not names.split():
+        raise MedlibError(f"No domain was named. Name some, with blanks between: {' '.join(medical())}.")
+    return {name: control(name) for name in names.split()}
 
 
 def load(domain):
