@@ -10,7 +10,7 @@ trail).  Where values are tied to a number, the unit to resample is that number:
 import numpy as np
 import pandas as pd
 
-from medlib import geometry, stats
+from medlib import atlas, geometry, stats
 from medlib.errors import MedlibError
 from medlib.geometry.points import centroids, points
 from medlib.geometry.probe import ridge_transfer
@@ -79,12 +79,8 @@ def line_likeness(x, rows, k=20, seed=0):
     a cloud that is long in one direction is line-like around each point without any line in it.  Returns `item`,
     `cluster`, `kind`, `value` and `noise`, the mean over one draw of the noise.
     """
-    x = points(x)
-    centred = x - x.mean(axis=0)
-    _, strength, axes = np.linalg.svd(centred, full_matrices=False)
-    draw = np.random.default_rng(seed).normal(size=(len(x), len(strength))) / np.sqrt(len(x))
     table = rows[["item", "kind"]].assign(cluster=rows["value"], value=local_anisotropies(x, k))
-    return table.assign(noise=geometry.local_anisotropy(draw * strength @ axes, k))
+    return table.assign(noise=geometry.local_anisotropy(_noise_like(x, seed), k))
 
 
 def local_anisotropies(x, k=20):
@@ -104,6 +100,26 @@ def local_anisotropies(x, k=20):
     local -= local.mean(axis=2, keepdims=True)
     eigenvalue = np.linalg.eigvalsh(local)
     return 1 - np.clip(eigenvalue[:, -2], 0, None) / eigenvalue[:, -1]
+
+
+def in_umap(x, rows, seeds, k=20):
+    """The local anisotropy of a cloud after UMAP to 30 dimensions, and that of noise, drawn by several seeds.
+
+    The noise is as in `line_likeness`.  Returns one row a seed: `seed`, `value`, `noise`.  Seconds for each seed.
+    """
+    table = []
+    for seed in seeds:
+        drawn = (geometry.spaces(cloud, seed=seed, umap=True)["umap30"] for cloud in (x, _noise_like(x, seed)))
+        table.append((seed, *(geometry.local_anisotropy(cloud, k) for cloud in drawn)))
+    return pd.DataFrame(table, columns=["seed", "value", "noise"])
+
+
+def _noise_like(x, seed):
+    """A Gaussian cloud of as many points as `x` with its covariance."""
+    x = points(x)
+    _, strength, axes = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    draw = np.random.default_rng(seed).normal(size=(len(x), len(strength))) / np.sqrt(len(x))
+    return draw * strength @ axes
 
 
 def token_counts(model, frame):
@@ -209,6 +225,18 @@ def breaks(steps, against, effects=EFFECTS):
             found = standing_out(wide[kind], known)
             tables.append(found.assign(layer=layer, variant=variant, kind=kind, step=wide.index))
     return pd.concat(tables, ignore_index=True)
+
+
+def rank_of(step, states, frame, layers, against, effects=EFFECTS, apart=1):
+    """Where a step ranks in `over_all`, for the kinds of `against` together: a dict of its row there.
+
+    >>> rank_of(17, states, frame, range(1, 31), {"man": ["road", "trail"], "woman": ["road", "trail"]})["rank"]
+
+    `states`, `frame`, `layers` as `atlas.over`, the others as `breaks` and `step_table`.
+    """
+    steps = atlas.over(states, frame, step_table, layers, ["raw"], apart=apart)
+    table = over_all(breaks(steps, against, effects))
+    return table[table["step"] == step].iloc[0].to_dict()
 
 
 def in_every_wording(found):
