@@ -15,7 +15,8 @@ LOOK = {"people": "medical", "routes": "control"}
 def residuals(table, known):
     """A panel for each layer, with what a probe reads minus the number: the mean of each number and its whole range.
 
-    `table`: `layer`, `domain`, `cluster` (the number), `residual`, one row for each prompt; `known`: domain -> bool.
+    The few numbers that are read worst lie outside.  `table`: `layer`, `domain`, `cluster` (the number), `residual`,
+    one row for each prompt; `known`: domain -> bool.
     """
     figure, panels = figures.panels(table["layer"].unique(), height=2.6, sharey=True)
     for (layer, domain), part in table.groupby(["layer", "domain"]):
@@ -24,7 +25,9 @@ def residuals(table, known):
         each = part.groupby("cluster")["residual"].agg(["mean", "min", "max"])
         panels[layer].plot(each["mean"], label=domain if known[domain] else f"{domain}, not known", **look)
         panels[layer].fill_between(each.index, each["min"], each["max"], color=look["color"], alpha=0.2, lw=0)
+    span = 1.5 * table["residual"].abs().quantile(0.98)
     for layer, axes in panels.items():
+        axes.set_ylim(-span, span)
         axes.axhline(0, color="0.6", lw=1, zorder=0)
         axes.axvline(17.5, **figures.LOOKS["chance"])
         axes.set(title=f"state {layer}", xlabel="age, years; length, miles", ylabel="read minus true")
@@ -76,7 +79,8 @@ def ranks(found, at, known):
             axes.plot(wide, color=colour, lw=0.8, alpha=0.4)
             figures.curve(axes, wide.mean(axis=1).rename("value").reset_index(), look, kind, known[family])
         axes.axhline(50, **figures.LOOKS["chance"])
-        axes.set(title=family, ylabel=f"percentile of {at}|{at + 1}", ylim=(-3, 103))
+        axes.set(ylabel=f"percentile of {at}|{at + 1}", ylim=(-3, 103))
+        axes.set_title(family, loc="left")
         axes.set_xlabel("layer (state after this block)" if axes is panels[-1] else "")
         axes.legend(ncol=2, loc="lower right", bbox_to_anchor=(1, 1), fontsize="small")
 

@@ -10,7 +10,7 @@ trail).  Where values are tied to a number, the unit to resample is that number:
 import numpy as np
 import pandas as pd
 
-from medlib import atlas, geometry, stats
+from medlib import geometry, stats
 from medlib.errors import MedlibError
 from medlib.geometry.points import centroids, points
 from medlib.geometry.probe import ridge_transfer
@@ -75,12 +75,12 @@ def ordered(read, value):
 def line_likeness(x, rows, k=20, seed=0):
     r"""Each state's local anisotropy, $1-\lambda_2/\lambda_1$ over its `k` nearest neighbours, and that of noise.
 
-    `geometry.local_anisotropy` is its mean.  The noise is a Gaussian cloud of as many points with the same covariance:
-    a cloud that is long in one direction is line-like around each point without any line in it.  Returns `item`,
-    `cluster`, `kind`, `value` and `noise`, the mean over one draw of the noise.
+    `geometry.local_anisotropy` is its mean.  The noise is a Gaussian cloud around the mean of each kind, of as many
+    points and with the same covariance: a cloud that is long in one direction is line-like without any line in it.
+    Returns `item`, `cluster`, `kind`, `value` and `noise`, the mean over one draw of the noise.
     """
     table = rows[["item", "kind"]].assign(cluster=rows["value"], value=local_anisotropies(x, k))
-    return table.assign(noise=geometry.local_anisotropy(_noise_like(x, seed), k))
+    return table.assign(noise=geometry.local_anisotropy(_noise_like(x, rows["kind"], seed), k))
 
 
 def local_anisotropies(x, k=20):
@@ -109,17 +109,22 @@ def in_umap(x, rows, seeds, k=20):
     """
     table = []
     for seed in seeds:
-        drawn = (geometry.spaces(cloud, seed=seed, umap=True)["umap30"] for cloud in (x, _noise_like(x, seed)))
+        drawn = (
+            geometry.spaces(cloud, seed=seed, umap=True)["umap30"] for cloud in (x, _noise_like(x, rows["kind"], seed))
+        )
         table.append((seed, *(geometry.local_anisotropy(cloud, k) for cloud in drawn)))
     return pd.DataFrame(table, columns=["seed", "value", "noise"])
 
 
-def _noise_like(x, seed):
-    """A Gaussian cloud of as many points as `x` with its covariance."""
-    x = points(x)
-    _, strength, axes = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+def _noise_like(x, kind, seed):
+    """A Gaussian cloud around the mean of each kind, with as many points as `x` and its covariance within kinds."""
+    x, kind = points(x), np.asarray(kind)
+    middle = np.zeros_like(x)
+    for name in np.unique(kind):
+        middle[kind == name] = x[kind == name].mean(axis=0)
+    _, strength, axes = np.linalg.svd(x - middle, full_matrices=False)
     draw = np.random.default_rng(seed).normal(size=(len(x), len(strength))) / np.sqrt(len(x))
-    return draw * strength @ axes
+    return middle + draw * strength @ axes
 
 
 def token_counts(model, frame):
@@ -227,18 +232,6 @@ def breaks(steps, against, effects=EFFECTS):
     return pd.concat(tables, ignore_index=True)
 
 
-def rank_of(step, states, frame, layers, against, effects=EFFECTS, apart=1):
-    """Where a step ranks in `over_all`, for the kinds of `against` together: a dict of its row there.
-
-    >>> rank_of(17, states, frame, range(1, 31), {"man": ["road", "trail"], "woman": ["road", "trail"]})["rank"]
-
-    `states`, `frame`, `layers` as `atlas.over`, the others as `breaks` and `step_table`.
-    """
-    steps = atlas.over(states, frame, step_table, layers, ["raw"], apart=apart)
-    table = over_all(breaks(steps, against, effects))
-    return table[table["step"] == step].iloc[0].to_dict()
-
-
 def in_every_wording(found):
     """The p-value that a step stands out in every wording and kind, for each layer, and corrected over layers.
 
@@ -259,3 +252,12 @@ def over_all(found):
     table = each.groupby("step").agg(t="mean", low="min", high="max").sort_values("t", ascending=False)
     rank = np.arange(1, len(table) + 1)
     return table.assign(rank=rank, p=rank / len(table)).reset_index()
+
+
+def rank_by(found, at, groups):
+    """Where a step ranks in `over_all` of some kinds: group -> rank, 1 the most outstanding.
+
+    >>> rank_by(breaks(steps, against), 17, {"people": ["man", "woman"], "routes": ["road", "trail"]})
+    """
+    tables = {name: over_all(found[found["kind"].isin(kinds)]) for name, kinds in groups.items()}
+    return {name: int(table.loc[table["step"] == at, "rank"].item()) for name, table in tables.items()}
