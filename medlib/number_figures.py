@@ -49,13 +49,15 @@ def standing_out(tables, at, known, named=5):
         here = table[table["step"] == at]
         axes.plot(here["step"], here["t"], ls="", marker="*", color="black", markersize=11)
         shown = table[(table["rank"] <= named) | (table["step"] == at)]
-        for row in shown.itertuples():
+        before = -10
+        for row in shown.sort_values("step").itertuples():
+            near, before = row.step - before < 5, row.step
             axes.annotate(
                 f"{row.step}|{row.step + 1}" + (f" (no. {row.rank})" if row.step == at else ""),
                 (row.step, row.high),
                 (0, 3),
                 textcoords="offset points",
-                ha="left" if row.step < 5 else "center",
+                ha="left" if near or row.step < 5 else "right",
                 fontsize="x-small",
             )
         axes.axhline(0, color="0.6", lw=1, zorder=0)
