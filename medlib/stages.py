@@ -33,7 +33,9 @@ def prompts(domain, series):
     frame = frame.assign(series=frame[series], stage=frame["stage"].astype(int))
     counts = frame.groupby(["series", "variant"])["stage"].agg(["nunique", "size"])
     if len(set(counts.to_numpy().ravel())) > 1:
-        raise MedlibError(f"The series of {domain} have not the same stages, each once in each template: {dict(counts)}")
+        raise MedlibError(
+            f"The series of {domain} have not the same stages, each once in each template: {dict(counts)}"
+        )
     for column in ("series", "variant"):
         frame[column] = pd.Categorical(frame[column], frame[column].unique(), ordered=True)
     frame = frame.sort_values(["series", "variant", "stage"], ignore_index=True)
@@ -129,6 +131,53 @@ def orders(tables, names, n=1000, seed=0):
         for layer, of_series in enumerate(tables)
         for name, table in zip(names, of_series, strict=True)
     )
+
+
+def views(states, frame, causes, numbered, n_components, n=1000, seed=0):
+    """The order of each series as seen in each place, wording and space: the tables of `orders` under each other.
+
+    >>> found = stages.views(states, frame, causes, ["numbered"], 30)
+    >>> found.query("place == 'mean' and wording == 'unnumbered' and space == 'raw'")
+
+    `states`, `frame`, `causes`: of one domain (`read`, `prompts`, `causes`); `numbered`: the templates that name the
+    stage's number.  Adds the columns `place`, `space` (`raw`, `pca30` for 30 components, or `raw, corrected`: raw
+    distances with the causes taken out) and `wording`: `unnumbered` for the mean of the templates that do not name the
+    number, or one template.  The main view, the first, has them all; a single template and the other spaces are looked
+    at in place `mean`.
+    """
+    names, templates = list(frame["series"].unique()), list(frame["variant"].unique())
+    free = [i for i, name in enumerate(templates) if name not in numbered]
+    seen = {}
+    for place, x in states.items():
+        seen[place, "unnumbered", "raw"] = distances(x[:, :, free].mean(axis=2))
+    means = states["mean"][:, :, free].mean(axis=2)
+    inside = np.stack([components(layer, n_components) for layer in means])
+    seen["mean", "unnumbered", f"pca{n_components}"] = distances(inside)
+    seen["mean", "unnumbered", "raw, corrected"] = corrected_for(seen["mean", "unnumbered", "raw"], causes)
+    for i, name in enumerate(templates):
+        seen["mean", name, "raw"] = distances(states["mean"][:, :, i])
+    parts = [
+        orders(tables, names, n, seed).assign(place=place, wording=wording, space=space)
+        for (place, wording, space), tables in seen.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def over_states(table, measure, seed=0):
+    """The mean of `measure` over the states after the blocks and over the series, with its interval over series.
+
+    >>> stages.over_states(main, "circularity")
+
+    One number fixed beforehand, where the best of many states would be picked.  Returns a `stats.Interval`.
+    """
+    of_item = table[table["layer"] > 0].groupby("item")[measure].mean()
+    return stats.bootstrap(of_item.to_numpy(), seed=seed)
+
+
+def difference_over_states(table, control, measure, seed=0):
+    """`over_states` of one table minus that of another one, two independent sets of series."""
+    a, b = (t[t["layer"] > 0].groupby("item")[measure].mean().to_numpy() for t in (table, control))
+    return stats.bootstrap_difference(a, b, seed=seed)
 
 
 def causes(model, frame):
