@@ -7,6 +7,7 @@ the model does not know the domain.
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from scipy.stats import rankdata
 
 from medlib import figures
 
@@ -57,19 +58,22 @@ def measures(curves, known, labels, centres):
 
 
 def apart(tables):
-    """Matrices of the distances between stages, a panel each: `tables`: title -> [stage, stage], of largest distance 1.
+    """Matrices of the distances between stages, a panel each: `tables`: title -> [stage, stage]; returns the figure.
 
-    The darker, the nearer.  A path is dark along the diagonal alone, a ring also in the two far corners.
+    Coloured by rank, as the scores see them, since one far stage would bleach all others.  The darker, the nearer.  A
+    path is dark along the diagonal alone, a ring also in the two far corners.
     """
     figure, axes = plt.subplots(1, len(tables), figsize=(2.6 * len(tables), 2.9), sharey=True, layout="constrained")
     for one, (title, table) in zip(axes, tables.items(), strict=True):
-        shown = np.where(np.eye(len(table), dtype=bool), np.nan, table / table.max())
-        lowest = min(np.nanmin(np.where(np.eye(len(t), dtype=bool), np.nan, t / t.max())) for t in tables.values())
-        mesh = one.imshow(shown, cmap=sns.color_palette("rocket", as_cmap=True), vmin=lowest, vmax=1)
+        upper = np.triu_indices(len(table), 1)
+        ranks = np.full(table.shape, np.nan)
+        ranks[upper] = ranks.T[upper] = rankdata(table[upper])
+        mesh = one.imshow(ranks, cmap=sns.color_palette("rocket", as_cmap=True), vmin=1, vmax=len(upper[0]))
         one.set_title(title, fontsize="medium")
         one.set(xlabel="stage", xticks=range(0, len(table), 3), yticks=range(0, len(table), 3))
     axes[0].set_ylabel("stage")
-    figure.colorbar(mesh, ax=axes, label="distance, largest = 1", shrink=0.8)
+    figure.colorbar(mesh, ax=axes, label="rank of the distance", shrink=0.8)
+    return figure
 
 
 def paths(means, looks):

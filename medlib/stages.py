@@ -142,8 +142,9 @@ def views(states, frame, causes, numbered, n_components, n=1000, seed=0):
     `states`, `frame`, `causes`: of one domain (`read`, `prompts`, `causes`); `numbered`: the templates that name the
     stage's number.  Adds the columns `place`, `space` (`raw`, `pca30` for 30 components, or `raw, corrected`: raw
     distances with the causes taken out) and `wording`: `unnumbered` for the mean of the templates that do not name the
-    number, or one template.  The main view, the first, has them all; a single template and the other spaces are looked
-    at in place `mean`.
+    number, or one template.  Single templates and the other spaces are looked at in place `mean`.  In the space
+    `raw, without 3 dimensions` the three of the largest mean square are dropped from each state: a token with huge
+    activations takes one stage far from all others.
     """
     names, templates = list(frame["series"].unique()), list(frame["variant"].unique())
     free = [i for i, name in enumerate(templates) if name not in numbered]
@@ -153,6 +154,9 @@ def views(states, frame, causes, numbered, n_components, n=1000, seed=0):
     means = states["mean"][:, :, free].mean(axis=2)
     inside = np.stack([components(layer, n_components) for layer in means])
     seen["mean", "unnumbered", f"pca{n_components}"] = distances(inside)
+    smaller = [geometry.without_largest(layer.reshape(-1, layer.shape[-1]), 3) for layer in means]
+    smaller = np.reshape(smaller, (*means.shape[:3], -1))
+    seen["mean", "unnumbered", "raw, without 3 dimensions"] = distances(smaller)
     seen["mean", "unnumbered", "raw, corrected"] = corrected_for(seen["mean", "unnumbered", "raw"], causes)
     for i, name in enumerate(templates):
         seen["mean", name, "raw"] = distances(states["mean"][:, :, i])

@@ -197,6 +197,7 @@ def test_each_view_has_a_row_for_each_state_and_series():
         ("entity", "unnumbered", "raw"): 12,
         ("last", "unnumbered", "raw"): 12,
         ("mean", "unnumbered", "pca10"): 12,
+        ("mean", "unnumbered", "raw, without 3 dimensions"): 12,
         ("mean", "unnumbered", "raw, corrected"): 12,
         ("mean", "early", "raw"): 12,
         ("mean", "late", "raw"): 12,
@@ -204,6 +205,17 @@ def test_each_view_has_a_row_for_each_state_and_series():
     one = found.query("place == 'mean' and wording == 'early' and space == 'raw' and layer == 2 and item == 'series 3'")
     alone = geometry.progression(states["mean"][2, 3, 0], range(6), n=9)
     assert one["line"].item() == pytest.approx(alone["line"])
+
+
+def test_one_huge_dimension_does_not_count_where_the_largest_are_dropped():
+    prompts = frame(n_series=4, n_stages=6)
+    line = np.zeros((1, 4, 2, 6, 20)) + np.arange(6.0)[:, None] * np.linspace(1, 2, 20)
+    line[..., 5] = 1e3 * np.random.default_rng(0).permutation(6)
+    states = {"mean": line}
+    found = stages.views(states, prompts, stages.causes(tiny_model(), prompts), ["late"], n_components=10, n=9)
+    mean = found.query("wording == 'unnumbered'").groupby("space")["line"].mean()
+    assert mean["raw, without 3 dimensions"] == pytest.approx(1)
+    assert mean["raw"] < 0.9
 
 
 def test_all_components_of_all_stages_keep_every_distance():
@@ -271,6 +283,14 @@ def test_a_path_is_drawn_through_numbered_points_and_the_share_is_said():
     axes = figure.axes
     assert [text.get_text() for text in axes[0].texts] == [str(stage) for stage in TEN]
     assert "100%" in axes[0].get_title().replace(" ", "")
+
+
+def test_distances_are_drawn_as_their_ranks():
+    table = stages.distances(np.array([[0.0], [1], [3], [1e6]]))
+    figure = stage_figures.apart({"one": table, "two": table**2})
+    one, two = (axes.images[0].get_array() for axes in figure.axes[:2])
+    assert one[0].filled(0).tolist() == [0, 1, 3, 6]
+    assert (one == two).all()
 
 
 def test_what_is_not_known_is_named_so_in_the_heat_map():
