@@ -8,7 +8,7 @@
 # A loop that does not depend on the order of the stages is longer than with dealt stages in {glue:text}`n_loop` of the diseases and {glue:text}`n_loop_control` of the processes.
 #
 # {cite:t}`marinescu2026knowledge` describe progression in larger models as circular on certain layers, most of all for Parkinson's disease and COPD, where the late stages 5 to 9 lie nearer to the healthy start than stages 3 and 4.
-# Here they do so on {glue:text}`late_parkinson` for Parkinson's disease and on {glue:text}`late_copd` for COPD; by this alone little is said, since shuffled orders do so {glue:text}`chance_late` of the time, and {glue:text}`late_processes` of the processes do so on more than half of the states.
+# Here they do so on {glue:text}`late_parkinson` for Parkinson's disease and on {glue:text}`late_copd` for COPD, significantly on {glue:text}`late_parkinson_significant` and {glue:text}`late_copd_significant`; by the mere count little is said, since shuffled orders do so {glue:text}`chance_late` of the time, and {glue:text}`late_processes` processes do so on more than half of the states.
 #
 # How much of the order is in the words?
 # Before any block has run, a description is the mean of its tokens' embeddings, and the correlation with a line is {glue:text}`line_start` for diseases ({glue:text}`line_start_control` for processes); with text length and shared words taken out, the average over the states is {glue:text}`line_corrected` ({glue:text}`line_corrected_control`).
@@ -67,7 +67,7 @@ run.number("knowledge", said)
 # Each description of a stage stands in four templates.
 # One, `numbered`, says the stage's number in the sentence; the others do not, and none of the descriptions does.
 # The mean over the templates without the number is looked at, and `numbered` beside it.
-# A description is about eight tokens long, so its state is the mean over its tokens; its last token and the last token of the prompt are looked at further down.
+# A description is several words long, so its state is the mean over its tokens; its last token and the last token of the prompt are looked at further down.
 
 # %%
 prompts = {
@@ -648,5 +648,5 @@ pd.concat(
 # The average over templates keeps what they agree about, and what one wording alone does is in the rows of the single templates.
 # A path that could be read off need not be read by the model.
 # In UMAP {cite:p}`mcinnes2018umap`, distances between clumps are not to be read: how far such pictures may be trusted is disputed {cite:p}`chari2023specious,lause2024elephant`.
-# Models with a hundred million weights that know little of the stages cannot show what one of 70 billion does, and the paper's claim was made of those.
+# What a model of 135 or 270 million weights shows need not hold for one of 70 billion, and the paper's claim was made of far larger models.
 # The technique is one of those of {cite:t}`marinescu2026knowledge`; its method is on [its own page](../../methods/progression.md).
