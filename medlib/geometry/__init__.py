@@ -6,13 +6,14 @@
 A measure takes `[n, hidden]` arrays, computes in float64, and returns a float, or, where it is several numbers, a
 dict of them by name (one row of a table).  What cannot be measured (NaN, too few rows, one label) is a `MedlibError`.
 Each file is one question: how is the cloud spread (`spread`), what does a block do to it (`transitions`), how many
-dimensions does it have (`dimension`), do labels cluster (`clusters`), does an order show (`ordered`), can a number be
-read off (`probe`), and in which space do we look (`spaces`).
+dimensions does it have (`dimension`), do labels cluster (`clusters`), does an order show (`ordered`), does the cloud
+go round a hole (`homology`), can a number be read off (`probe`), and in which space do we look (`spaces`).
 """
 
 from medlib.geometry.clusters import silhouette, silhouette_samples, silhouette_test
 from medlib.geometry.dimension import intrinsic_dimension, two_nn
-from medlib.geometry.ordered import circularity, progression, step_test, steps
+from medlib.geometry.homology import dealt_loop_test, longest_loop
+from medlib.geometry.ordered import circularity, late_return, order_test, progression, step_test, steps, without
 from medlib.geometry.points import centroids, distinct, rms_normalised, without_largest
 from medlib.geometry.probe import ridge_probe
 from medlib.geometry.spaces import spaces, umap2
@@ -33,14 +34,18 @@ __all__ = [
     "centroids",
     "circularity",
     "collapse",
+    "dealt_loop_test",
     "distinct",
     "effective_rank",
     "intra_similarity",
     "intrinsic_dimension",
+    "late_return",
     "linearity",
     "local_anisotropy",
+    "longest_loop",
     "mean_cosine",
     "mev",
+    "order_test",
     "procrustes",
     "progression",
     "ridge_probe",
@@ -55,5 +60,6 @@ __all__ = [
     "two_nn",
     "umap2",
     "update_linearity",
+    "without",
     "without_largest",
 ]

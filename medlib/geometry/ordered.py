@@ -20,7 +20,8 @@ def circularity(x, order):
 
     `x`: [n, hidden]; `order`: [n], at least 4 different numbers.  Above zero for a loop, below for a path.
     """
-    found = _measures(*_stages(x, order), np.zeros((0, 0), dtype=int))
+    values, distances = _stages(x, order)
+    found = _measures(values, _square(distances), np.zeros((0, 0), dtype=int))
     return float(found["circularity"][0])
 
 
@@ -37,16 +38,68 @@ def progression(x, order, n=1000, seed=0):
     `circularity`: `ring` minus `line`;
     and for each a `p_...`: the share of `n` shuffled stage orders (drawn with `seed`), counting the true one, with a
     value at least as high (for `csls`: at most as high).  That null has no order at all, so a path too has a small
-    `p_ring`: the sign of `circularity` says which of the two it is.
+    `p_ring`: the sign of `circularity` says which of the two it is.  `chance_circularity` is the share of shuffled
+    orders with a `circularity` above zero.
     """
     values, distances = _stages(x, order)
-    shuffles = np.random.default_rng(seed).permuted(np.tile(np.arange(len(values)), (n, 1)), axis=1)
-    found = _measures(values, distances, shuffles)
+    return order_test(distances, values, n, seed)
+
+
+def order_test(distances, values=None, n=1000, seed=0):
+    """What `progression` returns, from the distances between stages: to test what is left of them after a correction.
+
+    >>> order_test(without(distances, [length_differences]))["circularity"]
+
+    `distances`: [stage, stage], symmetric, larger for what is less alike (they may be below zero, as residuals are);
+    `values`: [stage], what the stages are called, 0 to k - 1 by default.
+    """
+    distances = _square(distances)
+    values = np.arange(len(distances)) if values is None else np.asarray(values)
+    orders = _shuffles(len(values), n, seed)
+    found = _measures(values, distances, orders)
     row = {name: float(value[0]) for name, value in found.items()}
     for name, value in found.items():
         sign = -1 if name == "csls" else 1
         row[f"p_{name}"] = float((sign * value >= sign * value[0] - 1e-12).mean())
-    return row
+    return row | {"chance_circularity": float((found["circularity"][1:] > 0).mean())}
+
+
+def late_return(distances, middle, late, n=1000, seed=0):
+    r"""By how much the late stages lie nearer to the first stage than the middle ones do.
+
+    >>> late_return(distances, middle=[3, 4], late=[5, 6, 7, 8, 9])["late_return"]
+
+    `distances`: [stage, stage].  With $\bar d_A$ the mean distance of the stages A to the first one, the value is
+    $(\bar d_{middle}-\bar d_{late})/\bar d_{all}$: above zero where the path comes back.  Returns a dict:
+    `late_return`, `p_late_return` (the share of `n` shuffled stage orders, counting the true one, at least as high) and
+    `chance_late_return`, the share of these that are above zero: about half, since one of two groups must be nearer.
+    """
+    distances = _square(distances)
+    orders = np.vstack([np.arange(len(distances)), _shuffles(len(distances), n, seed)])
+    from_first = distances[orders[:, :1], orders]
+    value = (from_first[:, middle].mean(axis=1) - from_first[:, late].mean(axis=1)) / from_first[:, 1:].mean(axis=1)
+    return {
+        "late_return": float(value[0]),
+        "p_late_return": float((value >= value[0] - 1e-12).mean()),
+        "chance_late_return": float((value[1:] > 0).mean()),
+    }
+
+
+def without(distances, causes):
+    """What is left of the distances between stages when other distances between them have been taken out.
+
+    >>> order_test(without(distances, [length_differences, words_not_shared]))
+
+    Ranks of the distances are regressed on the ranks of each of the `causes` (each [stage, stage], such as differences
+    in length), and the residuals returned as a matrix [stage, stage]: the partial Mantel test of
+    Smouse, Long & Sokal 1986 takes such residuals.  A cause that does not vary takes out nothing.
+    """
+    upper = np.triu_indices(len(distances), 1)
+    columns = [np.ones(len(upper[0]))] + [rankdata(np.asarray(cause)[upper].round(12)) for cause in causes]
+    design, target = np.stack(columns, axis=1), rankdata(_square(distances)[upper].round(12))
+    left = np.zeros_like(distances, dtype=float)
+    left[upper] = target - design @ np.linalg.lstsq(design, target)[0]
+    return left + left.T
 
 
 def _stages(x, order):
@@ -56,7 +109,22 @@ def _stages(x, order):
     distances = pdist(centres)
     if not distances.any():
         raise MedlibError("all stages have the same mean state, so they have no order: check the prompts")
-    return values, squareform(distances / distances.max())
+    return values, squareform(distances)
+
+
+def _square(distances):
+    """Check a matrix of distances between stages; its largest becomes 1, so that ties are seen at any scale."""
+    distances = np.asarray(distances, dtype=float)
+    if distances.ndim != 2 or len(distances) != distances.shape[1] or len(distances) < 4:
+        raise MedlibError(f"distances has shape {distances.shape}; give one square table of at least 4 stages")
+    largest = np.abs(distances).max()
+    if not np.isfinite(largest) or largest == 0:
+        raise MedlibError("the distances between stages are all zero or not finite, so they have no order")
+    return distances / largest
+
+
+def _shuffles(k, n, seed):
+    return np.random.default_rng(seed).permuted(np.tile(np.arange(k), (n, 1)), axis=1)
 
 
 def _measures(values, distances, shuffles):
