@@ -85,8 +85,8 @@ def idle(block):
 CIRCUITS = {
     "attention": {2: idle, 3: attention(SUBJECT, ANSWER), 5: busy},
     "mlp": {2: busy, 4: mlp(SUBJECT, ANSWER), 5: idle},
-    "carry, then look up": {2: attention(SUBJECT, CARRIED), 3: busy, 4: idle, 5: mlp(CARRIED, ANSWER)},
-    "look up, then carry": {1: busy, 2: mlp(SUBJECT, CARRIED), 4: idle, 5: attention(CARRIED, ANSWER)},
+    "carry, then look up": {2: attention(SUBJECT, CARRIED), 3: busy, 4: idle, 6: mlp(CARRIED, ANSWER)},
+    "look up, then carry": {1: mlp(SUBJECT, CARRIED), 2: busy, 4: idle, 5: attention(CARRIED, ANSWER)},
     "with a backup": {1: idle, 2: attention(SUBJECT, CARRIED), 3: attention(SUBJECT, ANSWER), 4: busy, 5: backup},
 }
 
@@ -135,9 +135,9 @@ def tokenizer():
 
 
 def templates(circuit):
-    """Two templates of different length; the MLP alone can answer at the subject's own token only."""
+    """Two templates, the longer one first; the MLP alone can answer at the subject's own token only."""
     tail = "" if circuit == "mlp" else " treats"
-    return [f"the drug {{entity}}{tail}", f"the common drug {{entity}}{tail}"]
+    return [f"the common drug {{entity}}{tail}", f"the drug {{entity}}{tail}"]
 
 
 # --- what to expect ---------------------------------------------------------------------------------------------------
