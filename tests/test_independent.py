@@ -76,6 +76,16 @@ def test_a_bootstrap_interval_is_scipys_percentile_interval_at_the_level_that_st
     assert found.low < scipy_stats.bootstrap((values,), np.mean, method="percentile", rng=1).confidence_interval.low
 
 
+def test_the_interval_of_a_difference_is_widened_as_its_smaller_sample_asks_for():
+    generator = np.random.default_rng(0)
+    few, many = generator.normal(size=5), generator.normal(size=50)
+    plain = [generator.choice(few, 5).mean() - generator.choice(many, 50).mean() for _ in range(10_000)]
+    tail = scipy_stats.norm.cdf(np.sqrt(5 / 4) * scipy_stats.t.ppf(0.025, 4))
+    found = stats.bootstrap_difference(few, many, n=10_000)
+    assert [found.low, found.high] == pytest.approx(np.quantile(plain, [tail, 1 - tail]), abs=0.05)
+    assert found.high - found.low > 1.1 * np.ptp(np.quantile(plain, [0.025, 0.975]))
+
+
 def test_resampling_clusters_is_resampling_their_rows_one_cluster_at_a_time():
     generator = np.random.default_rng(0)
     groups = np.repeat(np.arange(9), [1, 2, 3, 4, 5, 1, 2, 3, 4])
