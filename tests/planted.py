@@ -23,7 +23,7 @@ ANSWERS = ["diabetes", "fever", "clots", "pain", "flutter", "mania"]
 GAINS = np.array([4.0, 4.5, 5.0, 5.5, 6.0, 6.5])
 FILLERS = ["the", "common", "drug", "mostly", "treats", "eases"]
 WORDS = ["<pad>", "<unk>", *FILLERS, *SUBJECTS, *ANSWERS]
-LAYERS, HEAD, UNITS = 6, 8, 8
+LAYERS, HEAD, UNITS = 6, 8, 12
 
 SUBJECT, CARRIED, ANSWER = (slice(at, at + 6) for at in (0, 6, 12))
 ALWAYS, IS_SUBJECT, ASKS, IS_FIRST = range(18, 22)

@@ -22,6 +22,7 @@ from planted import (
     idle,
     log_softmax,
     logits,
+    mlp,
     one,
     planted,
     templates,
@@ -148,15 +149,13 @@ def test_a_window_costs_the_answer_where_it_holds_what_the_answer_needs(circuit)
         assert row.top1_same == (not lost)
 
 
-def test_only_windows_over_blocks_that_stand_in_for_each_other_cost_more_than_their_blocks():
-    circuit = "with a backup"
-    table = (
-        medlib.lesion_windows(planted(circuit), prompts(circuit)).assign(variant="v").rename(columns={"prompt": "item"})
-    )
+@pytest.mark.parametrize("circuit", CIRCUITS)
+def test_only_windows_over_blocks_that_stand_in_for_each_other_cost_more_than_their_blocks(circuit):
+    table = medlib.lesion_windows(planted(circuit), prompts(circuit))
     beyond = windows.beyond_single(table).set_index(["first", "last"]).value
     whole = np.mean([cost(one(number), np.zeros(6), number)["kl"] for number in range(6)])
     for first, last in beyond.index:
-        needed = first <= 3 <= last and (first <= 2 or last >= 5)
+        needed = circuit == "with a backup" and first <= 3 <= last and (first <= 2 or last >= 5)
         assert beyond[first, last] == pytest.approx(whole if needed else 0, **CLOSE), (first, last)
 
 
@@ -249,6 +248,15 @@ def test_attribution_is_exact_in_a_circuit_that_is_linear(circuit, component, di
         assert estimate[name].to_numpy() == pytest.approx(exact[name].to_numpy(), **CLOSE)
 
 
+@pytest.mark.parametrize("component", ["residual", "attention", "mlp"])
+def test_an_answer_that_is_written_at_the_subjects_own_token_and_never_carried_on_changes_no_patch(component):
+    decoy = planted({**CIRCUITS["attention"], 4: mlp(SUBJECT, ANSWER)})
+    expected = medlib.patch_sweep(planted("attention"), pairs("attention"), component=component)
+    for sweep in (medlib.patch_sweep, medlib.attribution_sweep):
+        found = sweep(decoy, pairs("attention"), component=component)
+        assert found.logit_diff.to_numpy() == pytest.approx(expected.logit_diff.to_numpy(), **CLOSE)
+
+
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
 def test_attribution_overlooks_a_backup_that_is_silent_until_something_is_lost(direction):
     """The first writer gets all of the answer, what feeds the backup none; exactly, each gets its own side of it."""
@@ -302,7 +310,7 @@ def test_the_gradients_of_the_attention_that_carries_the_answer_are_those_worked
 
 
 def test_the_gradients_of_the_mlp_that_looks_the_answer_up_are_those_worked_out_by_hand():
-    _, found = saliency("mlp", "grad")
+    table, found = saliency("mlp", "grad")
     for prompt, number in enumerate(NUMBERS):
         by_answer, own = np.abs(slope(number)).sum(), slope(number)[number]
         read = (
@@ -311,6 +319,8 @@ def test_the_gradients_of_the_mlp_that_looks_the_answer_up_are_those_worked_out_
         sizes = {"down_proj": by_answer, "up_proj": by_answer * read, "gate_proj": own * read}
         for module, size in sizes.items():
             assert found[prompt, 4, module] == pytest.approx(size / (UNITS * HIDDEN), **SMALL), module
+    mean = np.mean([np.abs(slope(number)).sum() for number in NUMBERS]) / (UNITS * HIDDEN)
+    assert table.set_index(["layer", "module"]).saliency[4, "down_proj"] == pytest.approx(mean, **SMALL)
 
 
 @pytest.mark.parametrize("circuit", CIRCUITS)
