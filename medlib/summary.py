@@ -59,6 +59,8 @@ def rank_agreement(frame, other, column, seed=0):
 
     >>> rank_agreement(right_answers, shuffled_answers, "saliency").low
 
+    Noise in the curves lowers the correlation, and the interval does not undo that: where layers differ by less than
+    twice the standard error of their means, the true agreement can lie above the interval (tests/test_intervals.py).
     Raises `MedlibError` where the two frames do not hold the same items and templates.
     """
     (a, units), (b, _) = _curves(frame, column), _curves(other, column)
