@@ -10,12 +10,12 @@ dimensions does it have (`dimension`), do labels cluster (`clusters`), does an o
 read off (`probe`), and in which space do we look (`spaces`).
 """
 
-from medlib.geometry.clusters import silhouette, silhouette_samples, silhouette_test
+from medlib.geometry.clusters import silhouette, silhouette_samples, silhouette_test, silhouettes_tested
 from medlib.geometry.dimension import intrinsic_dimension, two_nn
 from medlib.geometry.ordered import circularity, progression, step_test, steps
 from medlib.geometry.points import centroids, distinct, rms_normalised, without_largest
 from medlib.geometry.probe import ridge_probe
-from medlib.geometry.spaces import spaces, umap2
+from medlib.geometry.spaces import spaces, umap, umap2
 from medlib.geometry.spread import (
     anisotropy,
     collapse,
@@ -49,10 +49,12 @@ __all__ = [
     "silhouette",
     "silhouette_samples",
     "silhouette_test",
+    "silhouettes_tested",
     "spaces",
     "step_test",
     "steps",
     "two_nn",
+    "umap",
     "umap2",
     "update_linearity",
     "without_largest",
