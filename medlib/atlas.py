@@ -96,12 +96,13 @@ def silhouettes(x, rows, labels, n=200, seed=0, apart=False):
     there are, the lower they score by themselves), and what `geometry.silhouette_test` returns, the same in all rows of
     a label.
     """
-    tables = []
+    tables, distances = [], geometry.distances(x)
     for label in labels:
         has = (rows[label] != "").to_numpy()
         of = rows[has]
         compared = _unlike(of["pieces"]) if apart else None
-        score, test = geometry.silhouettes_tested(x[has], of[label], n=n, seed=seed, compared=compared)
+        known = distances[np.ix_(has, has)]
+        score, test = geometry.silhouettes_tested(x[has], of[label], None, n, seed, compared, apart=known)
         table = pd.DataFrame({"item": of["item"], "label": label, "score": score, "excess": score - test["null_mean"]})
         tables.append(table.assign(**test).dropna())
     return pd.concat(tables)

@@ -24,9 +24,9 @@ model_name = (
 )
 comparisons = "drugs:mechanism=origin drugs:specialty=kind diseases:chapter=latitude diseases:organ_system=subregion symptoms:system=group progression:disease=process"  # medical domain:label=label of the control that it names
 n_items = 0  # items drawn from each domain; 0 takes all
-n_shuffles = 200  # shuffled labellings that each silhouette is held against
+n_shuffles = 100  # shuffled labellings that each silhouette is held against
 n_fits = 5  # seeds of UMAP, for its silhouettes
-n_umap = 5  # states, evenly spaced, whose silhouettes are taken after UMAP too
+n_umap = 4  # states, evenly spaced, whose silhouettes are taken after UMAP too
 every = 3  # a picture of one state in so many
 seed = 0  # deals shuffles, halves, draws and resamples, and starts UMAP
 

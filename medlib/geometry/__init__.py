@@ -10,7 +10,7 @@ dimensions does it have (`dimension`), do labels cluster (`clusters`), does an o
 read off (`probe`), and in which space do we look (`spaces`).
 """
 
-from medlib.geometry.clusters import silhouette, silhouette_samples, silhouette_test, silhouettes_tested
+from medlib.geometry.clusters import distances, silhouette, silhouette_samples, silhouette_test, silhouettes_tested
 from medlib.geometry.dimension import intrinsic_dimension, two_nn
 from medlib.geometry.ordered import circularity, progression, step_test, steps
 from medlib.geometry.points import centroids, distinct, rms_normalised, without_largest
@@ -33,6 +33,7 @@ __all__ = [
     "centroids",
     "circularity",
     "collapse",
+    "distances",
     "distinct",
     "effective_rank",
     "intra_similarity",

@@ -34,7 +34,7 @@ def silhouette_samples(x, labels, compared=None):
     """
     x = points(x, least=3)
     codes, k = _clusters(labels, len(x))
-    return _silhouettes(squareform(pdist(x)), codes[None], k, _pairs(compared, len(x)))[0]
+    return _silhouettes(distances(x), codes[None], k, _pairs(compared, len(x)))[0]
 
 
 def silhouette_test(x, labels, groups=None, n=1000, seed=0, compared=None):
@@ -52,8 +52,16 @@ def silhouette_test(x, labels, groups=None, n=1000, seed=0, compared=None):
     return silhouettes_tested(x, labels, groups, n, seed, compared)[1]
 
 
-def silhouettes_tested(x, labels, groups=None, n=1000, seed=0, compared=None):
-    """What `silhouette_samples` and `silhouette_test` return, from distances that are computed once."""
+def distances(x):
+    """The distances between all rows of a cloud, [n, n]: what several labels of the same rows share."""
+    return squareform(pdist(points(x, least=3)))
+
+
+def silhouettes_tested(x, labels, groups=None, n=1000, seed=0, compared=None, apart=None):
+    """What `silhouette_samples` and `silhouette_test` return, from distances that are computed once.
+
+    `apart`: the `distances` of `x`, where they are known already.
+    """
     x = points(x, least=3)
     codes, k = _clusters(labels, len(x))
     pairs = _pairs(compared, len(x))
@@ -64,12 +72,12 @@ def silhouettes_tested(x, labels, groups=None, n=1000, seed=0, compared=None):
         raise MedlibError("a group has several labels; the rows of one group (item) must share their label")
     generator = np.random.default_rng(seed)
     shuffled = generator.permuted(np.tile(label_of, (n, 1)), axis=1)[:, item]
-    distances = squareform(pdist(x))
-    samples = _silhouettes(distances, codes[None], k, pairs)[0]
+    apart = distances(x) if apart is None else apart
+    samples = _silhouettes(apart, codes[None], k, pairs)[0]
     if np.isnan(samples).all():
         raise MedlibError("no two rows of one label are compared, so no row has a silhouette: compare more pairs")
     step = max(1, BLOCK // (len(x) * k))
-    parts = (_silhouettes(distances, shuffled[i : i + step], k, pairs) for i in range(0, n, step))
+    parts = (_silhouettes(apart, shuffled[i : i + step], k, pairs) for i in range(0, n, step))
     null = np.concatenate([np.nanmean(part, axis=1) for part in parts])
     observed = np.nanmean(samples)
     low, high = np.quantile(null, [0.025, 0.975])
@@ -100,7 +108,7 @@ def _pairs(compared, n):
     return pairs
 
 
-def _silhouettes(distances, codes, k, pairs=None):
+def _silhouettes(apart, codes, k, pairs=None):
     """Silhouettes [labelling, n] of many labellings `codes` [labelling, n] of the same points into k clusters."""
     labellings, n = codes.shape
     rows = (np.arange(labellings)[:, None] * k + codes).ravel()
@@ -108,11 +116,11 @@ def _silhouettes(distances, codes, k, pairs=None):
     member = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(labellings * k, n))
     own = codes[:, None]
     if pairs is None:
-        means = (member @ distances).reshape(labellings, k, n)
+        means = (member @ apart).reshape(labellings, k, n)
         size = np.bincount(rows, minlength=labellings * k).reshape(labellings, k, 1)
         others = np.take_along_axis(size[:, :, 0], codes, axis=1) - 1
     else:
-        means = (member @ (distances * pairs)).reshape(labellings, k, n)
+        means = (member @ (apart * pairs)).reshape(labellings, k, n)
         size = (member @ pairs).reshape(labellings, k, n)
         others = np.take_along_axis(size, own, axis=1)[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -73,5 +73,6 @@ def _umap(x, n_components, seed, start="spectral"):
     x = points(x, least=max(2 * NEIGHBOURS + 3, n_components + 2))
     from umap import UMAP  # seconds, so only when fitted; n_jobs=1 is what a seed means to it
 
-    umap = UMAP(n_components=n_components, n_neighbors=NEIGHBOURS, init=start, random_state=seed, n_jobs=1)
-    return umap.fit_transform(x)
+    epochs = None if isinstance(start, str) else 200  # less than its 500: it starts from a picture that is nearly right
+    options = dict(n_neighbors=NEIGHBOURS, init=start, n_epochs=epochs, random_state=seed, n_jobs=1)
+    return UMAP(n_components=n_components, **options).fit_transform(x)
