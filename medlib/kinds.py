@@ -26,11 +26,11 @@ class Comparison(NamedTuple):
 
     @property
     def name(self):
-        return f"{self.domain}: {self.label}"
+        return f"{self.domain} by {self.label}"
 
     @property
     def title(self):
-        return f"{self.domain} by {self.label}\n/ {self.control} by {self.control_label}"
+        return f"{self.name}\n/ {self.control} by {self.control_label}"
 
     @property
     def sides(self):
