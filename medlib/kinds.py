@@ -38,9 +38,9 @@ class Comparison(NamedTuple):
 
 
 def comparisons(text):
-    """The comparisons that a text names, each `domain:label=label of its control`.
+    """The comparisons that a text names, each `domain:label/label of its control`.
 
-    >>> comparisons("drugs:specialty=kind")
+    >>> comparisons("drugs:specialty/kind")
     [Comparison(domain='drugs', label='specialty', control='foods', control_label='kind')]
 
     A domain may be the path of a TOML file.  Raises `MedlibError` for what does not read so, for a label that a domain
@@ -48,9 +48,9 @@ def comparisons(text):
     """
     found = []
     for word in text.split():
-        parts = re.fullmatch(r"(.+):(\w+)=(\w+)", word)
+        parts = re.fullmatch(r"(.+):(\w+)/(\w+)", word)
         if parts is None:
-            raise MedlibError(f"{word!r} is no comparison. Write domain:label=label, such as drugs:specialty=kind.")
+            raise MedlibError(f"{word!r} is no comparison. Write domain:label/label, such as drugs:specialty/kind.")
         domain, label, other = parts.groups()
         control = concepts.control(domain)
         for name, wanted in ((domain, label), (control, other)):
@@ -58,7 +58,7 @@ def comparisons(text):
                 raise MedlibError(f"{name} has no label {wanted!r}. Choose one of {', '.join(able) or 'none'}.")
         found.append(Comparison(domain, label, control, other))
     if not found:
-        raise MedlibError("No comparison was named. Name some, such as drugs:specialty=kind, with blanks between.")
+        raise MedlibError("No comparison was named. Name some, such as drugs:specialty/kind, with blanks between.")
     return found
 
 

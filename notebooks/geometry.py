@@ -22,7 +22,7 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
-comparisons = "drugs:mechanism=origin drugs:specialty=kind diseases:chapter=latitude diseases:organ_system=subregion symptoms:system=group progression:disease=process"  # medical domain:label=label of the control that it names
+comparisons = "drugs:mechanism/origin drugs:specialty/kind diseases:chapter/latitude diseases:organ_system/subregion symptoms:system/group progression:disease/process"  # medical domain:label/label of the control that it names
 n_items = 0  # items drawn from each domain; 0 takes all
 n_shuffles = 100  # shuffled labellings that each silhouette is held against
 n_fits = 5  # seeds of UMAP, for its silhouettes

@@ -8,9 +8,9 @@ from medlib import MedlibError, concepts, geometry, kinds
 
 
 def test_a_comparison_holds_a_label_against_that_of_the_control():
-    (found,) = kinds.comparisons("drugs:specialty=kind")
+    (found,) = kinds.comparisons("drugs:specialty/kind")
     assert found.sides == (("drugs", "specialty"), ("foods", "kind"))
-    two = kinds.comparisons("drugs:mechanism=origin drugs:specialty=kind")
+    two = kinds.comparisons("drugs:mechanism/origin drugs:specialty/kind")
     assert kinds.labels(two) == {"drugs": ["mechanism", "specialty"], "foods": ["origin", "kind"]}
 
 
@@ -19,8 +19,8 @@ def test_a_comparison_holds_a_label_against_that_of_the_control():
     [
         ("", "No comparison"),
         ("drugs", "is no comparison"),
-        ("drugs:colour=kind", "drugs has no label 'colour'"),
-        ("drugs:specialty=colour", "foods has no label 'colour'"),
+        ("drugs:colour/kind", "drugs has no label 'colour'"),
+        ("drugs:specialty/colour", "foods has no label 'colour'"),
     ],
 )
 def test_what_is_no_comparison_is_refused(text, message):
@@ -29,8 +29,8 @@ def test_what_is_no_comparison_is_refused(text, message):
 
 
 def test_the_labels_of_the_chapter_have_about_as_many_values_as_those_of_their_controls():
-    pairs = "drugs:mechanism=origin drugs:specialty=kind diseases:chapter=latitude diseases:organ_system=subregion"
-    for c in kinds.comparisons(f"{pairs} symptoms:system=group progression:disease=process"):
+    pairs = "drugs:mechanism/origin drugs:specialty/kind diseases:chapter/latitude diseases:organ_system/subregion"
+    for c in kinds.comparisons(f"{pairs} symptoms:system/group progression:disease/process"):
         one, other = (concepts.load(domain)[label].nunique() for domain, label in c.sides)
         assert 0.75 < one / other < 1.34, c.name
 
@@ -73,15 +73,15 @@ def test_the_end_of_the_prompt_is_read_where_the_prompt_goes_on_and_from_state_o
     assert set(scores.loc[scores["view"] == "item", "space"]) == {"raw", "pca30"}
 
 
-def test_names_that_share_a_piece_make_no_cluster_when_they_are_not_compared(frame, states):
+def test_names_that_share_a_piece_make_hardly_a_cluster_when_they_are_not_compared(frame, states):
     alike = (frame["item"].str[1:].astype(int) % 3 == 0).to_numpy()
     spelled = frame.assign(kind=np.where(alike, "spelled z", frame["kind"]))
     states["entity"][2, alike] += 5
     found = kinds.scores(spelled, states, ["kind"], n=50).query("layer == 2 and space == 'raw'")
-    assert found.query("view == 'item'")["p"].max() < 0.03
-    apart = found.query("view == 'apart'")
-    assert apart["p"].min() > 0.03
-    assert len(apart) == (~alike).sum()  # those of the spelled kind are compared with none of it
+    of = {view: found[found["view"] == view] for view in ("item", "apart")}
+    assert of["item"]["p"].max() < 0.03
+    assert of["apart"]["excess"].mean() < 0.3 * of["item"]["excess"].mean()
+    assert len(of["apart"]) == (~alike).sum()  # those of the spelled kind are compared with none of it
 
 
 def test_a_gain_is_the_planted_one_and_none_in_noise(scores):
@@ -92,11 +92,12 @@ def test_a_gain_is_the_planted_one_and_none_in_noise(scores):
     assert found["value"] == pytest.approx(true[1] - true[0], abs=1e-9) and found["states"] == [1]
     assert found["low"] > 0
     noise = kinds.gain(kinds.of_side(mean, ("d", "kind"), "mean"))
-    assert noise["low"] < 0 < noise["high"]
+    assert noise["low"] <= 0 <= noise["high"]
 
 
 def test_two_labels_of_the_same_items_are_compared_item_by_item(frame, states):
-    both = kinds.scores(frame.assign(other=frame["kind"].to_numpy()[::-1]), states, ["kind", "other"], n=50)
+    other = frame["item"].str[1:].astype(int) // 15  # cuts across the planted kinds
+    both = kinds.scores(frame.assign(other=other.astype(str)), states, ["kind", "other"], n=50)
     mean = kinds.over_templates(both.assign(domain="d"))
     difference = kinds.between_labels(mean, "d", "kind", "other").groupby("layer")["difference"].mean()
     assert difference.idxmax() == 1 and abs(difference[2]) < 0.05
