@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from medlib import atlas, concepts, geometry, places, stats
+from medlib import atlas, concepts, figures, geometry, places, stats
 from medlib.errors import MedlibError
 
 
@@ -212,3 +212,15 @@ def clumps_of_noise(n, hidden, seed=0, groups=6):
     drawn = geometry.umap2(x, seed)["points"]
     seen = KMeans(groups, n_init=5, random_state=seed).fit_predict(drawn)
     return geometry.silhouette(drawn, seen), geometry.silhouette(x, seen)
+
+
+def finish(figure, panels, ylabel):
+    """Finish a figure of `figures.panels`: a line at zero, labels at its edges, one legend; each panel has its scale."""
+    for place, axes in enumerate(panels.values()):
+        axes.axhline(0, color="0.6", lw=1, zorder=0)
+        axes.set(ylabel=ylabel if place % 3 == 0 else "", xlabel="layer (state after this block)")
+        if place + 3 < len(panels):
+            axes.set_xlabel("")
+        else:
+            axes.tick_params(labelbottom=True)
+    figures.legend(figure, panels.values())

@@ -147,8 +147,8 @@ above = atlas.curves(by_item, keys, "excess", seed)
 tests = scores.drop_duplicates([*keys, "layer", "variant"])
 p = atlas.in_every_template(tests, keys)
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Silhouette above that of shuffled labels, raw states at the last token of the item: above zero, things of one kind lie together. Solid: the medical domain; dashed: its control. Mean over items and templates with its 95 % bootstrap interval over items, neighbours held still. State 0 is spelling.", "name": "fig-geometry-silhouette"}, "image": {"alt": "Six panels of curves over states, a medical domain and its control in each, with interval bands around them and a line at zero."}}
-figure, panels = figures.panels((c.title for c in wanted), sharey=True)
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Silhouette above that of shuffled labels, raw states at the last token of the item: above zero, things of one kind lie together. Solid: the medical domain; dashed: its control. Mean over items and templates with its 95 % bootstrap interval over items, neighbours held still. State 0 is spelling. Scales differ between panels.", "name": "fig-geometry-silhouette"}, "image": {"alt": "Six panels of curves over states, a medical domain and its control in each, with interval bands around them and a line at zero."}}
+figure, panels = figures.panels(c.title for c in wanted)
 for c in wanted:
     axes = panels[c.title]
     for side, look, name in zip(
@@ -159,10 +159,7 @@ for c in wanted:
     ):
         curve = kinds.of_side(above, side)
         figures.curve(axes, curve, look, name, known[side[0]])
-    axes.axhline(0, color="0.6", lw=1, zorder=0)
-    axes.set(ylabel="above shuffled")
-    axes.label_outer()
-figures.legend(figure, panels.values())
+kinds.finish(figure, panels, "above shuffled")
 plt.show()
 
 # %% [markdown]
@@ -179,15 +176,12 @@ differences = {
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The medical domain minus its control: above zero, the medical label lies further above its shuffled labels than the other. Raw states, last token of the item, 95 % bootstrap interval over the items of both, not corrected for the number of states. Grey where the model does not show that it knows both.", "name": "fig-geometry-difference"}, "image": {"alt": "Six panels with one curve over states each around a zero line, with interval bands: the medical silhouette minus that of the control."}}
-figure, panels = figures.panels((c.title for c in wanted), sharey=True)
+figure, panels = figures.panels(c.title for c in wanted)
 for c, curve in differences.items():
     axes = panels[c.title]
     both = known[c.domain] and known[c.control]
     figures.curve(axes, curve, "difference", "medical minus control", both)
-    axes.axhline(0, color="0.6", lw=1, zorder=0)
-    axes.set(ylabel="difference")
-    axes.label_outer()
-figures.legend(figure, panels.values())
+kinds.finish(figure, panels, "difference")
 plt.show()
 
 # %% [markdown]
@@ -232,11 +226,8 @@ for pair, title in titles.items():
     ):
         curve = between[domain, "excess"]
         figures.curve(panels[title], curve, look, name, known[domain])
-    panels[title].axhline(0, color="0.6", lw=1, zorder=0)
-    panels[title].set(ylabel="second − first label")
-    panels[title].label_outer()
 if titles:
-    figures.legend(figure, panels.values())
+    kinds.finish(figure, panels, "second − first label")
     plt.show()
 else:
     print("No domain is compared by two labels.")
@@ -260,7 +251,7 @@ gained = pd.DataFrame(
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette above shuffled labels when names that share a piece are not compared (thick, with its 95 % bootstrap interval over items), and when all names are compared (thin and dotted). Raw states at the last token of the item. Solid: the medical domain; dashed: its control.", "name": "fig-geometry-spelling"}, "image": {"alt": "Six panels of curves over states: a medical domain and its control without pairs that share a piece, with interval bands, and dotted curves of all pairs."}}
-figure, panels = figures.panels((c.title for c in wanted), sharey=True)
+figure, panels = figures.panels(c.title for c in wanted)
 for c in wanted:
     axes = panels[c.title]
     for side, look, name in zip(
@@ -273,10 +264,7 @@ for c in wanted:
         colour = axes.lines[-1].get_color()
         xy = everything["layer"], everything["value"]
         axes.plot(*xy, color=colour, ls=":", lw=1.2, label=f"{name}, all names")
-    axes.axhline(0, color="0.6", lw=1, zorder=0)
-    axes.set(ylabel="above shuffled")
-    axes.label_outer()
-figures.legend(figure, panels.values())
+kinds.finish(figure, panels, "above shuffled")
 plt.show()
 
 # %% [markdown]
@@ -286,7 +274,7 @@ plt.show()
 # The mean over an item's tokens sees the whole name, at state 0 already; the last token of the prompt, in templates that go on after the item, is the same word for all items, so what it knows of the item has come by attention.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette of the medical labels above shuffled labels at three places: the last token of the item, the mean over the item's tokens, and the last token of the prompt; thin and dashed, the control at the last token of the prompt. Raw states; mean over items and templates with its 95 % bootstrap interval over items.", "name": "fig-geometry-places"}, "image": {"alt": "Six panels with three curves over states each, one for each place, with interval bands, and a dashed one for the control."}}
-figure, panels = figures.panels((c.title for c in wanted), sharey=True)
+figure, panels = figures.panels(c.title for c in wanted)
 looks = {
     "item": ("medical", "item's last token"),
     "mean": ("other", "mean over the item"),
@@ -301,10 +289,7 @@ for c in wanted:
     colour = figures.LOOKS["control"]["color"]
     xy = at_end["layer"], at_end["value"]
     axes.plot(*xy, color=colour, ls="--", lw=1, label="control, prompt's last")
-    axes.axhline(0, color="0.6", lw=1, zorder=0)
-    axes.set(ylabel="above shuffled", xlabel="layer (state after this block)")
-    axes.label_outer()
-figures.legend(figure, panels.values())
+kinds.finish(figure, panels, "above shuffled")
 plt.show()
 
 # %% [markdown]
@@ -331,7 +316,7 @@ fits = pd.concat(
 held = kinds.held_in_raw(fits)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette above shuffled labels after UMAP to 30 dimensions, the line through the mean of its seeds and the band from the lowest to the highest, beside that of the same raw states (dotted). Solid: the medical domain; dashed: its control. One template; no interval over items.", "name": "fig-geometry-umap30"}, "image": {"alt": "Six panels of curves over a few states: after UMAP the medical domain and its control with bands over seeds, and dotted curves of the raw states below."}}
-figure, panels = figures.panels((c.title for c in wanted), sharey=True)
+figure, panels = figures.panels(c.title for c in wanted)
 for c in wanted:
     axes = panels[c.title]
     for (domain, label), look, name in zip(
@@ -342,10 +327,7 @@ for c in wanted:
         figures.curve(axes, curve, look, f"{name}, UMAP", known[domain])
         xy, colour = (here["layer"], here["raw"]), axes.lines[-1].get_color()
         axes.plot(*xy, color=colour, ls=":", lw=1.2, label=f"{name}, raw")
-    axes.axhline(0, color="0.6", lw=1, zorder=0)
-    axes.set(ylabel="above shuffled")
-    axes.label_outer()
-figures.legend(figure, panels.values())
+kinds.finish(figure, panels, "above shuffled")
 plt.show()
 
 # %% [markdown]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medlib import MedlibError, concepts, geometry, kinds
+from medlib import MedlibError, concepts, figures, geometry, kinds
 
 
 def test_a_comparison_holds_a_label_against_that_of_the_control():
@@ -140,3 +140,13 @@ def test_templates_that_tell_the_label_are_left_out(smollm2):
     assert set(frame["variant"]) == {"early", "late"} and len(frame) == 6
     assert list(frame["goes_on"]) == list(frame["variant"] == "early")
     assert states["mean"].shape == (smollm2.n_layers + 1, 6, smollm2.hidden_size)
+
+
+def test_a_finished_figure_says_its_axes_at_the_edges_and_its_curves_once():
+    figure, panels = figures.panels("abcd")
+    for axes in panels.values():
+        figures.curve(axes, pd.DataFrame({"layer": [0, 1], "value": [0.1, 0.2]}), "medical", "medical domain")
+    kinds.finish(figure, panels, "score")
+    assert [axes.get_ylabel() for axes in panels.values()] == ["score", "", "", "score"]
+    assert [bool(axes.get_xlabel()) for axes in panels.values()] == [False, True, True, True]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["medical domain"]
