@@ -215,7 +215,7 @@ def clumps_of_noise(n, hidden, seed=0, groups=6):
 
 
 def finish(figure, panels, ylabel):
-    """Finish a figure of `figures.panels`: a line at zero, labels at its edges, one legend; each panel has its scale."""
+    """Finish a figure of `figures.panels`: a line at zero, labels at its edges, one legend."""
     for place, axes in enumerate(panels.values()):
         axes.axhline(0, color="0.6", lw=1, zorder=0)
         axes.set(ylabel=ylabel if place % 3 == 0 else "", xlabel="layer (state after this block)")

@@ -73,6 +73,7 @@ def _umap(x, n_components, seed, start="spectral"):
     x = points(x, least=max(2 * NEIGHBOURS + 3, n_components + 2))
     from umap import UMAP  # seconds, so only when fitted; n_jobs=1 is what a seed means to it
 
-    epochs = None if isinstance(start, str) else 200  # less than its 500: it starts from a picture that is nearly right
-    options = dict(n_neighbors=NEIGHBOURS, init=start, n_epochs=epochs, random_state=seed, n_jobs=1)
+    options = dict(n_neighbors=NEIGHBOURS, init=start, random_state=seed, n_jobs=1)
+    if not isinstance(start, str):  # nearly right already: at full strides, points moved as far as without a start, and
+        options |= dict(n_epochs=200, learning_rate=0.3)  # at 0.3 two thirds as far, at the same trustworthiness
     return UMAP(n_components=n_components, **options).fit_transform(x)
