@@ -454,10 +454,11 @@ run.number("ahead", len(ahead), said)
 
 # %%
 agree = held["in_umap"] & held["in_raw"]
+by_chance = 0.025 * (model.n_layers + 1)
 spread = (held["high"] - held["low"]).max()
 for key, value, text in (
     ("n_states", model.n_layers + 1, None),
-    ("n_chance", len(layers), f"{0.025 * (model.n_layers + 1):.1f}"),
+    ("n_chance", by_chance, f"{by_chance:.1f}"),
     ("n_fits", n_fits, None),
     ("n_fit_states", len(chosen), None),
     ("n_cases", len(held), None),
