@@ -26,11 +26,15 @@ class Comparison(NamedTuple):
 
     @property
     def name(self):
-        return f"{self.domain} by {self.label}"
+        return f"{self.domain} by {self.label.replace('_', ' ')}"
+
+    @property
+    def control_name(self):
+        return f"{self.control} by {self.control_label.replace('_', ' ')}"
 
     @property
     def title(self):
-        return f"{self.name}\n/ {self.control} by {self.control_label}"
+        return f"{self.name}\n/ {self.control_name}"
 
     @property
     def sides(self):

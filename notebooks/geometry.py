@@ -396,8 +396,7 @@ for c in shown.values():
 def listed(tell):
     """What there is to tell of each comparison, that of its control in brackets."""
     return "; ".join(
-        f"{c.domain} by {c.label} {tell(c.sides[0])} "
-        f"({c.control} by {c.control_label} {tell(c.sides[1])})"
+        f"{c.name} {tell(c.sides[0])} ({c.control_name} {tell(c.sides[1])})"
         for c in wanted
     )
 
