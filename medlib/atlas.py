@@ -8,6 +8,7 @@ templates, and their spread says how much a wording matters.  The functions from
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from medlib import geometry, stats, summary
@@ -77,47 +78,42 @@ def in_every_template(tests, family):
     return largest.assign(p=largest.groupby(family)["p"].transform(stats.benjamini_hochberg))
 
 
-def as_many(frame, kept, column, seed=0):
-    """As many items of each label in `column` as `kept` has, drawn from `frame` at random, in all their templates.
-
-    >>> as_many(drugs, one_of_each(drugs, ["ending", "mechanism"]), "mechanism")      # a control for the smaller number
-    """
-    counts = kept.drop_duplicates("item")[column].value_counts()
-    mixed = frame.drop_duplicates("item").sample(frac=1, random_state=seed)
-    place = mixed.groupby(column).cumcount()
-    items = mixed[place < mixed[column].map(counts).fillna(0)]["item"]
-    return frame[frame["item"].isin(items)]
+def pieces(model, prompts):
+    """The tokens of each prompt's item, as a frozenset of ids: two names that share one are spelled alike in part."""
+    found = []
+    for prompt in prompts:
+        start, end = entity_tokens(model, prompt)
+        found.append(frozenset(model.tokenizer(prompt)["input_ids"][start:end]))
+    return found
 
 
-def one_of_each(frame, columns, seed=0):
-    """Rows with one item drawn of each combination of `columns`, in all its templates; which one, `seed` says.
-
-    >>> one_of_each(drugs, ["ending", "mechanism"])
-
-    Where an item's entry depends on the template, its first one counts.
-    """
-    items = frame.drop_duplicates("item").sample(frac=1, random_state=seed).drop_duplicates(columns)["item"]
-    return frame[frame["item"].isin(items)]
-
-
-def endings(model, prompts):
-    """The last token of each prompt's entity, as an id: names that share it share their ending."""
-    return [model.tokenizer(prompt)["input_ids"][entity_tokens(model, prompt)[1] - 1] for prompt in prompts]
-
-
-def silhouettes(x, rows, labels, n=200, seed=0):
+def silhouettes(x, rows, labels, n=200, seed=0, apart=False):
     """Each row's silhouette for each of the `labels`, beside what shuffled labels score.
 
-    Returns `item`, `label`, `score`, `excess` (the score less the mean of `n` shuffles: the more labels there are, the
-    lower they score by themselves), and what `geometry.silhouette_test` returns, the same in all rows of a label.
+    Rows whose label is "" are left out.  With `apart`, names that share a piece (`rows` has a column `pieces`) are not
+    compared with each other, so that what is left is no likeness of spelling; a row that then has no other of its label
+    is left out.  Returns `item`, `label`, `score`, `excess` (the score less the mean of `n` shuffles: the more labels
+    there are, the lower they score by themselves), and what `geometry.silhouette_test` returns, the same in all rows of
+    a label.
     """
-    tables = []
+    tables, distances = [], geometry.distances(x)
     for label in labels:
-        test = geometry.silhouette_test(x, rows[label], n=n, seed=seed)
-        score = geometry.silhouette_samples(x, rows[label])
-        table = pd.DataFrame({"item": rows["item"], "label": label, "score": score})
-        tables.append(table.assign(excess=score - test["null_mean"], **test))
+        has = (rows[label] != "").to_numpy()
+        of = rows[has]
+        compared = _unlike(of["pieces"]) if apart else None
+        known = distances[np.ix_(has, has)]
+        score, test = geometry.silhouettes_tested(x[has], of[label], None, n, seed, compared, apart=known)
+        table = pd.DataFrame({"item": of["item"], "label": label, "score": score, "excess": score - test["null_mean"]})
+        tables.append(table.assign(**test).dropna())
     return pd.concat(tables)
+
+
+def _unlike(pieces):
+    """Which pairs of sets have nothing in common, [n, n]."""
+    row = np.repeat(np.arange(len(pieces)), [len(held) for held in pieces])
+    column = pd.factorize(np.array([piece for held in pieces for piece in held]))[0]
+    holds = sparse.csr_matrix((np.ones(len(row)), (row, column)))
+    return (holds @ holds.T).toarray() == 0
 
 
 def label_sensitivity(states, frame, label, draws, seed=0):

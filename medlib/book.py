@@ -36,6 +36,16 @@ globals().update(_config)
 # thebe and comments load scripts from other sites, intersphinx loads inventories
 extensions = [name for name in extensions if name not in ("sphinx_thebe", "sphinx_comments", "sphinx.ext.intersphinx")]
 html_static_path = [*html_static_path, "_offline"]
+
+
+def setup(app):
+    """Plotly's script is 4 MB: a page loads it before its figures where it has some, and not otherwise."""
+    app.connect("html-page-context", _with_plotly)
+
+
+def _with_plotly(app, name, template, context, doctree):
+    if "Plotly.newPlot" in context.get("body", ""):
+        app.add_js_file("plotly/plotly.min.js")
 '''
 
 
@@ -122,6 +132,7 @@ def assemble(root):
     book_pages.write(source / "generated", chapters, failed)
     book_tables.write(source / "generated")
     _copy_mathjax(source / "_offline" / "mathjax")
+    _copy_plotly(source / "_offline" / "plotly")
     return source
 
 
@@ -264,6 +275,13 @@ def _copy_mathjax(target):
     shutil.copyfile(script, target / script.name)
 
 
+def _copy_plotly(target):
+    """Bring Plotly's script from its Python package, once for all pages, so that figures need no network."""
+    script = Path(find_spec("plotly").origin).parent / "package_data" / "plotly.min.js"
+    target.mkdir(parents=True)
+    shutil.copyfile(script, target / script.name)
+
+
 def _sphinx(source, target, doctrees):
     """Build strictly and from nothing: what an earlier, failed build remembers would hide its warnings."""
     shutil.rmtree(doctrees, ignore_errors=True)
@@ -279,7 +297,7 @@ def _digest(source):
     """SHA-256 over everything the site depends on: the assembled sources and the versions of the builders."""
     from importlib.metadata import version
 
-    names = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb")
+    names = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "plotly")
     digest = hashlib.sha256(" ".join(version(name) for name in names).encode())
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
         digest.update(str(path.relative_to(source)).encode() + b"\0" + path.read_bytes())

@@ -1,13 +1,17 @@
 # %% [markdown]
-# # Do drugs lie together by specialty, and ages along a line?
+# # Do things of one kind lie together?
 #
-# Among {glue:text}`n_drugs` drugs, those of one mechanism lie closer together than those of one specialty on {glue:text}`n_fair_mechanism` of {glue:text}`n_states` states; it is the other way round on {glue:text}`n_fair_specialty` (silhouettes above those of shuffled labels, 95 % interval of the difference clear of zero).
-# Specialty ahead of mechanism is what {cite:t}`marinescu2026knowledge` found in larger models, most of all in Llama-3.3-70B, on plain silhouettes after UMAP.
-# How much of this is spelling?
-# The last piece of the name, before any block has run, puts mechanisms {glue:text}`start_mechanism` above shuffled labels; their best state puts them {glue:text}`best_mechanism` above, and where no two drugs of one mechanism share that last piece, {glue:text}`spelled_mechanism` at most (in brackets 95 % intervals, for the last number the range of {glue:text}`n_draws` draws, and where the best is found).
+# Things of one kind lie closer together than the same labels dealt at random, in every wording, on this many of {glue:text}`n_states` states: {glue:text}`together` (in brackets the control without medicine).
+# The medical domain lies further above its shuffled labels than the control does on this many states, and the control further than the medical domain on the second number: {glue:text}`against` (95 % interval of the difference clear of zero, not corrected; by chance {glue:text}`n_chance` each way on average, and more is common, since neighbouring states go together).
 #
-# A linear map reads a person's age with an $R^2$ of {glue:text}`r2_age`, and in the same way the length of a road or trail in miles with {glue:text}`r2_numbers`.
-# A break between the ages 17 and 18 that holds in every wording is there on {glue:text}`n_breaks` of {glue:text}`n_layers` layers; in the wording that shows it most often, it is there on {glue:text}`most_people`, and the same break between roads and trails, where nobody comes of age, on {glue:text}`most_routes`.
+# How much of it is spelling?
+# State 0 is the embedding of the last piece of a name and nothing else.
+# The best state adds this to its silhouette: {glue:text}`gains` (silhouette above shuffled labels with its 95 % interval; the state is chosen on one half of the items and scored on the other).
+# Where names that share a piece are not compared, labels still lie together in every wording on this many states: {glue:text}`apart`.
+#
+# {cite:t}`marinescu2026knowledge` found in larger models that drugs lie together by specialty more than by mechanism, on plain silhouettes after UMAP.
+# Here, in the raw states, {glue:text}`ahead`.
+# Of {glue:text}`n_umap` cases of a label and a state in which things of one kind lie together after UMAP, whatever its seed, {glue:text}`n_held` hold in the raw states too.
 #
 # {glue:text}`knowledge`
 
@@ -18,24 +22,29 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
-n_shuffles = 200  # shuffled labellings that each silhouette is held against
-n_draws = 5  # draws of one drug for each ending and mechanism
-neighbours = 20  # states that make up a neighbourhood, for local anisotropy
-seed = 0  # deals shuffles, folds, draws and resamples, and starts UMAP
+comparisons = "drugs:mechanism/origin drugs:specialty/kind diseases:chapter/latitude diseases:organ_system/subregion symptoms:system/group progression:disease/process"  # medical domain:label/label of the control that it names
+n_items = 0  # items drawn from each domain; 0 takes all
+n_shuffles = 100  # shuffled labellings that each silhouette is held against
+n_fits = 5  # seeds of UMAP, for its silhouettes
+n_umap = 4  # states, evenly spaced, whose silhouettes are taken after UMAP too
+every = 3  # a picture of one state in so many
+seed = 0  # deals shuffles, halves, draws and resamples, and starts UMAP
 
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML, display
 
 import medlib
 from medlib import (
     atlas,
-    concepts,
     figures,
     geometry,
+    kinds,
     knowledge,
     results,
+    slider,
     summary,
 )
 
@@ -43,612 +52,520 @@ figures.style()
 model = medlib.load(model_name)
 parameters = dict(
     model_name=model_name,
+    comparisons=comparisons,
+    n_items=n_items,
     n_shuffles=n_shuffles,
-    n_draws=n_draws,
-    neighbours=neighbours,
+    n_fits=n_fits,
+    n_umap=n_umap,
+    every=every,
     seed=seed,
 )
 run = medlib.Run("geometry", model, parameters, seed)
-known, said = knowledge.knows(model, ("drugs", "age", "numbers"), seed)
+wanted = kinds.comparisons(comparisons)
+labels = kinds.labels(wanted)
+known, said = knowledge.knows(model, list(labels), seed)
 run.number("knowledge", said)
 
 # %% [markdown]
-# ## The states
+# ## Labels, and the labels they are held against
 #
-# Each drug and each age is put into three templates, and the residual stream is read at the last token of the item (`entity`) and at the last token of the prompt (`last`).
-# The control of the ages is plain numbers, the lengths of roads and trails in miles, in sentences of the same form.
-# In the template called *late* the item ends the prompt, so there the two places are one.
+# Each item stands in the templates of its domain that tell nothing but the item.
+# A domain's control has sentences of the same form, about as many items, and a label with about as many values: the more labels there are, the lower a silhouette is by itself.
+# Where an item has several labels of one sort, its first one counts.
 
 # %%
-drugs = concepts.prompts("drugs")
-names = {"age": "value", "number": "value", "sex": "kind"}
-ages, numbers = (
-    concepts.prompts(name).rename(columns=names) for name in ("age", "numbers")
-)
+of = {domain: kinds.read(model, domain, n_items, seed) for domain in labels}
+frames = {domain: frame for domain, (frame, _) in of.items()}
 pd.DataFrame(
-    {
-        name: dict(
-            items=f["item"].nunique(),
-            prompts=len(f),
-            example=f["prompt"].iloc[40],
+    [
+        dict(
+            domain=domain,
+            label=label,
+            values=frames[domain][label].nunique(),
+            items=frames[domain]["item"].nunique(),
+            templates=frames[domain]["variant"].nunique(),
         )
-        for name, f in dict(drugs=drugs, age=ages, numbers=numbers).items()
-    }
-).T.style
-
-# %%
-at_drug, at_age, at_number = (
-    medlib.activations(model, list(f["prompt"]), at="entity")
-    for f in (drugs, ages, numbers)
-)
-going_on = [f[f["variant"] != "late"] for f in (drugs, ages)]
-last_drug, last_age = (
-    medlib.activations(model, list(f["prompt"]), at="last") for f in going_on
-)
+        for comparison in wanted
+        for domain, label in comparison.sides
+    ]
+).style.hide()
 
 # %% [markdown]
 # ## Does the method find what is planted?
 #
-# Made-up points, as many and as wide as the states: clusters of specialties, a line of ages, a break at 17|18.
-# What was planted has to be found each time, and what was not must be found about as often as the level of the test says.
+# Made-up points, as many and as wide as the states of the first domain: clusters have to be found, and shuffled labels about as often as the level of the test says.
+# And groups that an eye reads off a UMAP picture of plain noise must score high in the picture and not in the points: it is so that a picture can mislead.
 
 # %%
-LABELS = ["mechanism", "specialty"]
 generator = np.random.default_rng(seed)
-late = drugs[drugs["variant"] == "late"]
-specialty, names = pd.factorize(late["specialty"])
-noise = generator.normal(size=(len(late), model.hidden_size))
+domain, label = wanted[0].domain, labels[wanted[0].domain][-1]
+items = frames[domain].drop_duplicates("item")
+code, names = pd.factorize(items[label])
+noise = generator.normal(size=(len(items), model.hidden_size))
 centres = generator.normal(size=(len(names), model.hidden_size))
-made_up = centres[specialty] + 2 * noise
-found = geometry.silhouette_test(made_up, specialty, n=n_shuffles)
+made_up = 0.6 * centres[code] + noise
+found = geometry.silhouette_test(made_up, code, n=n_shuffles)
 false = sum(
-    geometry.silhouette_test(made_up, labels, n=n_shuffles)["p"] <= 0.05
-    for labels in generator.permuted(np.tile(specialty, (20, 1)), axis=1)
+    geometry.silhouette_test(made_up, dealt, n=n_shuffles)["p"] <= 0.05
+    for dealt in generator.permuted(np.tile(code, (20, 1)), axis=1)
 )
 run.check(
     "planted clusters are found, and shuffled labels are not",
-    passed=found["p"] <= 0.01 and false <= 4,
+    passed=found["p"] <= 0.05 and false <= 4,
     detail=f"silhouette {found['silhouette']:.2f}, p = {found['p']:.3f}; "
     f"{false} of 20 shuffled labellings at p ≤ 0.05",
 )
 print(run.checks[-1]["detail"])
 
 # %%
-age = ages.loc[ages["variant"] == "late", "value"].to_numpy()
-along = generator.normal(size=model.hidden_size)
-line = np.outer(age, along) + noise[: len(age)]
-r2 = geometry.ridge_probe(line, age, groups=age)["r2"]
-other = generator.permutation(age.max() + 1)[age]
-no_r2 = geometry.ridge_probe(line, other, groups=other)["r2"]
-likeness = geometry.local_anisotropy(line, neighbours)
-ball = geometry.local_anisotropy(noise[: len(age)], neighbours)
+drawn, true = kinds.clumps_of_noise(len(items), model.hidden_size, seed)
 run.check(
-    "a planted line is a line, and shuffled ages are not",
-    passed=r2 > 0.99 and no_r2 < 0.2 and likeness > 0.9 and ball < 0.5,
-    detail=f"R2 {r2:.2f}, shuffled {no_r2:.2f}; "
-    f"local anisotropy {likeness:.2f}, of noise {ball:.2f}",
-)
-print(run.checks[-1]["detail"])
-
-
-# %%
-def has_break(height):
-    """Plant a break so many steps high in a made-up walk of ages, and test."""
-    walk = generator.normal(size=(101, model.hidden_size)).cumsum(axis=0)
-    noisy = walk + 0.3 * generator.normal(size=(2, *walk.shape))
-    noisy[0, 18:] += height * along
-    age = np.arange(len(walk))
-    test = geometry.step_test(noisy[0], age, 17, noisy[1], exclude=(9, 99))
-    return test["p"] <= 0.05
-
-
-found, false = (sum(has_break(h) for _ in range(20)) for h in (1, 0))
-run.check(
-    "a planted break is found, and none where none was planted",
-    passed=found == 20 and false <= 4,
-    detail=f"{found} of 20 with a break as high as a step, "
-    f"{false} of 20 without, at p ≤ 0.05",
+    "clumps that UMAP draws of noise are not in the noise",
+    passed=drawn > 0.2 and true < 0.05,
+    detail=f"silhouette of six clumps in the picture {drawn:.2f}, "
+    f"of the same groups in the points {true:.3f}",
 )
 print(run.checks[-1]["detail"])
 
 # %% [markdown]
-# ## Drugs
+# ## By how much
 #
-# Every layer, template and space is scored by itself; a score is the mean over the templates.
-# There are {glue:text}`n_mechanisms` mechanisms and {glue:text}`n_specialties` specialties, and more labels score lower by themselves, so each score is held against the mean score of its own labels when they are dealt to other drugs: *above shuffled labels*.
-# The intervals resample drugs, all templates of one together; a drug's neighbours stay as they are.
-# There is no control domain for the drugs here; shuffled labels, and the spelling of the names, are what they are held against.
+# Every state and template is scored by itself; a score is the mean over templates.
+# *Above shuffled labels* is the silhouette less the mean silhouette of the same labels when they are dealt to other items.
+# The intervals resample items, all templates of one together; an item's neighbours stay as they are.
 
 # %%
-scores = atlas.over(
-    at_drug, drugs, atlas.silhouettes, labels=LABELS, n=n_shuffles, seed=seed
-)
-by = ["space", "label"]
-plain, above = (atlas.curves(scores, by, c, seed) for c in ("score", "excess"))
-side_by_side = scores.pivot(
-    index=["space", "item", "variant", "layer"],
-    columns="label",
-    values=["score", "excess"],
-)
-differences = side_by_side.xs("specialty", axis=1, level="label").sub(
-    side_by_side.xs("mechanism", axis=1, level="label")
-)
-plain_difference, difference = (
-    atlas.curves(differences.reset_index(), ["space"], column, seed)
-    for column in ("score", "excess")
-)
-tests = scores.drop_duplicates([*by, "layer", "variant"])
-p = atlas.in_every_template(tests, by)
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette of drugs labelled by mechanism and by specialty, at the last token of the name; mean over drugs and templates with its 95 % bootstrap interval. Dotted: the mean of shuffled labels, in the same colour. Above, the states as they are; below, their 30 first principal components.", "name": "fig-geometry-silhouette"}, "image": {"alt": "Two panels of curves over layers, mechanism and specialty with interval bands, each with a dotted curve of its shuffled labels below it."}}
-looks = {"mechanism": "medical", "specialty": "control"}
-titles = {"raw": "raw states", "pca30": "30 principal components"}
-_, panels = plt.subplots(2, 1, figsize=(7.2, 6.6), sharex=True)
-for axes, space in zip(panels, titles, strict=True):
-    for label, look in looks.items():
-        here = "space == @space and label == @label"
-        figures.curve(axes, plain.query(here), look, label, known["drugs"])
-        null = tests.query(here).groupby("layer")["null_mean"].mean()
-        colour = figures.LOOKS[look]["color"]
-        axes.plot(null, color=colour, ls=":", label=f"{label}, shuffled")
-    axes.set(ylabel="silhouette", title=titles[space])
-panels[0].set_xlabel("")
-panels[1].legend(ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-plt.show()
-
-# %% [markdown]
-# In the raw states, mechanisms score above shuffled labels in every template on {glue:text}`n_raw_mechanism` of {glue:text}`n_states` states, specialties on {glue:text}`n_raw_specialty` (largest *p* of the templates, Benjamini-Hochberg over states, below 0.05); in the principal components on {glue:text}`n_pca30_mechanism` and {glue:text}`n_pca30_specialty`.
-
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Specialty minus mechanism, raw states. Below zero, drugs of one mechanism lie closer together than drugs of one specialty. Solid: silhouettes above their shuffled labels, the fair comparison; dashed: the plain silhouettes, which favour the labelling with fewer labels. 95 % bootstrap interval over drugs, not corrected for the number of layers.", "name": "fig-geometry-difference"}, "image": {"alt": "Two curves over layers around a zero line, with interval bands: the difference of silhouettes between specialty and mechanism, plain and above shuffled labels."}}
-_, axes = plt.subplots()
-for curve, look, label in (
-    (difference, "medical", "above shuffled labels"),
-    (plain_difference, "control", "plain silhouettes"),
-):
-    figures.curve(
-        axes, curve.query("space == 'raw'"), look, label, known["drugs"]
-    )
-axes.axhline(0, color="0.6", lw=1)
-axes.set(ylabel="specialty minus mechanism")
-axes.legend()
-plt.show()
-
-# %% [markdown]
-# The plain silhouettes of specialties are higher than those of mechanisms on {glue:text}`n_plain_specialty` of {glue:text}`n_states` states and lower on {glue:text}`n_plain_mechanism`; plain silhouettes are what the paper compares, though after UMAP, and they depend on how many labels each side has.
-
-# %% [markdown]
-# ### How much of it is spelling?
-#
-# Drugs of one mechanism often end alike, on purpose: *-pril*, *-olol*, *-azole*.
-# State 0 is the embedding of the last piece of the name and nothing else, so what groups there is spelling.
-# To take the shared last piece away, one drug is drawn for each ending and mechanism, {glue:text}`n_spelled` drugs with at least one other of their mechanism, {glue:text}`n_draws` times.
-# What is left above shuffled labels is at most {glue:text}`spelled_mechanism` for mechanisms and {glue:text}`spelled_specialty` for specialties (in brackets the range of the draws, which says how much the draw matters and is no interval over drugs).
-# As many drugs of each mechanism drawn at random, endings and all, score {glue:text}`matched_mechanism` at most: so part of the fall is the smaller number, and the rest the ending.
-
-# %%
-drugs["ending"] = atlas.endings(model, drugs["prompt"])
-
-
-def above_shuffled(kept):
-    drawn = atlas.over(
-        at_drug[:, kept.index],
-        kept,
-        atlas.silhouettes,
-        spaces=["raw"],
-        labels=LABELS,
-        n=n_shuffles,
-        seed=seed,
-    )
-    return drawn.groupby(["label", "layer"])["excess"].mean()
-
-
-def over_draws(draws):
-    table = pd.concat(draws, axis=1).agg(["mean", "min", "max"], axis=1)
-    return table.set_axis(["value", "low", "high"], axis=1).reset_index()
-
-
-spelled, matched = [], []
-for draw in range(n_draws):
-    kept = atlas.one_of_each(drugs, ["ending", "mechanism"], seed=seed + draw)
-    kept = kept[kept.groupby("mechanism")["item"].transform("nunique") > 1]
-    as_many = atlas.as_many(drugs, kept, "mechanism", seed=seed + draw)
-    spelled.append(above_shuffled(kept))
-    matched.append(above_shuffled(as_many))
-spelled, matched = over_draws(spelled), over_draws(matched)
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette above shuffled labels when no two drugs share both mechanism and last piece of the name, raw states; mean over draws and templates, the band from the lowest to the highest draw. Dash-dotted: as many drugs of each mechanism drawn at random. Dotted: all drugs.", "name": "fig-geometry-spelling"}, "image": {"alt": "Curves over layers of mechanism and specialty with bands, a curve of a matched draw for mechanism, and dotted curves of all drugs."}}
-_, axes = plt.subplots()
-for label, look in looks.items():
-    few = spelled[spelled["label"] == label]
-    figures.curve(axes, few, look, f"{label}, no shared ending", known["drugs"])
-    everything = above.query("space == 'raw' and label == @label")
-    axes.plot(
-        *(everything[name] for name in ("layer", "value")),
-        color=figures.LOOKS[look]["color"],
-        ls=":",
-        label=f"{label}, all drugs",
-    )
-few = matched.query("label == 'mechanism'")
-figures.curve(
-    axes, few, "difference", "mechanism, as many at random", known["drugs"]
-)
-axes.axhline(0, color="0.6", lw=1)
-axes.set(ylabel="silhouette above shuffled labels")
-axes.legend(ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-plt.show()
-
-# %% [markdown]
-# ### At the last token of the prompt
-#
-# In the two templates that go on after the drug, the last token is the same word for all drugs, so shared spelling can reach it only by way of attention.
-# There mechanisms score at most {glue:text}`last_mechanism` above shuffled labels, specialties {glue:text}`last_specialty`.
-
-# %%
-# At state 0 the last token is one vector for all items, so it begins at 1.
-layers = range(1, model.n_layers + 1)
-at_last = atlas.over(
-    last_drug,
-    going_on[0],
-    atlas.silhouettes,
-    layers,
-    ["raw"],
-    labels=LABELS,
-    n=n_shuffles,
-    seed=seed,
-)
-at_last = atlas.curves(at_last, ["label"], "excess", seed)
-
-# %% [markdown]
-# ### Pictures
-#
-# UMAP {cite:p}`mcinnes2018umap` is for looking; nothing here rests on it.
-# The trustworthiness (*trust.*) on each picture falls below 1 as drugs far apart are drawn as neighbours.
-# The largest six specialties are coloured.
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Drugs at the last token of the name in the template called late, each layer drawn by its own UMAP to two dimensions. The axes have no meaning, and neither have the sizes of the clumps.", "name": "fig-geometry-umap"}, "image": {"alt": "Four clouds of points, one for each of four layers, the six largest specialties coloured and the other drugs grey."}}
-chosen = [0, model.n_layers // 3, 2 * model.n_layers // 3, model.n_layers]
-clouds = {layer: at_drug[layer, late.index] for layer in chosen}
-pictures = {layer: geometry.umap2(x, seed) for layer, x in clouds.items()}
-largest = late["specialty"].value_counts().index[:6]
-shown = late["specialty"].isin(largest).to_numpy()
-figure, panels = plt.subplots(2, 2, figsize=(7.2, 7.6))
-for axes, (layer, picture) in zip(panels.flat, pictures.items(), strict=True):
-    points = picture["points"]
-    axes.scatter(*points[~shown].T, s=8, color="0.85", linewidths=0)
-    title = f"state {layer}, trust. {picture['trustworthiness']:.2f}"
-    figures.scatter(axes, points[shown], late["specialty"][shown], title)
-handles = axes.get_legend_handles_labels()
-figure.legend(*handles, ncol=3, loc="upper center", bbox_to_anchor=(0.5, 0.08))
-plt.show()
-
-# %% [markdown]
-# The paper takes its silhouettes after UMAP to 30 dimensions.
-# For these four layers, the same drugs score like this in the three spaces:
-
-# %%
-in_umap = pd.DataFrame(
-    dict(layer=layer, space=space, label=label, value=score)
-    for layer, cloud in clouds.items()
-    for space, x in geometry.spaces(cloud, seed=seed, umap=True).items()
-    for label in LABELS
-    for score in [geometry.silhouette(x, late[label])]
-)
-in_umap.pivot(
-    index=["layer", "space"], columns="label", values="value"
-).style.format("{:.2f}")
-
-# %% [markdown]
-# ## Ages
-#
-# A ridge regression reads the age off the states, scored on ages it has not seen: all rows of one age stay in one fold.
-# The same is done for the lengths of roads and trails.
-
-# %%
-of_domain = [("age", at_age, ages), ("numbers", at_number, numbers)]
-explained = pd.concat(
-    atlas.over(x, f, atlas.probe, layers, seed=seed).assign(domain=domain)
-    for domain, x, f in of_domain
-)
-r2 = atlas.curves(explained, ["domain", "space"], "explained", seed)
-raw = explained.query("space == 'raw'")
-better = raw.pivot(
-    index=["item", "variant", "layer"], columns="domain", values="explained"
-).eval("difference = age - numbers")
-r2_difference = summary.by_layer(better.reset_index(), "difference", seed=seed)
-r2_last = summary.by_layer(
-    atlas.over(last_age, going_on[1], atlas.probe, layers, ["raw"], seed=seed),
-    "explained",
-    seed=seed,
-)
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "How well a linear map reads the number off the raw states: cross-validated coefficient of determination, mean over templates with its 95 % bootstrap interval over ages. Solid: ages of persons; dashed: lengths of roads and trails, the control. Cut off below 0.", "name": "fig-geometry-probe"}, "image": {"alt": "Two curves over layers with interval bands, ages and numbers, one for ages and one for numbers."}}
-both = {"age": "medical", "numbers": "control"}
-_, axes = plt.subplots()
-for domain, look in both.items():
-    curve = r2.query("space == 'raw' and domain == @domain")
-    figures.curve(axes, curve, look, domain, known[domain])
-axes.set(ylabel="cross-validated $R^2$", ylim=(0, 1.02))
-axes.legend()
-plt.show()
-
-# %% [markdown]
-# Ages are read better than numbers on {glue:text}`n_r2_age` of {glue:text}`n_layers` layers and worse on {glue:text}`n_r2_numbers` (95 % interval of the difference clear of zero).
-# At the last token of the prompt the best $R^2$ is {glue:text}`last_r2`.
-#
-# A number that can be read off by a linear map need not lie along a straight line: the local anisotropy says how line-like the cloud is around each state.
-
-# %%
-anisotropy = pd.concat(
-    atlas.over(x, f, atlas.line_likeness, layers, k=neighbours).assign(
+scores = pd.concat(
+    kinds.scores(frame, states, labels[domain], n_shuffles, seed).assign(
         domain=domain
     )
-    for domain, x, f in of_domain
+    for domain, (frame, states) in of.items()
 )
-spread = (
-    anisotropy.query("space == 'raw'")
-    .groupby(["domain", "layer"])["value"]
-    .agg(value="mean", low="min", high="max")
-    .reset_index()
-)
+keys = ["domain", "label", "view", "space"]
+by_item = kinds.over_templates(scores)
+above = atlas.curves(by_item, keys, "excess", seed)
+tests = scores.drop_duplicates([*keys, "layer", "variant"])
+p = atlas.in_every_template(tests, keys)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Local anisotropy of the raw states: one is a curve, and the dotted line is a ball of noise with as many points and dimensions. Mean over templates, the band from the lowest to the highest of the three.", "name": "fig-geometry-anisotropy"}, "image": {"alt": "Two curves over layers with bands, ages and numbers, and a dotted line for noise."}}
-_, axes = plt.subplots()
-for domain, look in both.items():
-    figures.curve(
-        axes, spread.query("domain == @domain"), look, domain, known[domain]
-    )
-axes.axhline(ball, label="noise", **figures.LOOKS["chance"])
-axes.set(ylabel="local anisotropy", ylim=(0, 1))
-axes.legend()
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Silhouette above that of shuffled labels, raw states at the last token of the item: above zero, things of one kind lie together. Solid: the medical domain; dashed: its control. Mean over items and templates with its 95 % bootstrap interval over items, neighbours held still. State 0 is spelling. Scales differ between panels.", "name": "fig-geometry-silhouette"}, "image": {"alt": "Six panels of curves over states, a medical domain and its control in each, with interval bands around them and a line at zero."}}
+figure, panels = figures.panels(c.title for c in wanted)
+for c in wanted:
+    axes = panels[c.title]
+    for side, look, name in zip(
+        c.sides,
+        ("medical", "control"),
+        ("medical domain", "its control"),
+        strict=True,
+    ):
+        curve = kinds.of_side(above, side)
+        figures.curve(axes, curve, look, name, known[side[0]])
+kinds.finish(figure, panels, "above shuffled")
 plt.show()
 
 # %% [markdown]
-# ### Is there a break at 17|18?
-#
-# The length of each step, from one age to the next, is divided by that of the same step between roads or between trails, which takes out what the digits do to both alike.
-# The steps 9|10 and 99|100, where a digit is added, are left out.
-# Then the step 17|18 is ranked among the other {glue:text}`n_steps`.
-# Roads divided by trails, and trails by roads, show what such a rank is worth where nobody comes of age.
+# Plain silhouettes, as the paper gives them, are highest at {glue:text}`plain`; in brackets the state.
+# In 30 principal components, labels lie together in every wording on this many states: {glue:text}`in_pca`.
+# All these counts take the largest *p* of the templates, corrected over states by Benjamini-Hochberg, below 0.05.
 
 # %%
-people = [(k, v) for k in ("man", "woman") for v in ("road", "trail")]
-routes = [("trail", "road"), ("road", "trail")]
-steps = atlas.over(
-    np.concatenate([at_age, at_number], axis=1),
-    pd.concat([ages, numbers], ignore_index=True),
-    atlas.one_step,
-    layers,
-    ["raw"],
-    at=17,
-    pairs=people + routes,
-    exclude=(9, 99),
-)
-steps["who"] = steps["kind"].replace(["man", "woman"], "people")
-break_p = atlas.in_every_template(steps, ["who"])
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Where the step 17|18 ranks among the steps from one age to the next: the share of the other steps that are shorter, each divided by the same step of the routes. Thin lines: templates; thick: their mean. Above: men and women; below, the control: one kind of route by the other. 100 is the longest step; 50 is expected without a break.", "name": "fig-geometry-break"}, "image": {"alt": "Two panels of percentile curves over layers: above, the rank of the step from 17 to 18 for men and women in each template; below, for trails against roads and roads against trails."}}
-looks = dict(man="medical", woman="other", trail="control", road="difference")
-_, panels = plt.subplots(2, 1, figsize=(7.2, 7), sharex=True, sharey=True)
-for i, (kind, look) in enumerate(looks.items()):
-    axes, colour = panels[i // 2], figures.LOOKS[look]["color"]
-    ranks = steps[steps["kind"] == kind].pivot_table(
-        index="layer", columns="variant", values="percentile"
+differences = {
+    c: summary.difference_by_layer(
+        *(kinds.of_side(by_item, side) for side in c.sides), "excess", seed=seed
     )
-    axes.plot(ranks, color=colour, lw=0.8, alpha=0.4)
-    mean = ranks.mean(axis=1).rename("value").reset_index()
-    name = f"{kind} by {'routes' if i < 2 else dict(routes)[kind]}"
-    figures.curve(axes, mean, look, name, known["age" if i < 2 else "numbers"])
-for axes in panels:
-    axes.axhline(50, **figures.LOOKS["chance"])
-    axes.set(ylabel="percentile of 17|18", ylim=(-3, 103))
-    axes.legend(ncol=2, loc="lower center", bbox_to_anchor=(0.5, 1))
-panels[0].set_xlabel("")
+    for c in wanted
+}
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The medical domain minus its control: above zero, the medical label lies further above its shuffled labels than the other. Raw states, last token of the item, 95 % bootstrap interval over the items of both, not corrected for the number of states. Grey where the model does not show that it knows both.", "name": "fig-geometry-difference"}, "image": {"alt": "Six panels with one curve over states each around a zero line, with interval bands: the medical silhouette minus that of the control."}}
+figure, panels = figures.panels(c.title for c in wanted)
+for c, curve in differences.items():
+    axes = panels[c.title]
+    both = known[c.domain] and known[c.control]
+    figures.curve(axes, curve, "difference", "medical minus control", both)
+kinds.finish(figure, panels, "difference")
 plt.show()
 
 # %% [markdown]
-# Undivided, the step 17|18 is longer than {glue:text}`undivided` % of the other steps at most.
-# A break is counted where it is among the longest for both sexes and against both kinds of route (each *p* at most 0.05).
-# In every template at once, corrected over layers, that is so on {glue:text}`n_breaks` of {glue:text}`n_layers` layers; template by template, uncorrected, on {glue:text}`breaks_people`; and for one kind of route against the other on {glue:text}`breaks_routes`.
-# The count for persons asks four tests to agree, that for routes asks one.
-# A break that persons show against both kinds of route is not made by one of the kinds of route alone; a break in one wording only is not one of age in general.
-
-# %% [markdown]
-# ## Does a layer collapse?
+# ## One domain, two labels
 #
-# A cloud that falls onto few directions scores low whatever its labels, so the effective rank stands beside the scores.
-# For drugs it is lowest at {glue:text}`lowest_rank`; there the first principal component takes {glue:text}`lowest_share` % of the variance.
-# A few huge dimensions can do this by themselves: the largest activation is {glue:text}`largest_activation` times the median one.
+# The paper compares two labels of the drugs.
+# Plain silhouettes favour the label with fewer values, so the comparison is of silhouettes above shuffled labels; the control shows what two labels of that kind differ by without medicine.
 
 # %%
-shape = pd.concat(
-    atlas.over(x, f, atlas.spread, layers, ["raw"]).assign(domain=domain)
-    for domain, x, f in [("drugs", at_drug, drugs), *of_domain]
-)
-names = ["effective_rank", "mean_cosine", "first_component", "max_over_median"]
-shape = shape.melt(["domain", "space", "variant", "layer"], names, "metric")
+twice = [
+    (one, other)
+    for one, other in zip(wanted, wanted[1:], strict=False)
+    if one.domain == other.domain
+]
+between = {
+    (domain, column): summary.by_layer(
+        kinds.between_labels(by_item, domain, other, one, column),
+        "difference",
+        seed=seed,
+    )
+    for pair in twice
+    for (domain, one), (_, other) in zip(*(c.sides for c in pair), strict=True)
+    for column in ("excess", "score")
+}
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Effective rank of the raw states: the number of equally strong directions with the same entropy. Mean over templates, the band from the lowest to the highest of the three. There are 304 drugs and 202 ages and numbers in each template.", "name": "fig-geometry-rank"}, "image": {"alt": "Three curves over layers with bands: the effective rank of the states of drugs, ages and numbers."}}
-ranks = shape.query("metric == 'effective_rank'")
-_, axes = plt.subplots()
-for domain, look in {"drugs": "other", **both}.items():
-    of_templates = ranks.query("domain == @domain").groupby("layer")["value"]
-    curve = of_templates.agg(value="mean", low="min", high="max")
-    figures.curve(axes, curve.reset_index(), look, domain, known[domain])
-axes.set(ylabel="effective rank", yscale="log")
-axes.legend()
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The second label minus the first of the same items, raw states at the last token of the item: below zero, the first label lies together more. Silhouettes above shuffled labels. Solid: the medical domain; dashed: its control. 95 % bootstrap interval over items, not corrected for the number of states.", "name": "fig-geometry-two-labels"}, "image": {"alt": "Two panels of curves over states around a zero line, drugs and diseases, each with the curve of its control and interval bands."}}
+titles = {
+    pair: "\n".join(
+        f"{one[0]}: {other[1]} − {one[1]}"
+        for one, other in zip(*(c.sides for c in pair), strict=True)
+    )
+    for pair in twice
+}
+options = dict(figsize=(3.6 * len(titles), 3.2), sharey=True)
+figure, panels = (
+    figures.panels(titles.values(), **options) if titles else (None, {})
+)
+for pair, title in titles.items():
+    for domain, look, name in (
+        (pair[0].domain, "medical", "medical domain"),
+        (pair[0].control, "control", "its control"),
+    ):
+        curve = between[domain, "excess"]
+        figures.curve(panels[title], curve, look, name, known[domain])
+if titles:
+    kinds.finish(figure, panels, "second − first label")
+    plt.show()
+else:
+    print("No domain is compared by two labels.")
+
+# %% [markdown]
+# ## How much of it is spelling?
+#
+# Drugs of one mechanism often end alike on purpose (*-pril*, *-olol*), diseases of one organ end in words like *cancer*, and dishes of one kind in *soup*.
+# Two things tell spelling from knowledge: what a state has beyond state 0, and what is left when two names that share any piece (a token) are not compared.
+# Names can be alike in ways that pieces do not show, so what is left is an upper bound for knowledge, and what is lost holds knowledge too, since names alike often belong to things alike.
+
+# %%
+gained = pd.DataFrame(
+    [
+        dict(domain=domain, label=label, view=view)
+        | kinds.gain(kinds.of_side(by_item, (domain, label), view), seed)
+        for domain, names in labels.items()
+        for label in names
+        for view in ("item", "mean")
+    ]
+)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette above shuffled labels when names that share a piece are not compared (thick, with its 95 % bootstrap interval over items), and when all names are compared (thin and dotted). Raw states at the last token of the item. Solid: the medical domain; dashed: its control.", "name": "fig-geometry-spelling"}, "image": {"alt": "Six panels of curves over states: a medical domain and its control without pairs that share a piece, with interval bands, and dotted curves of all pairs."}}
+figure, panels = figures.panels(c.title for c in wanted)
+for c in wanted:
+    axes = panels[c.title]
+    for side, look, name in zip(
+        c.sides, ("medical", "control"), ("medical", "control"), strict=True
+    ):
+        curve = kinds.of_side(above, side, "apart")
+        label = f"{name}, no shared piece"
+        figures.curve(axes, curve, look, label, known[side[0]])
+        everything = kinds.of_side(above, side)
+        colour = axes.lines[-1].get_color()
+        xy = everything["layer"], everything["value"]
+        axes.plot(*xy, color=colour, ls=":", lw=1.2, label=f"{name}, all names")
+kinds.finish(figure, panels, "above shuffled")
 plt.show()
+
+# %% [markdown]
+# ## Where in the prompt
+#
+# The paper does not state where it reads the states.
+# The mean over an item's tokens sees the whole name, at state 0 already; the last token of the prompt, in templates that go on after the item, is the same word for all items, so what it knows of the item has come by attention.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette of the medical labels above shuffled labels at three places: the last token of the item, the mean over the item's tokens, and the last token of the prompt; thin and dashed, the control at the last token of the prompt. Raw states; mean over items and templates with its 95 % bootstrap interval over items.", "name": "fig-geometry-places"}, "image": {"alt": "Six panels with three curves over states each, one for each place, with interval bands, and a dashed one for the control."}}
+figure, panels = figures.panels(c.title for c in wanted)
+looks = {
+    "item": ("medical", "item's last token"),
+    "mean": ("other", "mean over the item"),
+    "end": ("difference", "prompt's last token"),
+}
+for c in wanted:
+    axes = panels[c.title]
+    for view, (look, name) in looks.items():
+        curve = kinds.of_side(above, c.sides[0], view)
+        figures.curve(axes, curve, look, name, known[c.domain])
+    at_end = kinds.of_side(above, c.sides[1], "end")
+    colour = figures.LOOKS["control"]["color"]
+    xy = at_end["layer"], at_end["value"]
+    axes.plot(*xy, color=colour, ls="--", lw=1, label="control, prompt's last")
+kinds.finish(figure, panels, "above shuffled")
+plt.show()
+
+# %% [markdown]
+# ## After UMAP
+#
+# The paper takes its silhouettes after UMAP {cite:p}`mcinnes2018umap` to 30 dimensions.
+# UMAP pulls neighbours together, so the scores are higher by construction; shuffled labels are scored in the same space.
+# It starts at random, so {glue:text}`n_fits` seeds are fitted on each of {glue:text}`n_fit_states` states, in one template, the last.
+
+# %%
+chosen = np.linspace(0, model.n_layers, n_umap).round().astype(int).tolist()
+fits = pd.concat(
+    kinds.in_umap(
+        states["entity"],
+        frame,
+        labels[domain],
+        chosen,
+        range(seed, seed + n_fits),
+        n_shuffles,
+        seed,
+    ).assign(domain=domain)
+    for domain, (frame, states) in of.items()
+)
+held = kinds.held_in_raw(fits)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette above shuffled labels after UMAP to 30 dimensions, the line through the mean of its seeds and the band from the lowest to the highest, beside that of the same raw states (dotted). Solid: the medical domain; dashed: its control. One template; no interval over items.", "name": "fig-geometry-umap30"}, "image": {"alt": "Six panels of curves over a few states: after UMAP the medical domain and its control with bands over seeds, and dotted curves of the raw states below."}}
+figure, panels = figures.panels(c.title for c in wanted)
+for c in wanted:
+    axes = panels[c.title]
+    for (domain, label), look, name in zip(
+        c.sides, ("medical", "control"), ("medical", "control"), strict=True
+    ):
+        here = held[(held["domain"] == domain) & (held["label"] == label)]
+        curve = here.rename(columns={"after": "value"})
+        figures.curve(axes, curve, look, f"{name}, UMAP", known[domain])
+        xy, colour = (here["layer"], here["raw"]), axes.lines[-1].get_color()
+        axes.plot(*xy, color=colour, ls=":", lw=1.2, label=f"{name}, raw")
+kinds.finish(figure, panels, "above shuffled")
+plt.show()
+
+# %% [markdown]
+# Of {glue:text}`n_cases` cases of a label and a state, things of one kind lie together in {glue:text}`n_umap` after UMAP with every seed; in {glue:text}`n_held` of these the raw states agree, and in {glue:text}`n_raw_alone` more only the raw states show it (*p* at most 0.05, not corrected).
+# The seed alone moves a score by up to {glue:text}`seed_spread`.
+
+# %% [markdown]
+# ## Pictures
+#
+# UMAP to two dimensions is for looking; nothing here rests on it.
+# Each picture starts from that of an earlier state and is turned onto it, so that pictures can be followed; distances between clumps and their sizes are not to be read {cite:p}`chari2023specious,lause2024elephant`.
+# The trustworthiness (*trust.*) falls below 1 as things far apart are drawn as neighbours.
+
+# %%
+shown = {c.domain: c for c in wanted}  # the last label named of each domain
+layers = sorted({*range(0, model.n_layers + 1, every), model.n_layers})
+last = {
+    domain: np.flatnonzero(f["variant"] == f["variant"].iloc[-1])
+    for domain, f in frames.items()
+}
+drawn = {
+    domain: slider.pictures(
+        of[domain][1]["entity"][:, last[domain]], layers, seed
+    )
+    for c in shown.values()
+    for domain in (c.domain, c.control)
+}
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Items at the last token of their name in one template, some states of each domain drawn by UMAP to two dimensions: medical domains above, their controls below. The six largest labels are coloured, the other items grey. The axes have no meaning.", "name": "fig-geometry-umap"}, "image": {"alt": "A grid of clouds of points: a row for each domain and a column for each of four states, the largest six labels in colours of their own."}}
+slider.grid(
+    {
+        domain: (drawn[domain], frames[domain].iloc[last[domain]][label])
+        for c in sorted(shown.values())
+        for domain, label in (c.sides)
+    },
+    [layers[round(i)] for i in np.linspace(0, len(layers) - 1, 4)],
+)
+plt.show()
+
+# %% [markdown]
+# The same with all labels, and a slider over the states; the mouse shows an item, and a click on a label hides it.
+
+# %% tags=["hide-input"]
+for c in shown.values():
+    of_page = {
+        f"{domain} by {label}": (
+            domain,
+            frames[domain].iloc[last[domain]],
+            label,
+        )
+        for domain, label in c.sides
+    }
+    html = slider.page(
+        {title: drawn[domain] for title, (domain, _, _) in of_page.items()},
+        {title: rows["item"] for title, (_, rows, _) in of_page.items()},
+        {title: rows[label] for title, (_, rows, label) in of_page.items()},
+        f"slider-{model.name}-{c.domain}-{c.label}",
+    )
+    display(HTML(html))
 
 # %% [markdown]
 # ## The numbers
 
-# %%
-for key, value in dict(
-    n_drugs=drugs["item"].nunique(),
-    n_mechanisms=drugs["mechanism"].nunique(),
-    n_specialties=drugs["specialty"].nunique(),
-    n_spelled=kept["item"].nunique(),
-    n_draws=n_draws,
-    n_layers=model.n_layers,
-    n_states=model.n_layers + 1,
-    n_steps=int(steps["n"].iloc[0]),
-    n_breaks=int((break_p.query("who == 'people'")["p"] <= 0.05).sum()),
-).items():
-    run.number(key, value)
-for key, higher, lower, curve in (
-    ("fair", "specialty", "mechanism", difference.query("space == 'raw'")),
-    ("plain", "specialty", "mechanism", plain_difference.query("space=='raw'")),
-    ("r2", "age", "numbers", r2_difference),
-):
-    run.number(f"n_{key}_{higher}", int((curve["low"] > 0).sum()))
-    run.number(f"n_{key}_{lower}", int((curve["high"] < 0).sum()))
-for (space, label), found in p.groupby(by):
-    run.number(f"n_{space}_{label}", int((found["p"] < 0.05).sum()))
-
 
 # %%
-def best(key, curve, digits=2):
-    """Record the highest point of a curve, as the prose quotes it."""
-    top = curve.loc[curve["value"].idxmax()]
-    value, low, high = (
-        f"{top[x]:.{digits}f}" for x in ("value", "low", "high")
+def listed(tell):
+    """What there is to tell of each comparison, that of its control in brackets."""
+    return "; ".join(
+        f"{c.name} {tell(c.sides[0])} ({c.control_name} {tell(c.sides[1])})"
+        for c in wanted
     )
-    text = f"{value} ({low} to {high}, state {int(top['layer'])})"
-    run.number(key, top["value"], text)
 
 
-for label in LABELS:
-    curve = above.query("space == 'raw' and label == @label")
-    best(f"best_{label}", curve)
-    best(f"start_{label}", curve.query("layer == 0"))
-    best(f"spelled_{label}", spelled.query("label == @label"), digits=3)
-    best(f"last_{label}", at_last.query("label == @label"))
-best("matched_mechanism", matched.query("label == 'mechanism'"), digits=3)
-for domain in both:
-    best(f"r2_{domain}", r2.query("space == 'raw' and domain == @domain"))
-best("last_r2", r2_last)
+def together(view="item", space="raw"):
+    """In how many states a side's labels lie together in every template."""
+    return {
+        side: int((kinds.of_side(p, side, view, space)["p"] < 0.05).sum())
+        for c in wanted
+        for side in c.sides
+    }
+
+
+first = wanted[0].sides[0]
+for key, counts in dict(
+    together=together(), in_pca=together(space="pca30"), apart=together("apart")
+).items():
+    run.number(key, counts[first], listed(counts.get))
+
 
 # %%
-worst = steps.groupby(["who", "variant", "layer"])["p"].max() <= 0.05
-counts = worst.groupby(["who", "variant"]).sum().unstack("who")
-counts["routes"] = counts[["road", "trail"]].max(axis=1)
-for who in ("people", "routes"):
-    run.number(f"most_{who}", counts[who].max())
-    each = ", ".join(f"{n} ({name})" for name, n in counts[who].items())
-    run.number(f"breaks_{who}", each)
-undivided = max(
-    geometry.step_test(x, ages["value"], 17, exclude=(9, 99))["percentile"]
-    for x in at_age[1:]
-)
-run.number("undivided", undivided, f"{undivided:.0f}")
-drug_shape = shape.query("domain == 'drugs'").pivot_table(
-    index="layer", columns="metric", values="value"
-)
-least = drug_shape["effective_rank"].idxmin()
-rank, share = drug_shape.loc[least, ["effective_rank", "first_component"]]
-largest = drug_shape.loc[least, "max_over_median"]
-run.number("lowest_rank", rank, f"{rank:.0f} (state {least})")
-run.number("lowest_share", share, f"{100 * share:.0f}")
-run.number("largest_activation", largest, f"{largest:.0f}")
+def added(side):
+    """The gain over state 0 with its interval."""
+    row = gained.query("domain == @side[0] and label == @side[1]").iloc[0]
+    return "{value:.2f}, {low:.2f} to {high:.2f}".format(**row)
+
+
+def highest(side):
+    """The highest plain silhouette, and its state."""
+    curve = kinds.of_side(by_item, side).groupby("layer")["score"].mean()
+    return f"{curve.max():.2f}, state {curve.idxmax()}"
+
+
+run.number("gains", gained["value"].iloc[0], listed(added))
+run.number("plain", by_item["score"].max(), listed(highest))
+
+# %%
+clear = {
+    c.name: (int((d["low"] > 0).sum()), int((d["high"] < 0).sum()))
+    for c, d in differences.items()
+}
+words = [f"{name} {more} and {less}" for name, (more, less) in clear.items()]
+run.number("against", clear[wanted[0].name][0], "; ".join(words))
+ahead = [
+    f"{domain} lie together more by {other} than by {one} on "
+    f"{(curve['low'] > 0).sum()} of {len(curve)} states and less on "
+    f"{(curve['high'] < 0).sum()}"
+    for pair in twice
+    for (domain, one), (_, other) in zip(*(c.sides for c in pair), strict=True)
+    for curve in [between[domain, "excess"]]
+]
+said = "; ".join(ahead) or "no domain is compared by two labels"
+run.number("ahead", len(ahead), said)
+
+# %%
+agree = held["in_umap"] & held["in_raw"]
+by_chance = 0.025 * (model.n_layers + 1)
+spread = (held["high"] - held["low"]).max()
+for key, value, text in (
+    ("n_states", model.n_layers + 1, None),
+    ("n_chance", by_chance, f"{by_chance:.1f}"),
+    ("n_fits", n_fits, None),
+    ("n_fit_states", len(chosen), None),
+    ("n_cases", len(held), None),
+    ("n_umap", int(held["in_umap"].sum()), None),
+    ("n_held", int(agree.sum()), None),
+    ("n_raw_alone", int((held["in_raw"] & ~held["in_umap"]).sum()), None),
+    ("seed_spread", spread, f"{spread:.2f}"),
+):
+    run.number(key, value, text)
+
 
 # %% tags=["hide-input"]
-silhouette, excess = "silhouette_" + plain["label"], "_above_shuffled"
-by_item = scores.query("space == 'raw'").groupby([*by, "layer", "item"])
-by_variant = scores.groupby([*by, "layer", "variant"])
-means = [group["score"].mean().reset_index() for group in (by_item, by_variant)]
-trust = pd.Series({k: v["trustworthiness"] for k, v in pictures.items()})
-at_the_end = dict(space="raw", variant="last token of the prompt")
-of_drugs = [
-    plain.assign(metric=silhouette),
-    above.assign(metric=silhouette + excess),
-    plain_difference.assign(metric="silhouette_difference"),
-    difference.assign(metric="silhouette_difference" + excess),
-    *(
-        f.rename(columns={"score": "value"}).assign(
-            metric="silhouette_" + f["label"]
-        )
-        for f in means
-    ),
-    p.assign(metric="p_silhouette_" + p["label"], value=p["p"]),
-    spelled.assign(
-        metric="silhouette_" + spelled["label"] + excess,
-        space="raw",
-        variant="no shared ending",
-    ),
-    matched.assign(
-        metric="silhouette_" + matched["label"] + excess,
-        space="raw",
-        variant="as many at random",
-    ),
-    at_last.assign(
-        metric="silhouette_" + at_last["label"] + excess, **at_the_end
-    ),
-    in_umap.query("space == 'umap30'").assign(
-        metric="silhouette_" + in_umap["label"], variant="late"
-    ),
-    trust.rename_axis("layer")
-    .reset_index(name="value")
-    .assign(metric="trustworthiness", space="umap2", variant="late"),
+def rows(table, ending, **more):
+    """A table as rows of the results: metrics are named after the label."""
+    metric = "silhouette_" + table["label"] + ending
+    places = {
+        "item": "residual stream",
+        "mean": "residual stream, mean over the item",
+        "end": "residual stream, last token of the prompt",
+        "apart": "residual stream, no shared piece",
+    }
+    if "view" in table:
+        more["component"] = table["view"].map(places)
+    table = table.assign(metric=metric, **more)
+    return table[table.columns.intersection(results.COLUMNS)]
+
+
+main = by_item.query("view == 'item' and space == 'raw'")
+by_template = scores.groupby([*keys, "layer", "variant"], as_index=False)
+trust = [
+    (domain, layer, picture["trustworthiness"], "trustworthiness", "umap2")
+    for domain, pictures in drawn.items()
+    for layer, picture in pictures.items()
 ]
-of_ages = [
-    r2.assign(metric="ridge_r2"),
-    raw.groupby(["domain", "space", "item", "layer"])["explained"]
-    .mean()
-    .reset_index(name="value")
-    .assign(metric="ridge_r2"),
-    r2_difference.assign(
-        metric="ridge_r2_difference",
-        domain="age",
-        space="raw",
-        variant="minus numbers",
+seeds = "seed " + fits["draw"].astype(str)
+everything = [
+    rows(above, "_above_shuffled"),
+    rows(
+        main.drop(columns="variant").assign(value=main["excess"].round(4)),
+        "_above_shuffled",
     ),
-    r2_last.assign(metric="ridge_r2", domain="age", **at_the_end),
-    anisotropy.assign(metric="local_anisotropy"),
+    rows(by_template["score"].mean().rename(columns={"score": "value"}), ""),
+    rows(p.assign(value=p["p"]), "_p_corrected"),
     *(
-        steps.assign(
-            metric=f"step_{name}",
-            domain="age",
-            value=steps[name],
-            variant=steps["kind"].str.cat(
-                [steps["against"], steps["variant"]], " / "
-            ),
+        rows(
+            curve.assign(label=c.label),
+            "_minus_control",
+            domain=c.domain,
+            space="raw",
         )
-        for name in ("percentile", "p")
+        for c, curve in differences.items()
+    ),
+    *(
+        rows(
+            between[domain, column].assign(label=other),
+            f"_minus_{one}" + ("_above_shuffled" if column == "excess" else ""),
+            domain=domain,
+            space="raw",
+        )
+        for pair in twice
+        for (domain, one), (_, other) in zip(
+            *(c.sides for c in pair), strict=True
+        )
+        for column in ("excess", "score")
+    ),
+    rows(gained, "_gain_over_state_0", space="raw"),
+    *(
+        rows(
+            fits.assign(value=fits[column]),
+            ending,
+            variant=seeds,
+            component="residual stream, last template",
+        )
+        for column, ending in (("excess", "_above_shuffled"), ("p", "_p"))
+    ),
+    pd.DataFrame(
+        trust, columns=["domain", "layer", "value", "metric", "space"]
     ),
 ]
-of_drugs = [f.assign(domain="drugs") for f in of_drugs]
-table = pd.concat([*of_drugs, *of_ages, shape])
-table = table[table.columns.intersection(results.COLUMNS)]
-run.save(table.assign(component="residual stream"))
+table = pd.concat(everything, ignore_index=True)
+run.save(table.fillna({"component": "residual stream"}))
 
 # %%
-columns = {
-    label: above.query("space == 'raw' and label == @label") for label in LABELS
-} | {
-    f"R² {domain}": r2.query("space == 'raw' and domain == @domain")
-    for domain in both
-}
-pd.DataFrame(
-    {name: curve.set_index("layer")["value"] for name, curve in columns.items()}
-).style.format("{:.2f}", na_rep="")
+columns = {}
+for c in wanted:
+    for side in c.sides:
+        name = f"{side[0]} by {side[1]}"
+        curve = kinds.of_side(above, side).set_index("layer")["value"]
+        columns[name] = curve
+pd.DataFrame(columns).style.format("{:.2f}")
 
 # %% [markdown]
 # ## What would change our mind
 #
-# - A model whose specialties stay above shuffled labels when drugs with a shared ending are dropped: then a layer would hold what a drug is for, and not how it is spelled.
-# - Names written in another way, such as brand names, that keep the mechanisms together.
-# - A break at 17|18 in every wording, and none between two other things that are numbered.
+# - A medical label that stays above its control, and above zero, when names that share a piece are not compared, at the last token of the prompt: then the kind of a thing, and not how it is spelled, would have come that far.
+# - Names written in another way, such as brand names or plain-language names of diseases, that keep the kinds together.
+# - Labels that lie together after UMAP with every seed and not in the raw states: then UMAP would find what distances do not show, or make it up.
 #
 # ## What this cannot show
 #
-# Names of drugs are not given at random: *-pril* and *-olol* stand for a mechanism.
-# So spelling and mechanism cannot be taken fully apart; dropping shared endings also drops the drugs that are most alike in fact, and earlier pieces of the names may be shared still.
-# A specialty holds several mechanisms, and some drugs belong to several specialties but count for one, which holds its silhouette down.
-# The intervals hold the neighbours still, and those of $R^2$ the predictions; they do not cover another choice of drugs, or other folds; the best layer is the best of many, so its score is a little too high.
+# A model of this size says little about one of 70 billion parameters: it knows less, so that how its states lie may have more to do with words and less with medicine.
+# Names are not given at random: *-pril* and *-olol* stand for a mechanism, and *carcinoma* for a kind of disease.
+# So spelling and knowledge cannot be taken fully apart; names without a shared piece can still look alike, and a piece that is shared by accident drops a pair that says something.
+# A medical label and that of its control have about as many values, and need not be equally hard: countries are not mechanisms, so a difference of the two is one of these two labels.
+# An item that belongs to several kinds counts for one, which holds its silhouette down.
+# The intervals hold the neighbours still; they do not cover another choice of items, of labels or of templates.
 #
-# What can be read off need not be read by the model; a control task {cite:p}`hewitt2019control` takes out only what any labels would give.
-# A ridge regression finds a line that carries age next to anything else the states hold; a number on a ring or a helix can pass this test too {cite:p}`engels2024features`.
-# The paper does not publish how its $R^2$ was made, so its values and these are not the same measure.
-# A break is looked for as a long step; a turn without a longer step would go unseen.
-# In pictures by UMAP, distances between clumps are not to be read: how far such pictures may be trusted is disputed {cite:p}`chari2023specious,lause2024elephant`.
+# A silhouette sees blobs: kinds on rings, lines or in directions of little variance can be there without it {cite:p}`engels2024features`.
+# That kinds lie together does not say that the model uses it; a control task {cite:p}`hewitt2019control` takes out only what any labels would give.
 # The weights of this model were quantised to 4 bits and de-quantised on loading, if its card says so; the geometry is that of the rounded model.
 # The technique is one of the four of {cite:t}`marinescu2026knowledge`; its method is on [its own page](../../methods/geometry.md).

@@ -75,15 +75,6 @@ def test_a_layer_counts_by_its_weakest_template_and_layers_are_corrected_by_fami
     assert list(found["y"]) == list(stats.benjamini_hochberg([0.03, 0.04]))
 
 
-def test_one_item_of_each_kind_is_kept_with_all_its_templates(frame):
-    frame = frame.assign(kind=frame["item"].str[-1])
-    kept = atlas.one_of_each(frame, ["kind"], seed=3)
-    assert kept["item"].nunique() == kept["kind"].nunique() == 10
-    assert (kept.groupby("item")["variant"].nunique() == 2).all()
-    assert set(kept["item"]) == set(atlas.one_of_each(frame, ["kind"], seed=3)["item"])
-    assert set(kept["item"]) != set(atlas.one_of_each(frame, ["kind"], seed=4)["item"])
-
-
 def test_a_curve_for_each_group_has_the_mean_over_items_and_templates(states, frame):
     def first(x, rows):
         return pd.DataFrame({"item": rows["item"], "value": x[:, 0]})
@@ -129,23 +120,20 @@ def test_a_break_of_one_kind_is_found_against_the_other_in_any_order_of_rows():
     assert list(tests["against"]) == ["b", "a"]
 
 
-def test_the_ending_is_the_last_token_of_the_entity(smollm2):
+def test_the_pieces_of_a_name_are_the_tokens_of_the_item_alone(smollm2):
     prompts = [Prompt.fill("{entity} and the rest", name) for name in ("Lisinopril", "Ramipril", "Aspirin")]
-    first, second, other = atlas.endings(smollm2, prompts)
-    assert first == second != other
-    assert smollm2.tokenizer.decode([first]) in "Lisinopril"
+    first, second, other = atlas.pieces(smollm2, prompts)
+    assert first & second and not first & other
+    rest = set(smollm2.tokenizer(" and the rest")["input_ids"])
+    assert not rest & (first | second | other)
 
 
-def test_a_matched_draw_has_as_many_items_of_each_label():
-    frame = pd.DataFrame(
-        {"item": [f"i{n}" for n in range(30)] * 2, "label": list("aaabbbbbcc" * 3) * 2, "variant": "v"}
-    )
-    kept = frame[frame["item"].isin(["i0", "i1", "i3", "i4", "i5"])]
-    drawn = atlas.as_many(frame, kept, "label", seed=1)
-    counts = drawn.drop_duplicates("item")["label"].value_counts()
-    assert counts.to_dict() == {"a": 2, "b": 3}
-    assert len(drawn) == 10  # every template of each
-    assert set(drawn["item"]) != set(atlas.as_many(frame, kept, "label", seed=2)["item"])
+def test_items_without_a_label_are_left_out():
+    x = np.random.default_rng(0).normal(size=(12, 4))
+    rows = pd.DataFrame({"item": range(12), "label": ["a", "b", ""] * 4})
+    table = atlas.silhouettes(x, rows, ["label"], n=20)
+    assert list(table["item"]) == [i for i in range(12) if i % 3 != 2]
+    assert table["score"].mean() == pytest.approx(table["silhouette"].iloc[0])
 
 
 def test_another_labelling_scores_lower_where_the_primary_one_was_planted(states, frame):

@@ -10,13 +10,13 @@ dimensions does it have (`dimension`), do labels cluster (`clusters`), does an o
 go round a hole (`homology`), can a number be read off (`probe`), and in which space do we look (`spaces`).
 """
 
-from medlib.geometry.clusters import silhouette, silhouette_samples, silhouette_test
+from medlib.geometry.clusters import distances, silhouette, silhouette_samples, silhouette_test, silhouettes_tested
 from medlib.geometry.dimension import intrinsic_dimension, two_nn
 from medlib.geometry.homology import dealt_loop_test, longest_loop
 from medlib.geometry.ordered import circularity, late_return, order_test, progression, step_test, steps, without
 from medlib.geometry.points import centroids, distinct, rms_normalised, without_largest
 from medlib.geometry.probe import ridge_probe
-from medlib.geometry.spaces import spaces, umap2
+from medlib.geometry.spaces import spaces, umap, umap2
 from medlib.geometry.spread import (
     anisotropy,
     collapse,
@@ -35,6 +35,7 @@ __all__ = [
     "circularity",
     "collapse",
     "dealt_loop_test",
+    "distances",
     "distinct",
     "effective_rank",
     "intra_similarity",
@@ -54,10 +55,12 @@ __all__ = [
     "silhouette",
     "silhouette_samples",
     "silhouette_test",
+    "silhouettes_tested",
     "spaces",
     "step_test",
     "steps",
     "two_nn",
+    "umap",
     "umap2",
     "update_linearity",
     "without",
