@@ -267,7 +267,10 @@ def curve(values, log=False):
 
 
 def overlap(one, other, count):
-    """The share of the `count` largest dimensions that two domains have in common, by state (mean shares, `[state, hidden]`)."""
+    """The share of the `count` largest dimensions that two domains have in common: `[state]`.
+
+    `one`, `other`: mean shares, `[state, hidden]`.
+    """
     tops = [np.argsort(-means, axis=-1, kind="stable")[:, :count] for means in (one, other)]
     return np.array([len(set(a) & set(b)) / count for a, b in zip(*tops, strict=True)])
 
@@ -292,3 +295,14 @@ def made_up(n, hidden, layers, kind, seed=0):
 def middle(layers):
     """The layers of the middle third, where `made_up` plants."""
     return range(1 + layers // 3, 1 + 2 * layers // 3)
+
+
+def stretches(flags):
+    """The stretches of true values, as a reader would write them.
+
+    >>> stretches([False, True, True, True, False, True])
+    '1 to 3, 5'
+    """
+    at = np.flatnonzero(flags)
+    runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1) if len(at) else []
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs) or "none"

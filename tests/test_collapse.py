@@ -147,3 +147,10 @@ def test_items_bring_a_label_and_the_cluster_of_their_question():
     assert rows["item"].nunique() == 30 and rows["label"].nunique() <= 12
     asked = rows.groupby("cluster")["label"].nunique()
     assert asked.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"), [([0, 1, 1, 1, 0, 1], "1 to 3, 5"), ([0, 0], "none"), ([1, 1], "0 to 1"), ([1], "0")]
+)
+def test_stretches_are_written_as_a_reader_would(flags, words):
+    assert collapse.stretches(np.array(flags, dtype=bool)) == words
