@@ -16,7 +16,7 @@ from scipy.stats import t
 from sklearn.metrics import silhouette_samples
 from threadpoolctl import threadpool_limits
 
-from medlib import concepts, geometry, summary
+from medlib import concepts, geometry, results, summary
 from medlib.errors import MedlibError
 from medlib.geometry.points import SAME, points, unit_rows, varying
 from medlib.prompts import batches, check, encode
@@ -207,6 +207,35 @@ def silhouettes(states, frame, largest, ways=WAYS):
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
+def max_over_median(states, frame, largest):
+    """The largest over the median absolute activation of each cloud: `[way, layer 1..L, template]`."""
+    found = [
+        [
+            [
+                _largest_over_median(prepared(states[layer, rows], way, largest[layer]))
+                for rows in templates(frame).values()
+            ]
+            for layer in range(1, len(states))
+        ]
+        for way in WAYS
+    ]
+    return np.array(found)
+
+
+def _largest_over_median(x):
+    size = np.abs(x)
+    return size.max() / np.median(size)
+
+
+def share_of(states, frame, largest):
+    """The share of the squared length that the left-out dimensions take: `item, layer, value`, mean over templates."""
+    parts = [
+        pd.DataFrame(dict(item=frame["item"], layer=layer, value=shares(states[layer])[:, largest[layer]].sum(axis=1)))
+        for layer in range(1, len(states))
+    ]
+    return pd.concat(parts).groupby(["item", "layer"], as_index=False).mean()
+
+
 def depth(rank, axis=0):
     """The effective rank of each layer over the smaller of the best before it and the best after it.
 
@@ -264,6 +293,38 @@ def curve(values, log=False):
     """
     value, low, high = interval(values.mean(axis=1), log)
     return pd.DataFrame(dict(layer=range(1, len(value) + 1), value=value, low=low, high=high))
+
+
+def results_table(depths, signs, scores, frames, size, share, place):
+    """Everything the chapter measured in the columns of `medlib.results`; the place to read is in `component`.
+
+    `depths`, `scores`: tables with `place`, `domain` and `space`; `signs`: (place, domain) -> what `clouds` returns;
+    `size`, `share`: domain -> what `max_over_median` returns, and a table of `share_of`, both at `place`.
+    """
+    parts = [depths.assign(metric="depth"), share.assign(metric="share_of_largest", place=place)]
+    parts.append(
+        depths.assign(metric="collapse", value=depths["collapsed"].astype(float)).drop(columns=["low", "high"])
+    )
+    for (where, domain), found in signs.items():
+        for sign, values in found.items():
+            parts.append(_long(*interval(values, log=sign == "effective_rank"), frames[domain], domain, sign, where))
+    for domain, values in size.items():
+        empty = np.full(values.shape, np.nan)
+        parts.append(_long(values, empty, empty, frames[domain], domain, "max_over_median", place))
+    by_item = scores.groupby(["place", "domain", "space", "layer", "item"], as_index=False)["value"].mean()
+    table = pd.concat([*parts, by_item.assign(metric="silhouette")], ignore_index=True)
+    table = table.rename(columns={"place": "component"})
+    return table[table.columns.intersection(results.COLUMNS)]
+
+
+def _long(value, low, high, frame, domain, metric, place):
+    """`[way, layer 1..L, template]` as rows of the results table; what is null is left out."""
+    index = pd.MultiIndex.from_product(
+        [WAYS, range(1, value.shape[1] + 1), list(templates(frame))], names=["space", "layer", "variant"]
+    )
+    table = pd.DataFrame(dict(value=value.ravel(), low=low.ravel(), high=high.ravel()), index=index).reset_index()
+    constants = dict(domain=domain, metric=metric, place=place, n=frame["item"].nunique())
+    return table.dropna(subset=["value"]).assign(**constants)
 
 
 def overlap(one, other, count):

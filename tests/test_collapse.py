@@ -154,3 +154,43 @@ def test_items_bring_a_label_and_the_cluster_of_their_question():
 )
 def test_stretches_are_written_as_a_reader_would(flags, words):
     assert collapse.stretches(np.array(flags, dtype=bool)) == words
+
+
+def test_one_activation_ten_times_the_others_is_ten_times_their_median_until_it_is_left_out():
+    states = np.ones((2, 60, 5))
+    states[1, 3, 2] = -10
+    found = collapse.max_over_median(states, frame(), np.full((2, 1), 2))
+    assert found.shape == (3, 1, 2)
+    np.testing.assert_allclose(found[[0, 2], 0], [[10, 1], [1, 1]])
+
+
+def test_the_share_of_a_dimension_is_given_for_every_item():
+    states = np.tile([3.0, 4.0], (2, 60, 1))
+    found = collapse.share_of(states, frame(), np.zeros((2, 1), dtype=int))
+    assert len(found) == 30
+    np.testing.assert_allclose(found["value"], 0.36)
+
+
+def test_the_results_table_holds_every_cloud_and_every_item():
+    rows, where = frame(), "mean"
+    states = collapse.made_up(60, 12, 5, "noise")
+    largest = np.zeros((6, 1), dtype=int)
+    found = collapse.clouds(states, rows, largest)
+    depths = collapse.dips(found["effective_rank"][0], collapse.templates(rows))
+    scores = collapse.silhouettes(states, rows, largest, ["raw"])
+    named = dict(place=where, domain="drugs")
+    table = collapse.results_table(
+        depths.assign(space="raw", **named),
+        {(where, "drugs"): found},
+        scores.assign(**named),
+        {"drugs": rows},
+        {"drugs": collapse.max_over_median(states, rows, largest)},
+        collapse.share_of(states, rows, largest).assign(domain="drugs"),
+        where,
+    )
+    tidy = medlib.results.tidy(table, model="m", technique="collapse", seed=0)
+    counts = tidy.groupby("metric").size()
+    assert counts["effective_rank"] == counts["max_over_median"] == 3 * 5 * 2 and counts["depth"] == 3 * 2
+    assert counts["silhouette"] == counts["share_of_largest"] == 5 * 30
+    one = tidy.query("metric == 'effective_rank' and space == 'raw' and layer == 3 and variant == 'late'")
+    np.testing.assert_allclose(one["value"], geometry.effective_rank(states[3, 30:]))
