@@ -533,26 +533,19 @@ run.save(
 )
 
 # %%
-pd.concat(
-    {
-        sign: pd.DataFrame(
-            {
-                way: {
-                    name: signs[place, name][sign][i][:, :, 0].mean()
-                    for name in order
-                }
-                for i, way in enumerate(collapse.WAYS)
-            }
-        )
-        for sign in collapse.SIGNS
-    },
-    axis=1,
-).assign(
-    **{
-        ("max_over_median", way): [size[n][i].mean() for n in order]
-        for i, way in enumerate(collapse.WAYS)
-    }
-).style.format(precision=2, na_rep="")
+whole = {
+    (sign, way, name): signs[place, name][sign][i][:, :, 0].mean()
+    for sign in collapse.SIGNS
+    for i, way in enumerate(collapse.WAYS)
+    for name in order
+} | {
+    ("max_over_median", way, name): size[name][i].mean()
+    for i, way in enumerate(collapse.WAYS)
+    for name in order
+}
+pd.Series(whole).unstack([0, 1]).loc[
+    order, [*collapse.SIGNS, "max_over_median"]
+].style.format(precision=2, na_rep="")
 
 # %% [markdown]
 # The table gives each sign's mean over layers and templates at the place *{glue:text}`place`*.
