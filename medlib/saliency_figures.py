@@ -9,6 +9,11 @@ import seaborn as sns
 from medlib import figures
 
 
+def limits(curves):
+    """Limits of a logarithmic axis that hold all of some curves and their intervals: panels can share them."""
+    return min(table["low"].min() for table in curves) / 1.1, max(table["high"].max() for table in curves) * 1.1
+
+
 def ratios(curves, levels, clear, controls, known):
     """Medical over control by layer, with right answers and with those of other items: the figure and its axes.
 
@@ -47,6 +52,7 @@ def sanity(steps, labels, templates, controls, known):
     domain -> the rank correlation of its two least alike templates, a dotted line.
     """
     figure, axes = figures.panels(controls, sharey=True)
+    lowest = min(0, *(table["low"].min() for table in steps.values()), *(label.low for label in labels.values()))
     for domain, one in axes.items():
         table = steps[domain]
         for blocks, look, words in (
@@ -59,7 +65,7 @@ def sanity(steps, labels, templates, controls, known):
         _bars(one, "other", "answers of other items", known[domain], point)
         one.axhline(templates[domain], color="0.3", lw=0.9, ls=":", label="least alike two templates", zorder=0)
         one.axhline(0, color="0.6", lw=1, zorder=0)
-        one.set(xlabel="blocks scrambled, from the last", ylabel="rank correlation", ylim=(-1.05, 1.05))
+        one.set(xlabel="blocks scrambled, from the last", ylabel="rank correlation", ylim=(lowest - 0.05, 1.05))
         one.set_title(domain, fontsize="medium")
         one.label_outer()
     figures.legend(figure, axes.values(), ncol=2)
@@ -93,7 +99,7 @@ def modules(shapes, controls, known):
         one.plot(dots["layer"], [names.index(name) for name in dots["module"]], ".", color="black", ms=2.5)
         one.set_yticks(range(len(names)), names)
         one.set(xlabel="layer (block)", ylim=(len(names) - 0.5, -0.5))
-        one.set_title(f"{domain} / {controls[domain]}" + ("" if both else ", not known"), fontsize="medium")
+        one.set_title(f"{domain} / {controls[domain]}" + ("" if both else "\nnot known"), fontsize="medium")
         one.label_outer()
     figure.colorbar(
         meshes.get(True, meshes.get(False)),

@@ -144,12 +144,14 @@ curves = {
 }
 
 # %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "A medical domain and its control have steep slopes in the same layers. Weight saliency by layer: the mean size of the slope of the right answer's log-probability over the attention and MLP weights of a block, on a logarithmic scale. Mean over items and templates with its 95 % bootstrap interval over clusters. Solid: the medical domain; dashed: the control; grey: not known.", "name": "fig-saliency-curves"}, "image": {"alt": "Six panels, one a medical domain, each with two curves over layers on a logarithmic scale, the medical domain and its control, with interval bands."}}
+shown = {name: curves[name, "own", "grad"] for name in every}
 figures.beside_controls(
-    {name: curves[name, "own", "grad"] for name in every},
+    shown,
     controls,
     known,
     "nats / unit of weight",
     yscale="log",
+    ylim=drawn.limits(shown.values()),
 )
 plt.show()
 
@@ -157,12 +159,14 @@ plt.show()
 # Weighing each slope by its weight gives the first-order change of the log-probability when the weight is set to zero, in nats.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Each slope times its weight, by layer: the mean size over the attention and MLP weights of a block, on a logarithmic scale, with 95 % bootstrap intervals over clusters. Unlike the slope alone it does not change when weights are scaled up and their inputs down.", "name": "fig-saliency-weighed"}, "image": {"alt": "Six panels, one a medical domain, each with two curves over layers on a logarithmic scale, the medical domain and its control, with interval bands."}}
+shown = {name: curves[name, "own", "weight_grad"] for name in every}
 figures.beside_controls(
-    {name: curves[name, "own", "weight_grad"] for name in every},
+    shown,
     controls,
     known,
     "nats",
     yscale="log",
+    ylim=drawn.limits(shown.values()),
 )
 plt.show()
 
