@@ -23,22 +23,21 @@ def ask(model, domain, n_items, seed=0):
     >>> ask(model, "drugs", 16)[["prompt", "answer", "other"]]
 
     Items are drawn evenly over the domain's clusters.  To the columns of `concepts.questions` it adds `other`: among
-    the items in the order of their answers the one half the list on, or the next whose answer begins with another
-    token and could not be right too.  An item that has none is left out.  Raises `MedlibError` where fewer than three
-    clusters are left.
+    the items drawn, in the order of their answers, that of the one half the list on, or the next that begins with
+    another token and could not be right too, or the first such of the whole domain.  An item without is left out.
+    Raises `MedlibError` where fewer than three clusters are left.
     """
     if n_items < FEWEST:
         raise MedlibError(f"n_items is {n_items}; an interval needs at least {FEWEST} items: give more.")
     questions = concepts.questions(domain)
-    chosen = _spread(questions.drop_duplicates("item"), n_items, seed)
-    chosen = chosen.assign(first=[answer_token(model, row.prompt, row.answer) for row in chosen.itertuples()])
-    chosen = chosen.sort_values(["answer", "item"], kind="stable")
-    others = {row.item: _other(chosen, place) for place, row in enumerate(chosen.itertuples())}
+    items = questions.drop_duplicates("item")
+    items = items.assign(first=[answer_token(model, row.prompt, row.answer) for row in items.itertuples()])
+    items = items.sort_values(["answer", "item"], kind="stable")
+    chosen = items.loc[sorted(_spread(items, n_items, seed).index, key=items.index.get_loc)]
+    others = {item: _other(chosen, place, items) for place, item in enumerate(chosen["item"])}
     asked = questions.assign(other=questions["item"].map(others)).dropna(subset="other").reset_index(drop=True)
     if (left := asked["cluster"].nunique()) < FEWEST:
-        alike = (
-            "all these answers begin with the same token" if chosen["first"].nunique() == 1 else "the others lack one"
-        )
+        alike = "all answers begin with the same token" if items["first"].nunique() == 1 else "the others lack one"
         raise MedlibError(
             f"{domain}: of {len(chosen)} items drawn, in {chosen['cluster'].nunique()} clusters, {left} clusters have "
             f"an answer and, for comparison, an answer of another item that is wrong for them ({alike}); saliency "
@@ -54,10 +53,11 @@ def _spread(items, n, seed):
     return shuffled.loc[turn.sort_values(kind="stable").index[:n]]
 
 
-def _other(items, place):
-    own, start = items.iloc[place], place + len(items) // 2
-    for step in range(len(items)):
-        other = items.iloc[(start + step) % len(items)]
+def _other(chosen, place, every):
+    """An answer that is wrong for an item: another drawn item's, half the list on or later, else any item's at all."""
+    own, half = chosen.iloc[place], place + len(chosen) // 2
+    drawn = [chosen.iloc[(half + step) % len(chosen)] for step in range(len(chosen))]
+    for other in (*drawn, *(row for _, row in every.iterrows())):
         if other["first"] != own["first"] and other["answer"] not in own["also"]:
             return other["answer"]
     return None

@@ -50,6 +50,15 @@ def test_an_answer_that_could_be_right_too_or_begins_alike_is_no_other_answer(as
     assert set(found.loc["w2", "other"]) <= {" w21", " w22"}
 
 
+def test_an_item_whose_drawn_fellows_are_all_right_for_it_too_gets_an_answer_from_the_rest_of_the_domain(ask):
+    questions = asked(
+        [" w20", " w21", " w22", " w23"], also=[{" w21", " w22", " w23"} - {f" w{20 + i}"} for i in range(3)] + [set()]
+    )
+    for seed in range(6):
+        found = ask(questions.assign(also=[also - {" w23"} for also in questions["also"]]), 3, seed)
+        assert found["item"].nunique() == 3
+
+
 def test_items_are_drawn_evenly_over_clusters(ask):
     questions = asked([f" w{20 + i}" for i in range(12)], clusters=["many"] * 9 + ["x", "y", "z"])
     for seed in range(5):
