@@ -1,4 +1,4 @@
-"""How the chapter about saliency draws its three comparisons: a panel for each medical domain.
+"""How the chapter about saliency draws what it compares: a panel for each medical domain.
 
 Grey is what the model does not know, as in `figures.py`, whose looks and panels these use.
 """
