@@ -2,8 +2,14 @@
 
 S_l = mean over prompts of the mean over the block's attention and MLP weights of |d log p(answer | prompt) / d w|: the
 absolute value is taken for each prompt, since a signed mean would cancel.  The walk goes up once, keeping the state
-that enters each block, and comes down once: a block is replayed with its gradients, these are reduced to a few numbers,
-and the next lower block follows.  So the gradients of one block at a time are in memory.
+that enters each block, and comes down once: a block is replayed, its gradients are reduced to a few numbers, and the
+next lower block follows.
+
+The gradient of a linear module's weight is a product of two thin matrices, (d log p / d output)^T input, a row for each
+token.  So the walk down takes gradients of outputs only, of all prompts and answers at once, and the product is made
+for one prompt at a time, a few of its rows at a time, in a buffer that stays in the processor's cache.  Where a block
+has other weight matrices (experts in one tensor), autograd makes their gradients, one block's and one prompt's at a
+time.
 """
 
 from contextlib import contextmanager
@@ -13,7 +19,10 @@ import torch
 
 from medlib.errors import MedlibError
 from medlib.prompts import answer_tokens, batches, check, encode
-from medlib.replay import Replay, check_no_op
+from medlib.replay import Replay, check_no_op, tokens_per_call
+
+KINDS = ("grad", "weight_grad")
+CHUNK = 2**17  # numbers of a gradient that are made at once: 512 KiB, which a core's cache holds; 2**20 takes twice
 
 
 def weight_saliency(model, prompts, answers, kind="grad"):
@@ -27,33 +36,49 @@ def weight_saliency(model, prompts, answers, kind="grad"):
     `attrs["per_prompt"]` holds the same for each prompt, with the column `prompt`.  Raises `MedlibError` as
     `lesion_sweep` does.
     """
-    if kind not in ("grad", "weight_grad"):
-        raise MedlibError(f'kind={kind!r} is not a saliency. Choose "grad" or "weight_grad".')
+    found = saliency_sweep(model, prompts, {"": answers}, [kind])
+    table = found[["prompt", "layer", "module", "saliency"]]
+    mean = table.groupby(["layer", "module"], sort=False, as_index=False)["saliency"].mean()
+    mean.attrs = found.attrs | {"per_prompt": table}
+    return mean
+
+
+def saliency_sweep(model, prompts, answers, kinds=KINDS):
+    """Weight saliency of each prompt, for several answers to it and both kinds, in one walk up and down.
+
+    >>> saliency_sweep(model, ["Insulin is used to treat"], {"right": [" diabetes"], "other": [" asthma"]})
+
+    `answers`: {name: an answer for each prompt}; `kinds` as in `weight_saliency`.  Returns one row per prompt, block,
+    weight matrix, answer and kind: `prompt` (index), `layer` (1..L), `module`, `answer` (its name), `kind`, `log_p`
+    (nats, of the answer's first token), `saliency`.  `attrs["no_op"]` is the largest difference of the replayed logits
+    from the model's own, relative to the largest logit.  A further answer costs a walk down, a further kind little.
+    """
+    for kind in (kinds := list(kinds)):
+        if kind not in KINDS:
+            raise MedlibError(f'kind={kind!r} is not a saliency. Choose "grad" or "weight_grad".')
     prompts = check(prompts)
     ids = encode(model, prompts)
-    targets = answer_tokens(model, prompts, answers).to(model.device)
+    targets = torch.stack([answer_tokens(model, prompts, given) for given in answers.values()]).to(model.device)
     rows, differences = [], []
 
     def prompts_within_budget(length):
-        return model.memory // 4 // ((model.n_layers + 1) * length * model.hidden_size * model.dtype.itemsize)
+        state = (model.n_layers + 1) * length * model.hidden_size * model.dtype.itemsize
+        return min(model.memory // 4 // state, tokens_per_call(model) // length)
 
     with _no_parameter_gradients(model):
         for members, batch, last in batches(ids, prompts_within_budget, waste=0):
             replay = Replay(model, {"input_ids": batch.to(model.device)})
             states = _walk_up(replay)
             differences.append(check_no_op(replay, states[-1][:, -1], last, "weight_saliency"))
-            gradient = _from_the_answer(replay, states[-1], targets[members])
+            gradients, log_p = _from_the_answers(replay, states[-1], targets[:, members])
             for layer in range(model.n_layers, 0, -1):
-                for row, member in enumerate(members):
-                    sizes = _descend(replay, layer, states[layer - 1], gradient, row, kind)
-                    rows += [(member, layer, module, size) for module, size in sizes.items()]
+                sums, gradients = _descend(replay, layer, states[layer - 1], gradients, kinds)
+                rows += _means(model.blocks[layer - 1], sums, members, layer, list(answers), kinds, log_p)
 
-    table = pd.DataFrame(rows, columns=["prompt", "layer", "module", "saliency"])
-    mean = table.groupby(["layer", "module"], sort=False, as_index=False)["saliency"].mean()
-    mean = mean.sort_values("layer", kind="stable", ignore_index=True)
-    mean.attrs["no_op"] = max(differences)
-    mean.attrs["per_prompt"] = table.sort_values(["prompt", "layer"], kind="stable", ignore_index=True)
-    return mean
+    columns = ["prompt", "layer", "module", "answer", "kind", "log_p", "saliency"]
+    table = pd.DataFrame(rows, columns=columns).sort_values(["prompt", "layer"], kind="stable", ignore_index=True)
+    table.attrs["no_op"] = max(differences)
+    return table
 
 
 def weight_matrices(block):
@@ -87,31 +112,143 @@ def _walk_up(replay):
     return states
 
 
-def _from_the_answer(replay, state, targets):
-    """Gradient of each row's answer log-probability with respect to the last block's output."""
-    gradient = torch.zeros_like(state)
-    for row, target in enumerate(targets):
-        last = state[row : row + 1, -1:].detach().requires_grad_()
-        log_p = replay.tail(last)[0, -1].float().log_softmax(-1)[target]
-        gradient[row, -1] = torch.autograd.grad(log_p, last)[0][0, 0]
-    return gradient
+def _from_the_answers(replay, state, targets):
+    """Gradients of the answers' log-probabilities by the last block's output, and these log-probabilities.
+
+    `targets [answer, row]` are token ids.  Returns `[answer, row, position, hidden]` and `[answer, row]`, a few rows at
+    a time, so that the logits stay small.
+    """
+    gradients = torch.zeros(len(targets), *state.shape, dtype=state.dtype, device=state.device)
+    log_p = torch.empty(targets.shape, dtype=torch.float32, device=state.device)
+    step = max(1, replay.model.memory // 8 // (replay.model.config.vocab_size * 4 * 4))
+    for at in range(0, len(state), step):
+        rows = slice(at, at + step)
+        last = state[rows, -1:].detach().requires_grad_()
+        every = replay.tail(last)[:, 0].float().log_softmax(-1)
+        for answer, target in enumerate(targets[:, rows]):
+            chosen = every.gather(1, target[:, None])[:, 0]
+            gradients[answer, rows, -1:] = torch.autograd.grad(chosen.sum(), last, retain_graph=True)[0]
+            log_p[answer, rows] = chosen.detach()
+    return gradients, log_p.tolist()
 
 
-def _descend(replay, layer, states, gradient, row, kind):
-    """One prompt down through one block: its `gradient` moves to the block's input; mean |gradient| by module."""
+def _descend(replay, layer, entering, gradients, kinds):
+    """Down through one block: {module: [answer, row, kind]}, sums of |gradient|, and the gradients at its input."""
+    linear = _linear_modules(replay.model.blocks[layer - 1])
+    if linear is not None:
+        entering = entering.detach().requires_grad_()
+        with _noted(linear) as calls:
+            leaving = replay.block(layer, entering)
+        if all(_by_row(call, entering) for of_one in calls.values() for call in of_one):
+            return _from_thin_matrices(entering, leaving, calls, linear, gradients, kinds)
+    return _from_autograd(replay, layer, entering, gradients, kinds)
+
+
+def _linear_modules(block):
+    """{name: module} where every weight matrix of a block is a plain linear module's, else None."""
+    owner = {id(module.weight): module for module in block.modules() if type(module) is torch.nn.Linear}
+    linear = {name: owner.get(id(matrix)) for name, matrix in weight_matrices(block).items()}
+    return linear if all(linear.values()) else None
+
+
+@contextmanager
+def _noted(modules):
+    """While it lasts, each call of the modules is noted: {name: [(input, output, the output's version)]}."""
+    calls, handles = {name: [] for name in modules}, []
+    for name, module in modules.items():
+
+        def note(module, args, output, name=name):
+            calls[name].append((args[0].detach(), output, output._version))
+
+        handles.append(module.register_forward_hook(note, prepend=True))
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _by_row(call, states):
+    """Whether a call kept the rows apart, as `[row, position, ...]`, and its output was not written into later."""
+    given, output, version = call
+    return given.shape[:2] == states.shape[:2] and output._version == version and output.requires_grad
+
+
+def _from_thin_matrices(entering, leaving, calls, linear, gradients, kinds):
+    outputs = [output for of_one in calls.values() for _, output, _ in of_one]
+    sums = {
+        name: torch.zeros(*gradients.shape[:2], len(kinds), dtype=torch.float64, device=entering.device)
+        for name in linear
+    }
+    moved = torch.empty_like(gradients)
+    for answer, gradient in enumerate(gradients):
+        below = torch.autograd.grad(
+            leaving, [entering, *outputs], gradient, retain_graph=answer < len(gradients) - 1, materialize_grads=True
+        )
+        moved[answer], below = below[0], iter(below[1:])
+        for name, of_one in calls.items():
+            if not of_one:  # no part in this forward pass
+                continue
+            given = torch.cat([given for given, *_ in of_one], dim=1)
+            slope = torch.cat([next(below) for _ in of_one], dim=1)
+            for row in range(len(given)):
+                sums[name][answer, row] = _absolute_sums(slope[row], given[row], linear[name].weight, kinds)
+    return sums, moved
+
+
+def _absolute_sums(slope, given, weight, kinds):
+    """Sum of |slope^T given|, and of that times |weight|: `slope [token, out]`, `given [token, in]`."""
+    slope, given, weight = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (slope, given, weight))
+    slope, weight = slope.T.contiguous(), weight.detach()
+    rows = max(1, CHUNK // given.shape[1])
+    buffer = given.new_empty(min(rows, len(slope)), given.shape[1])
+    totals = torch.zeros(len(kinds), dtype=torch.float64, device=given.device)
+    for at in range(0, len(slope), rows):
+        part = slope[at : at + rows]
+        gradient = torch.mm(part, given, out=buffer[: len(part)])
+        for place, kind in sorted(enumerate(kinds), key=lambda pair: KINDS.index(pair[1])):
+            if kind == "weight_grad":
+                gradient.mul_(weight[at : at + rows])
+            totals[place] += gradient.abs_().sum(-1).sum(dtype=torch.float64)
+    return totals
+
+
+def _from_autograd(replay, layer, entering, gradients, kinds):
+    """The same for any block: the gradients of all its weights, for one prompt and one answer at a time."""
     matrices = weight_matrices(replay.model.blocks[layer - 1])
-    entering = states[row : row + 1].detach().requires_grad_()
+    sums = {
+        name: torch.zeros(*gradients.shape[:2], len(kinds), dtype=torch.float64, device=entering.device)
+        for name in matrices
+    }
+    moved = torch.empty_like(gradients)
     for parameter in matrices.values():
         parameter.requires_grad_(True)
-    leaving = replay.block(layer, entering, rows=torch.tensor([row], device=states.device))
-    wanted = [entering, *matrices.values()]
-    moved, *grads = torch.autograd.grad(leaving, wanted, gradient[row : row + 1], materialize_grads=True)
+    for row in range(len(entering)):
+        own = entering[row : row + 1].detach().requires_grad_()
+        leaving = replay.block(layer, own, rows=torch.tensor([row], device=own.device))
+        for answer, gradient in enumerate(gradients[:, row : row + 1]):
+            below, *grads = torch.autograd.grad(
+                leaving, [own, *matrices.values()], gradient, retain_graph=True, materialize_grads=True
+            )
+            moved[answer, row] = below[0]
+            for name, grad in zip(matrices, grads, strict=True):
+                for place, kind in enumerate(kinds):
+                    size = grad if kind == "grad" else grad * matrices[name].detach()
+                    sums[name][answer, row, place] = size.abs().sum(-1).sum(dtype=torch.float64)
     for parameter in matrices.values():
         parameter.requires_grad_(False)
-    gradient[row] = moved[0]
-    totals = {
-        name: float((grad if kind == "grad" else grad * matrix.detach()).abs().sum(-1).sum(dtype=torch.float64))
-        for grad, (name, matrix) in zip(grads, matrices.items(), strict=True)
-    }
-    sizes = {name: total / matrices[name].numel() for name, total in totals.items()}
-    return sizes | {"block": sum(totals.values()) / sum(m.numel() for m in matrices.values())}
+    return sums, moved
+
+
+def _means(block, sums, members, layer, answers, kinds, log_p):
+    """Rows of the table: the mean over each matrix, and over all of a block."""
+    counts = {name: matrix.numel() for name, matrix in weight_matrices(block).items()}
+    means = {name: (total / counts[name]).tolist() for name, total in sums.items()}
+    means["block"] = (sum(sums.values()) / sum(counts.values())).tolist()
+    return [
+        (member, layer, module, answer, kind, log_p[i][row], values[i][row][k])
+        for row, member in enumerate(members)
+        for module, values in means.items()
+        for i, answer in enumerate(answers)
+        for k, kind in enumerate(kinds)
+    ]

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 import pandas as pd
 import torch
 
+from medlib import summary
 from medlib.errors import MedlibError
 from medlib.saliency import weight_matrices, weight_saliency
+
+FEWEST_BLOCKS = 5  # a rank correlation of fewer says nothing
 
 
 @contextmanager
@@ -63,3 +66,32 @@ def cascade(model, prompts, answers, scrambled_blocks, kind="grad", seed=0):
         tables.append(found.assign(scrambled=step))
     table = pd.concat(tables, ignore_index=True)
     return table[["scrambled", "prompt", "layer", "module", "saliency"]]
+
+
+def evenly(model, steps):
+    """How many blocks a cascade scrambles: one, and then in even steps up to all of them.
+
+    >>> evenly(model, 4)                # of a model of 30 blocks
+    [1, 8, 15, 22, 30]
+    """
+    return sorted({1, *(round(model.n_layers * step / steps) for step in range(1, steps + 1))})
+
+
+def agreement(original, cascaded, seed=0):
+    """Rank correlation over layers of each step of a cascade with the model as it was, each with its interval.
+
+    >>> agreement(select(measure(model, questions)), cascaded)
+
+    `original` and `cascaded` have `item`, `variant`, `layer`, `saliency` and perhaps `cluster`, for the same prompts
+    and one module; `cascaded` also `scrambled`.  Returns one row a step and set of blocks: `scrambled`, `blocks`
+    ("all" of them, or "intact": those below the scrambled ones, where these are at least `FEWEST_BLOCKS`), `value,
+    low, high`.
+    """
+    last = original["layer"].max()
+    table = []
+    for step, part in cascaded.groupby("scrambled"):
+        for blocks, kept in (("all", last), ("intact", last - step)):
+            if kept >= FEWEST_BLOCKS:
+                both = (one[one["layer"] <= kept] for one in (original, part))
+                table.append((step, blocks, *summary.rank_agreement(*both, "saliency", seed)))
+    return pd.DataFrame(table, columns=["scrambled", "blocks", "value", "low", "high"])

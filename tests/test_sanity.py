@@ -1,6 +1,7 @@
 """Scrambled weights are a reordering that is undone, and a cascade destroys from the last block down."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import tiny_model
@@ -47,3 +48,26 @@ def test_a_cascade_begins_with_the_model_as_it_is_and_depends_on_the_seed_alone(
 def test_steps_that_make_no_cascade_are_refused(tiny, steps):
     with pytest.raises(MedlibError, match="rising numbers from 0 to 4"):
         sanity.cascade(tiny, PROMPTS, ANSWERS, steps)
+
+
+def curves(order, prompts=4):
+    """Saliency of some prompts by layer, each in the same order of layers."""
+    rows = [(f"w{p}", "a", layer + 1, value + 0.01 * p) for p in range(prompts) for layer, value in enumerate(order)]
+    return pd.DataFrame(rows, columns=["item", "variant", "layer", "saliency"])
+
+
+def test_agreement_tells_a_reversed_curve_from_intact_blocks_that_kept_their_order():
+    original = curves([1, 2, 3, 4, 5, 6, 7, 8])
+    cascaded = pd.concat(
+        [curves([1, 2, 3, 4, 5, 8, 7, 6]).assign(scrambled=3), curves([8, 7, 6, 5, 4, 3, 2, 1]).assign(scrambled=8)]
+    )
+    found = sanity.agreement(original, cascaded).set_index(["scrambled", "blocks"])["value"]
+    assert found[3, "intact"] == pytest.approx(1) and found[8, "all"] == pytest.approx(-1)
+    assert found[3, "all"] == pytest.approx(1 - 6 * 8 / (8 * 63))  # ranks 6 and 8 changed places
+    assert (8, "intact") not in found  # none is left
+
+
+def test_a_cascade_in_even_steps_begins_with_one_block_and_ends_with_all(tiny):
+    assert sanity.evenly(tiny, 2) == [1, 2, 4]
+    assert sanity.evenly(tiny, 1) == [1, 4]
+    assert sanity.evenly(tiny, 4) == [1, 2, 3, 4]
