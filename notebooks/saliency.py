@@ -3,13 +3,13 @@
 #
 # Every weight is asked how far a small change of it would move the log-probability of the right answer; the saliency of a layer is the mean size of that slope over its weights.
 # Here {glue:text}`n_domains` medical domains stand beside controls, questions of the same form without medicine.
-# The layer with the steepest slopes is {glue:text}`peaks`.
-# The curves of a medical domain and of its control put the layers in nearly the same order where their rank correlation is near one; it is {glue:text}`alike`.
+# The layer with the steepest slopes is, with the layers that hold 95 % of the bootstrap's peaks, {glue:text}`peaks`.
+# Where a medical domain and its control put the layers in the same order, the place of the steepest slopes is no matter of medicine: the rank correlation of the two curves is {glue:text}`alike`.
 # Over all layers, medical answers have {glue:text}`levels` times the saliency of their controls; with the answers of other items in the same prompts these ratios are {glue:text}`levels_other`.
 # How likely an answer is moves that level in all layers at once, so what can be read is where the ratio leaves its own mean over layers: on {glue:text}`n_shape` of {glue:text}`n_tests` layers, all domains together, at a false discovery rate of 5 % ({glue:text}`shape_by_domain`).
-# With the answers of other items it does so on {glue:text}`n_shape_other`; what comes and goes with the answer, and not with the prompt, is clear on {glue:text}`n_moved`.
+# With the answers of other items it does so on {glue:text}`n_shape_other`, and the number of layers whose ratio moves when the answer is changed is {glue:text}`n_moved`: only there could the excess be about the answer and not about the prompt.
 # With the answer of another item in its place, a domain's curve keeps its order to a rank correlation of {glue:text}`labels`: by that test, the order says next to nothing about the answer in {glue:text}`n_blind` of {glue:text}`n_domains` domains.
-# With the weights of all blocks in random order it is {glue:text}`scrambled`, so what is left of it is no learning.
+# With the weights of all blocks in random order it is {glue:text}`scrambled`; as much of the order as that keeps owes nothing to learning.
 # {glue:text}`knowledge`
 
 # %% [markdown] tags=["card"]
@@ -143,7 +143,7 @@ curves = {
     for kind in ("grad", "weight_grad")
 }
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "A medical domain and its control have steep slopes in the same layers. Weight saliency by layer: the mean size of the slope of the right answer's log-probability over the attention and MLP weights of a block, on a logarithmic scale. Mean over items and templates with its 95 % bootstrap interval over clusters. Solid: the medical domain; dashed: the control; grey: not known.", "name": "fig-saliency-curves"}, "image": {"alt": "Six panels, one a medical domain, each with two curves over layers on a logarithmic scale, the medical domain and its control, with interval bands."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Where slopes are steep in a medical domain and in its control alike, their place says nothing of medicine. Weight saliency by layer: the mean size of the slope of the right answer's log-probability over the attention and MLP weights of a block, on a logarithmic scale. Mean over items and templates with its 95 % bootstrap interval over clusters. Solid: the medical domain; dashed: the control; grey: not known.", "name": "fig-saliency-curves"}, "image": {"alt": "Six panels, one a medical domain, each with two curves over layers on a logarithmic scale, the medical domain and its control, with interval bands."}}
 shown = {name: curves[name, "own", "grad"] for name in every}
 figures.beside_controls(
     shown,
@@ -222,7 +222,7 @@ plt.show()
 #
 # A picture of what a model has learned should change when the model is asked for something else, and when what it has learned is destroyed {cite:p}`adebayo2018sanity`.
 # So the same curve is drawn with the answers of other items, and with the weights of each matrix in random order, from the last block down, which keeps their sizes and destroys what was learned.
-# A map of what was learned would fall towards a rank correlation of zero with the first scrambled blocks, and stay there.
+# A map of what was learned would fall towards a rank correlation of zero with the first scrambled blocks, and stay there; one that turns negative has put the layers in the opposite order.
 # At each step only the blocks below the scrambled ones are as they were learned; a map that keeps their order shows what comes up through them, or the size of their weights, whatever is made of it above.
 
 # %%
@@ -282,7 +282,7 @@ templates = {
     for name in every
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A map of what was learned would fall to zero, and this one keeps much of its order. Rank correlation over layers with the curve as it is, with 95 % bootstrap intervals over clusters. Triangle: with the answers of other items. Solid: with the weights of the last blocks in random order, all blocks compared; dash-dotted: only blocks still intact, where at least five are. Dotted line: the two least alike templates of the same questions.", "name": "fig-saliency-sanity"}, "image": {"alt": "Six panels, one a medical domain: rank correlation with the original curve against the number of scrambled blocks, for all blocks and for those still intact, a triangle for the answers of other items, and a dotted line for the least alike templates."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A map of what was learned would lose its order when that is destroyed, and a map of the answers when they are changed. Rank correlation over layers with the curve as it is, with 95 % bootstrap intervals over clusters. Triangle: with the answers of other items. Solid: with the weights of the last blocks in random order, all blocks compared; dash-dotted: only blocks still intact, where at least five are. Dotted line: the two least alike templates of the same questions.", "name": "fig-saliency-sanity"}, "image": {"alt": "Six panels, one a medical domain: rank correlation with the original curve against the number of scrambled blocks, for all blocks and for those still intact, a triangle for the answers of other items, and a dotted line for the least alike templates."}}
 drawn.sanity(steps, labels, templates, controls, known)
 plt.show()
 
@@ -361,7 +361,7 @@ for key, found in (
 run.number(
     "peaks",
     peaks[every[0]][0],
-    "; ".join(f"{row.peak} for {name}" for name, row in summed.iterrows()),
+    "; ".join(f"layer {row.peak} in {name}" for name, row in summed.iterrows()),
 )
 run.number("n_domains", len(controls))
 run.number("n_tests", len(blocks["own"]))
