@@ -86,7 +86,7 @@ def beside_controls(curves, controls, known, ylabel, centre=None, **options):
     `curves`: domain -> table with `layer, value` and perhaps `low, high`; `controls`: medical domain -> control;
     `known`: domain -> bool; `centre`: where to draw a line; `options` are set on all axes.
     """
-    figure, axes = panels(controls)
+    figure, axes = panels(controls, sharey=True)
     for domain, control in controls.items():
         for look, name, label in (("medical", domain, "medical domain"), ("control", control, "its control")):
             curve(axes[domain], curves[name], look, label, known[name])
@@ -99,7 +99,7 @@ def differences(curves, controls, known, ylabel, centre=0.0, **options):
 
     Arguments as `beside_controls`; `curves` are by medical domain.  Grey where either of the two is not known.
     """
-    figure, axes = panels(controls)
+    figure, axes = panels(controls, sharey=True)
     for domain, control in controls.items():
         curve(axes[domain], curves[domain], "difference", "against its control", known[domain] and known[control])
         axes[domain].set_title(f"{domain} / {control}", fontsize="medium")

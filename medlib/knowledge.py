@@ -210,7 +210,8 @@ def _kept_logits(model, prompts, tokens):
     with torch.no_grad():
         ids = torch.tensor([encode(model, prompts[:1])[0]], device=model.device)
         answer = model.hf(input_ids=ids, use_cache=False).logits[0, -1].double().cpu().numpy()
-    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    here = Path(__file__)
+    code = b"".join(here.with_stem(name).read_bytes() for name in (here.stem, "hooks", "model", "prompts", "replay"))
     asked = "\0".join([*prompts, *map(str, tokens.tolist())]).encode()
     digest = hashlib.sha256(b"\0".join([answer.tobytes(), asked, code, torch.__version__.encode()])).hexdigest()
     path = paths.cache() / "knowledge" / f"{digest}.npy"
