@@ -34,10 +34,10 @@ def lesion_sweep(model, prompts, answers=None, how="identity", component="block"
     A prompt's first token is a case of its own: it gets the mean of first tokens, or the other prompt's first.
     Blocks 1, 1 + `stride`, 1 + 2 `stride`, ... are lesioned.
 
-    Returns one row per prompt and lesioned block: `prompt` (index), `layer` (1..L), `kl` (nats, intact || lesioned, last token),
-    `logprob_drop` (nats, first token of the answer, intact minus lesioned), `logit_drop` (the same of its logit, less
-    the mean logit of the vocabulary), `direct_drop` (of that logit if no later block saw the lesion; what it exceeds
-    `logit_drop` by is self-repair, McGrath et al. 2023), `top1_same`.  The drops are null without answers.
+    Returns one row per prompt and lesioned block: `prompt` (index), `layer` (1..L), `kl` (nats, intact || lesioned,
+    last token), `logprob_drop` (nats, first token of the answer, intact minus lesioned), `logit_drop` (the same of its
+    logit, less the mean logit of the vocabulary), `direct_drop` (of that logit if no later block saw the lesion; what
+    it exceeds `logit_drop` by is self-repair, McGrath et al. 2023), `top1_same`.  The drops are null without answers.
     `attrs["no_op"]` is the largest difference from the model's own logits without a lesion, relative to the largest
     logit; too large a one raises `MedlibError`, as do empty prompts, answers without a first token of their own, and a
     single prompt where others are needed.
@@ -162,7 +162,8 @@ class _Lesions:
     def walk(self, layers, whole=False):
         """States after the last block: the trunk's and the branches' `[layer, row, hidden]` at each row's last token.
 
-        A branch for each block in `layers`; and the branches' states if no later block had seen them.  With `whole`, the trunk and the branches at all tokens.
+        A branch for each block in `layers`; and the branches' states if no later block had seen them.
+        With `whole`, the trunk and the branches at all tokens.
         """
         replay, n, at = self.replay, self.n, (torch.arange(self.n), self.last)
         states, rows = replay.embedding, torch.arange(self.n, device=self.model.device)
