@@ -52,6 +52,13 @@ def beyond_single(frame, column="kl"):
     return pd.DataFrame(rows, columns=["first", "last", "groups", "value"])
 
 
+def rows(table, domain, metric):
+    """A table of `by_window` as rows of the results table: `layer` is the last block out, `variant` names the first."""
+    first = "from block " + table["first"].astype(str)
+    window = dict(domain=domain, metric=metric, component="window", layer=table["last"], variant=first)
+    return table.drop(columns=["first", "last"]).assign(**window)
+
+
 def triangles(tables, known, label, diverging=False):
     """A panel for each domain with a triangle of its windows, all on one scale: the figure and its axes.
 

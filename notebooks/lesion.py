@@ -3,7 +3,7 @@
 #
 # Each layer is taken out in turn, and we look at how far the model's next word moves, on {glue:text}`n_prompts` prompts about {glue:text}`n_domains` medical domains and a control of the same form for each.
 # The layer whose loss does most harm is {glue:text}`peaks`; among the controls it is {glue:text}`peaks_control`.
-# After the first {glue:text}`early` layers the median layer costs between {glue:text}`median_kl` nats, and the first half of the model holds {glue:text}`early_half` of the harm that is left, {glue:text}`early_half_control` among the controls.
+# After the first {glue:text}`early` layers the median layer costs {glue:text}`median_kl` nats, and the first half of the model holds {glue:text}`early_half` of the harm that is left, {glue:text}`early_half_control` among the controls.
 #
 # Where this is a matter of medicine, controls and everyday text must not show it.
 # The order of the layers on medical questions has a rank correlation with the order on the control of {glue:text}`rank_control`, and with that on neutral text of {glue:text}`rank_neutral`; two halves of a domain's own items reach {glue:text}`rank_halves`.
@@ -40,6 +40,7 @@ from medlib import (
     figures,
     grading,
     harm,
+    harm_prose,
     hooks,
     knowledge,
     lesion,
@@ -145,8 +146,10 @@ plt.show()
 # `kept` is the share of prompts whose likeliest word stays the same without the worst layer.
 
 # %% tags=["hide-input"]
-depths = {first: harm.depths(tables, early=first, seed=seed) for first in (0, early)}
-peaks = harm.peaks(curves, depths, controls, model.n_layers)
+depths = {
+    first: harm.depths(tables, early=first, seed=seed) for first in (0, early)
+}
+peaks = harm_prose.peaks(curves, depths, controls, model.n_layers)
 peaks.style.format(precision=2)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same, each medical domain minus its control. Above zero the layer's loss moves the medical questions more. 95 % bootstrap interval, units of both domains resampled; not corrected for the number of layers. Circles: clear of zero by a permutation test at a false discovery rate of 5 % over all layers and domains.", "name": "fig-lesion-difference"}, "image": {"alt": "A panel for each medical domain with one curve over layers around a zero line, with an interval band: the difference of divergence between the domain and its control. Circles mark what survives correction."}}
@@ -190,7 +193,7 @@ orders = harm.orders(tables, controls, texts, seed)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "With what the order of the layers agrees: rank correlation over layers of the divergence on medical questions with that on other items of the domain (median and 95 % of random halves), on its control, and with the rise of the loss of neutral text (95 % bootstrap interval, units of both sides resampled). Grey: not known to the model.", "name": "fig-lesion-orders"}, "image": {"alt": "For each medical domain three points with horizontal intervals on a scale of rank correlation: two halves of its items, its control, neutral text."}}
 _, axes = plt.subplots(figsize=(7.2, 0.62 * len(controls) + 1))
-harm.draw_orders(axes, orders, known)
+harm_prose.draw_orders(axes, orders, known)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What the loss of each layer costs neutral text: rise of the mean loss per token, on a logarithmic scale, with its 95 % bootstrap interval over texts.", "name": "fig-lesion-neutral"}, "image": {"alt": "One curve over layers on a logarithmic scale, with an interval band: the rise of the loss of neutral text."}}
@@ -357,7 +360,7 @@ grades.style.format(precision=1)
 # ## The numbers
 
 # %% tags=["hide-input"]
-for key, (value, text) in harm.answer(
+for key, (value, text) in harm_prose.answer(
     curves, differences, orders, agreement, depths, controls, early
 ).items():
     run.number(key, value, text)
@@ -374,13 +377,15 @@ ranks = [
 ]
 least = min(ranks, default=1.0)
 run.number("templates", least, f"{least:.2f}")
-worse, share, text = harm.worse_part(by_way, controls)
+worse, share, text = harm_prose.worse_part(by_way, controls)
 run.number("worse_part", worse)
 run.number("n_worse_part", share, text)
 
 # %% tags=["hide-input"]
 items = pd.concat(
-    table.rename(columns={metric: "value"})[["item", "variant", "layer", "value"]]
+    table.rename(columns={metric: "value"})[
+        ["item", "variant", "layer", "value"]
+    ]
     .astype({"value": float})
     .assign(domain=name, metric=metric)
     for name, table in tables.items()
@@ -393,10 +398,7 @@ table = pd.concat(
         orders,
         by_way,
         neutral_cost.assign(domain="neutral text", metric="loss_rise"),
-        *(
-            windows.rows(table, name, "kl")
-            for name, table in triangles.items()
-        ),
+        *(windows.rows(table, name, "kl") for name, table in triangles.items()),
         *(
             windows.rows(table, name, f"kl minus {controls[name]}")
             for name, table in gaps.items()

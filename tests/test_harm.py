@@ -60,7 +60,7 @@ def test_a_way_that_orders_the_layers_the_other_way_round_has_a_rank_correlation
     parts = [(turned if way == ("mlp", "mean") else one).assign(component=way[0], how=way[1]) for way in ways]
     curves = harm.curves_of_ways({"drugs": pd.concat(parts)})
     found = harm.agreement_of_ways(curves).loc["drugs"]
-    assert len(found) == 8 and found["mlp", "mean"] == pytest.approx(-1) and found.drop(("mlp", "mean")).min() == 1
+    assert len(found) == 8 and found["mlp", "mean"] == pytest.approx(-1) and found.drop(("mlp", "mean")).min() > 0.999
 
 
 def test_every_second_block_is_lesioned_as_in_a_sweep_of_all():
