@@ -162,13 +162,24 @@ def rank_between(frame, other, column, other_column=None, seed=0, n=2000):
 def rank_of_halves(frame, column, seed=0, n=500):
     """Rank correlation over layers between the mean curves of two halves of the units: median and 95 % of the splits.
 
-    The level that an agreement with something else is read against.
+    How well two curves of so few items agree where the questions and the templates are the same.
     """
     sums, sizes = _units(frame, column)
     half = np.tile(np.arange(len(sums)) < len(sums) // 2, (n, 1))
     half = np.random.default_rng(seed).permuted(half, axis=1).astype(float)
     found = _spearman(*(one @ sums / (one @ sizes)[:, None] for one in (half, 1 - half)))
     return stats.Interval(float(np.median(found)), *map(float, np.quantile(found, [0.025, 0.975])))
+
+
+def rank_of_wordings(frame, column, seed=0):
+    """Rank correlation over layers between the mean curves of two templates: the median pair, with its interval.
+
+    The level for an agreement between domains, whose templates differ.  None where there is one template only.
+    """
+    parts = [part for _, part in frame.groupby("variant")]
+    pairs = [(one, other) for i, one in enumerate(parts) for other in parts[i + 1 :]]
+    found = sorted(rank_between(one, other, column, seed=seed) for one, other in pairs)
+    return found[(len(found) - 1) // 2] if found else None
 
 
 def orders(tables, controls, texts, seed=0):
@@ -180,10 +191,11 @@ def orders(tables, controls, texts, seed=0):
     for domain, control in controls.items():
         found = {
             "two halves of its items": rank_of_halves(tables[domain], "kl", seed),
+            "two of its templates": rank_of_wordings(tables[domain], "kl", seed),
             "its control": rank_between(tables[domain], tables[control], "kl", seed=seed),
             "neutral text": rank_between(tables[domain], texts, "kl", "rise", seed),
         }
-        rows += [(domain, against, *interval) for against, interval in found.items()]
+        rows += [(domain, against, *interval) for against, interval in found.items() if interval]
     return pd.DataFrame(rows, columns=["domain", "variant", "value", "low", "high"]).assign(metric="rank_correlation")
 
 

@@ -8,6 +8,13 @@ import pandas as pd
 
 from medlib import figures
 
+ORDERS = {
+    "two halves of its items": "difference",
+    "two of its templates": "medical",
+    "its control": "control",
+    "neutral text": "other",
+}
+
 
 def peaks(curves, depths, controls, n_layers):
     """The worst layer of each domain, a row a domain, each medical domain followed by its control.
@@ -59,11 +66,7 @@ def answer(curves, differences, orders, agreement, depths, controls, early):
         "n_repaired": _count(repair["low"] > 0),
         "n_deepened": _count(repair["high"] < 0),
     }
-    for key, against in (
-        ("control", "its control"),
-        ("neutral", "neutral text"),
-        ("halves", "two halves of its items"),
-    ):
+    for key, against in zip(("halves", "templates", "control", "neutral"), ORDERS, strict=True):
         found[f"rank_{key}"] = _range(orders.loc[orders["variant"] == against, "value"])
     for how in ("mean", "resample"):
         found[f"rank_{how}"] = _range(agreement.loc[medical, ("block", how)])
@@ -84,25 +87,21 @@ def draw_orders(axes, orders, known):
 
     `orders` is `harm.orders`; a domain that is not known is grey.
     """
-    looks = {
-        "two halves of its items": figures.LOOKS["difference"],
-        "its control": figures.LOOKS["control"],
-        "neutral text": figures.LOOKS["other"],
-    }
     domains = list(orders["domain"].unique())
-    for step, (against, look) in enumerate(looks.items()):
+    for step, (against, look) in enumerate(ORDERS.items()):
+        look = figures.LOOKS[look]
         part = orders[orders["variant"] == against]
         for row in part.itertuples():
-            at = domains.index(row.domain) + 0.24 * (step - 1)
+            at = domains.index(row.domain) + 0.2 * (step - 1.5)
             colour = look["color"] if known[row.domain] else figures.NOT_KNOWN
-            first = row.domain == domains[0]
+            first = row.domain == part["domain"].iloc[0]
             axes.plot([row.low, row.high], [at, at], color=colour, lw=1.5)
             axes.plot(row.value, at, look["marker"], color=colour, markersize=6, label=against if first else None)
     axes.axvline(0, color="0.6", lw=1, zorder=0)
     axes.set_yticks(range(len(domains)), [name if known[name] else f"{name}, not known" for name in domains])
-    axes.invert_yaxis()
+    axes.set_ylim(len(domains) - 0.5, -0.5)
     axes.set(xlabel="rank correlation over layers", xlim=(min(-0.05, orders["low"].min() - 0.05), 1.02))
-    figures.legend(axes.figure, [axes], ncol=3)
+    figures.legend(axes.figure, [axes])
 
 
 def _of(depths, metric):
@@ -116,6 +115,8 @@ def _commonest(depths, domains):
 
 
 def _range(values, form="{:.2f}"):
+    if values.empty:
+        return "not known", "not known, for want of a second template,"
     low, high = form.format(values.min()), form.format(values.max())
     return float(np.median(values)), low if low == high else f"{low} to {high}"
 

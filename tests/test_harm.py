@@ -132,7 +132,20 @@ def test_orders_hold_each_domain_against_its_halves_its_control_and_neutral_text
     tables = {"drugs": table(LAYERS * 1.0), "foods": table(LAYERS[::-1] * 1.0)}
     texts = table(LAYERS * 2.0, 5, templates=1).rename(columns={"kl": "rise"})
     found = harm.orders(tables, {"drugs": "foods"}, texts).set_index("variant").value
-    assert found.to_dict() == pytest.approx({"two halves of its items": 1, "its control": -1, "neutral text": 1})
+    expected = {"two halves of its items": 1, "two of its templates": 1, "its control": -1, "neutral text": 1}
+    assert found.to_dict() == pytest.approx(expected)
+    tables = {name: one.query("variant == 'v0'") for name, one in tables.items()}
+    assert "two of its templates" not in set(harm.orders(tables, {"drugs": "foods"}, texts).variant)
+
+
+def test_two_wordings_agree_as_the_median_pair_of_templates_does():
+    curves = [LAYERS, LAYERS, LAYERS[::-1], LAYERS[[1, 0, 2, 3, 4, 5, 6, 7, 9, 8]]]
+    parts = [table(curve * 1.0, templates=1).assign(variant=f"v{i}") for i, curve in enumerate(curves)]
+    found = harm.rank_of_wordings(pd.concat(parts[:3]), "kl")
+    assert found.value == pytest.approx(-1)
+    found = harm.rank_of_wordings(pd.concat([parts[0], parts[1], parts[3]]), "kl")
+    assert found.value == pytest.approx(stats.spearman(curves[0], curves[3]))
+    assert harm.rank_of_wordings(parts[0], "kl") is None
 
 
 def test_what_is_written_is_graded_and_comes_with_the_divergence_of_its_own_prompt():

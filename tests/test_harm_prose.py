@@ -59,6 +59,7 @@ def test_the_answer_counts_and_gives_ranges_over_the_medical_domains():
     assert [text[key] for key in ("n_tests", "n_higher", "n_lower", "n_uncorrected")] == ["4", "1", "1", "3"]
     assert text["excess"] == "+1.00 nats (+0.50 to +2.00) at layer 1 on drugs minus x"
     assert (text["rank_control"], text["rank_halves"], text["rank_mean"]) == ("0.50 to 0.75", "0.90", "0.30 to 0.80")
+    assert text["rank_templates"].startswith("not known")
     assert text["n_repaired"] == text["n_deepened"] == str(len(LAYERS))
     assert text["median_kl"] == "1.00" and text["early_half"] == "23% to 25%"
 
@@ -84,4 +85,4 @@ def test_orders_are_drawn_as_points_at_their_values_and_grey_where_not_known():
     assert sorted(line.get_xdata()[0] for line in points) == sorted(orders["value"])
     assert {line.get_color() for line in points if line.get_ydata()[0] > 0.5} == {"0.7"}
     assert [label.get_text() for label in axes.get_yticklabels()] == ["drugs", "age, not known"]
-    assert len(figure.legends[0].get_texts()) == 3
+    assert len(figure.legends[0].get_texts()) == 4
