@@ -104,6 +104,16 @@ def draw_orders(axes, orders, known):
     figures.legend(axes.figure, [axes])
 
 
+def one_scale(axes, linear=None):
+    """Give panels (a dict) the same scale upwards; with `linear` symmetric around zero and linear as far as that."""
+    if linear is not None:
+        for one in axes.values():
+            one.set_yscale("symlog", linthresh=linear)
+    limits = [one.get_ylim() for one in axes.values()]
+    for one in axes.values():
+        one.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
 def _of(depths, metric):
     return depths[depths["metric"] == metric].set_index("domain")
 

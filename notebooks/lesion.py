@@ -131,13 +131,10 @@ curves = harm.curves(tables, metrics, seed)
 differences = harm.differences(tables, controls, "kl", seed)
 
 # %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How far the next word moves when one layer is taken out: Kullback-Leibler divergence from the intact to the lesioned model at the last token, on a logarithmic scale. Mean over items and templates with its 95 % bootstrap interval. Solid: the medical domain; dashed: its control, named after the stroke.", "name": "fig-lesion-kl"}, "image": {"alt": "A panel for each medical domain with two curves over layers on a logarithmic scale, the domain and its control, each with an interval band."}}
-figures.beside_controls(
-    harm.by_domain(curves, "kl"),
-    controls,
-    known,
-    "KL(intact ‖ lesioned), nats",
-    yscale="log",
+_, axes = figures.beside_controls(
+    harm.by_domain(curves, "kl"), controls, known, "KL, nats", yscale="log"
 )
+harm_prose.one_scale(axes)
 plt.show()
 
 # %% [markdown]
@@ -157,9 +154,9 @@ _, axes = figures.differences(
     harm.by_domain(differences.assign(metric="kl"), "kl"),
     controls,
     known,
-    "difference of KL, nats",
-    yscale="symlog",
+    "difference, nats",
 )
+harm_prose.one_scale(axes, linear=0.1)
 for domain, part in differences[differences["q"] < 0.05].groupby("domain"):
     axes[domain].plot(
         part["layer"], part["value"], "o", mfc="none", mec="k", markersize=9
@@ -167,14 +164,10 @@ for domain, part in differences[differences["q"] < 0.05].groupby("domain"):
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Log-probability that the right answer's first token loses when a layer is taken out. Mean with 95 % bootstrap interval. Below zero, the answer becomes more likely without the layer.", "name": "fig-lesion-drop"}, "image": {"alt": "A panel for each medical domain with two curves over layers and their interval bands: the drop of the right answer's log-probability, and the same for the control."}}
-figures.beside_controls(
-    harm.by_domain(curves, "logprob_drop"),
-    controls,
-    known,
-    "drop of log-prob., nats",
-    0.0,
-    yscale="symlog",
+_, axes = figures.beside_controls(
+    harm.by_domain(curves, "logprob_drop"), controls, known, "drop, nats", 0.0
 )
+harm_prose.one_scale(axes, linear=0.1)
 plt.show()
 
 # %% [markdown]
@@ -196,10 +189,11 @@ _, axes = plt.subplots(
 harm_prose.draw_orders(axes, orders, known)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What the loss of each layer costs neutral text: rise of the mean loss per token, on a logarithmic scale, with its 95 % bootstrap interval over texts.", "name": "fig-lesion-neutral"}, "image": {"alt": "One curve over layers on a logarithmic scale, with an interval band: the rise of the loss of neutral text."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What the loss of each layer costs neutral text: rise of the mean loss per token, on a scale that is logarithmic above 0.01, with its 95 % bootstrap interval over texts.", "name": "fig-lesion-neutral"}, "image": {"alt": "One curve over layers with an interval band: the rise of the loss of neutral text."}}
 _, axes = plt.subplots(figsize=(7.2, 3))
 figures.curve(axes, neutral_cost, "other", "neutral text")
-axes.set(yscale="log", ylabel="rise of loss, nats per token")
+axes.set(ylabel="rise of loss, nats per token")
+axes.set_yscale("symlog", linthresh=0.01)
 plt.show()
 
 # %% [markdown]
@@ -307,20 +301,21 @@ for name, one in axes.items():
     figures.curve(one, total[name], "medical", "total effect", known[name])
     figures.curve(one, direct[name], "other", "direct effect", known[name])
     one.axhline(0, color="0.6", lw=1, zorder=0)
-    one.set(yscale="symlog", ylabel="drop of answer's logit")
+    one.set(ylabel="drop, logits")
     one.label_outer()
+harm_prose.one_scale(axes, linear=0.1)
 figures.legend(figure, axes.values())
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Self-repair: the direct effect less the total effect on the logit of the right answer. Above zero, later blocks make up for part of the loss. Mean with its 95 % bootstrap interval; solid: the medical domain, dashed: its control.", "name": "fig-lesion-repair-control"}, "image": {"alt": "A panel for each medical domain with two curves over layers around zero, with interval bands: self-repair on the domain and on its control."}}
-figures.beside_controls(
+_, axes = figures.beside_controls(
     harm.by_domain(curves, "repair"),
     controls,
     known,
-    "direct less total effect",
+    "self-repair, logits",
     0.0,
-    yscale="symlog",
 )
+harm_prose.one_scale(axes, linear=0.1)
 plt.show()
 
 # %% [markdown]
@@ -335,7 +330,9 @@ texts_written = []
 for name, table in tables.items():
     cost = table.groupby("layer")["kl"].mean().sort_values(ascending=False)
     layers = {cost.index[0]: "worst", cost.index[len(cost) // 2]: "median"}
-    reference = grading.divergences(model, [*few[name]["prompt"]])
+    alike = questions[name]["variant"] == few[name]["variant"].iloc[0]
+    prompts = [*questions[name].loc[alike, "prompt"]]
+    reference = grading.divergences(model, prompts)
     judge = grading.grader(grader, reference)
     found = harm.written(model, few[name], table, [*layers], judge)
     lesioned = found["layer"].map(layers)

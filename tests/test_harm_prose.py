@@ -86,3 +86,12 @@ def test_orders_are_drawn_as_points_at_their_values_and_grey_where_not_known():
     assert {line.get_color() for line in points if line.get_ydata()[0] > 0.5} == {"0.7"}
     assert [label.get_text() for label in axes.get_yticklabels()] == ["drugs", "age, not known"]
     assert len(figure.legends[0].get_texts()) == 4
+
+
+def test_panels_on_one_scale_hold_what_each_of_them_holds():
+    _, (one, other) = plt.subplots(2)
+    one.plot([0, 1], [-3, 1])
+    other.plot([0, 1], [0, 8])
+    harm_prose.one_scale({"drugs": one, "age": other}, linear=0.1)
+    assert one.get_ylim() == other.get_ylim() and one.get_yscale() == "symlog"
+    assert one.get_ylim()[0] <= -3 and one.get_ylim()[1] >= 8
