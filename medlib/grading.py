@@ -89,13 +89,14 @@ def continuations(model, prompts, tokens=12, without=None):
     written = []
     for ids in encode(model, check(prompts)):
         with nullcontext() if without is None else hooks.skip(model, without):
-            prompt = torch.tensor([ids], device=model.device)
-            for _ in range(tokens):
-                likeliest = model.hf(input_ids=prompt, use_cache=False).logits[:, -1:].argmax(-1)
-                prompt = torch.cat([prompt, likeliest], dim=1)
-                if int(likeliest) in _ends(model):
+            step, tokens_so_far, past = torch.tensor([ids], device=model.device), [], None
+            while len(tokens_so_far) < tokens:
+                output = model.hf(input_ids=step, past_key_values=past, use_cache=True)
+                step, past = output.logits[:, -1:].argmax(-1), output.past_key_values
+                tokens_so_far.append(int(step))
+                if tokens_so_far[-1] in _ends(model):
                     break
-        written.append(model.tokenizer.decode(prompt[0, len(ids) :], skip_special_tokens=True))
+        written.append(model.tokenizer.decode(tokens_so_far, skip_special_tokens=True))
     return written
 
 

@@ -19,10 +19,11 @@ from medlib.replay import Replay, check_no_op, run_blocks
 
 HOWS = ("identity", "mean", "resample")
 COMPONENTS = ("block", "attention", "mlp")
+WASTE = 0.1  # of a batch may be filling: every branch pays for it, while a batch costs but one recording more
 
 
 @torch.no_grad()
-def lesion_sweep(model, prompts, answers=None, how="identity", component="block", seed=0):
+def lesion_sweep(model, prompts, answers=None, how="identity", component="block", seed=0, stride=1):
     """Lesion each block in turn and measure how far the next-token distribution moves.
 
     >>> lesion_sweep(model, ["Insulin is used to treat"], [" diabetes"]).nlargest(3, "kl")
@@ -31,11 +32,12 @@ def lesion_sweep(model, prompts, answers=None, how="identity", component="block"
     stream gets in place of what that adds: "identity" nothing (the paper's lesion), "mean" the mean over the tokens of
     all `prompts`, "resample" what it adds to another prompt of the list, drawn by `seed`, tokens counted from the end.
     A prompt's first token is a case of its own: it gets the mean of first tokens, or the other prompt's first.
+    Blocks 1, 1 + `stride`, 1 + 2 `stride`, ... are lesioned.
 
-    Returns one row per prompt and block: `prompt` (index), `layer` (1..L), `kl` (nats, intact || lesioned, last token),
-    `logprob_drop` (nats, first token of the answer, intact minus lesioned), `logit_drop` (the same of its logit, less
-    the mean logit of the vocabulary), `direct_drop` (of that logit if no later block saw the lesion; what it exceeds
-    `logit_drop` by is self-repair, McGrath et al. 2023), `top1_same`.  The drops are null without answers.
+    Returns one row per prompt and lesioned block: `prompt` (index), `layer` (1..L), `kl` (nats, intact || lesioned,
+    last token), `logprob_drop` (nats, first token of the answer, intact minus lesioned), `logit_drop` (the same of its
+    logit, less the mean logit of the vocabulary), `direct_drop` (of that logit if no later block saw the lesion; what
+    it exceeds `logit_drop` by is self-repair, McGrath et al. 2023), `top1_same`.  The drops are null without answers.
     `attrs["no_op"]` is the largest difference from the model's own logits without a lesion, relative to the largest
     logit; too large a one raises `MedlibError`, as do empty prompts, answers without a first token of their own, and a
     single prompt where others are needed.
@@ -46,15 +48,15 @@ def lesion_sweep(model, prompts, answers=None, how="identity", component="block"
     targets = None if answers is None else answer_tokens(model, prompts, answers).to(model.device)
     means = _means(model, ids, component) if how == "mean" else None
     donors = _donors(len(ids), seed) if how == "resample" else None
-    layers = model.n_layers
-    found = {name: np.empty((len(ids), layers)) for name in ("kl", "logprob_drop", "logit_drop", "direct_drop")}
-    found["top1_same"] = np.empty((len(ids), layers), dtype=bool)
+    layers = range(1, model.n_layers + 1, _whole(stride))
+    found = {name: np.empty((len(ids), len(layers))) for name in ("kl", "logprob_drop", "logit_drop", "direct_drop")}
+    found["top1_same"] = np.empty((len(ids), len(layers)), dtype=bool)
     differences = []
 
-    for members, batch, last in batches(ids, _rows_within_budget(model, layers)):
+    for members, batch, last in batches(ids, _rows_within_budget(model, len(layers)), WASTE):
         others = [ids[donors[i]] for i in members] if donors is not None else []
         lesions = _Lesions(model, batch, last, others, how, component, means)
-        trunk, ends, direct = lesions.walk()
+        trunk, ends, direct = lesions.walk(layers)
         differences.append(check_no_op(lesions.replay, trunk, last, "lesion_sweep"))
         own = None if targets is None else targets[members]
         scores = _compare(lesions.replay, trunk, ends, own)
@@ -66,8 +68,8 @@ def lesion_sweep(model, prompts, answers=None, how="identity", component="block"
 
     table = pd.DataFrame(
         {
-            "prompt": np.repeat(np.arange(len(ids)), layers),
-            "layer": np.tile(np.arange(1, layers + 1), len(ids)),
+            "prompt": np.repeat(np.arange(len(ids)), len(layers)),
+            "layer": np.tile(layers, len(ids)),
             **{name: score.ravel() for name, score in found.items()},
         }
     )
@@ -76,30 +78,36 @@ def lesion_sweep(model, prompts, answers=None, how="identity", component="block"
 
 
 @torch.no_grad()
-def lesion_windows(model, prompts, answers=None):
+def lesion_windows(model, prompts, answers=None, stride=1):
     """Take out every window of consecutive blocks, and measure as `lesion_sweep` does with `how="identity"`.
 
     >>> lesion_windows(model, prompts).groupby(["first", "last"]).kl.mean().unstack()
 
-    Returns one row per prompt and window: `prompt`, `first`, `last` (blocks 1..L, both out), `kl`, `logprob_drop`,
-    `top1_same`.  There are L(L+1)/2 windows, at the cost of about L^2/6 forward passes.
+    With a `stride` above 1 the blocks are taken in groups of as many (the last may be smaller), and the windows are
+    those of consecutive groups.  Returns one row per prompt and window: `prompt`, `first`, `last` (blocks 1..L, both
+    out), `kl`, `logprob_drop`, `top1_same`.  G groups make G(G+1)/2 windows, at the cost of about LG/6 forward passes.
     """
     prompts = check(prompts)
     ids = encode(model, prompts)
     targets = None if answers is None else answer_tokens(model, prompts, answers).to(model.device)
-    windows = [(first, last) for last in range(1, model.n_layers + 1) for first in range(1, last + 1)]
+    starts = range(1, model.n_layers + 1, _whole(stride))
+    ends = [min(start + stride - 1, model.n_layers) for start in starts]
+    windows = [(first, last) for group, last in enumerate(ends, 1) for first in starts[:group]]
     tables, differences = [], []
-    for members, batch, last in batches(ids, _rows_within_budget(model, len(windows))):
+    for members, batch, last in batches(ids, _rows_within_budget(model, len(windows)), WASTE):
         replay = Replay(model, {"input_ids": batch.to(model.device)})
         rows, at = torch.arange(replay.rows, device=model.device), (torch.arange(len(members)), last)
-        trunk = [replay.embedding]
+        trunk, entered = replay.embedding, []
         table = replay.embedding.new_empty(len(windows), *replay.embedding.shape)
         for layer in range(1, model.n_layers + 1):
-            open_ = layer * (layer - 1) // 2  # the windows that end below this block
+            if layer in starts:
+                open_ = len(entered) * (len(entered) + 1) // 2  # the windows that end below this group
+                entered.append(trunk)
             run_blocks(replay, layer, table[:open_].flatten(0, 1), rows.repeat(open_))
-            table[open_ : open_ + layer] = torch.stack(trunk)
-            trunk.append(replay.block(layer, trunk[-1]))
-        intact = trunk[-1][at]
+            trunk = replay.block(layer, trunk)
+            if layer in ends:
+                table[open_ : open_ + len(entered)] = torch.stack(entered)
+        intact = trunk[at]
         differences.append(check_no_op(replay, intact, last, "lesion_windows"))
         scores = _compare(replay, intact, table[:, *at], None if targets is None else targets[members])
         part = pd.DataFrame({name: score.flatten().cpu().numpy() for name, score in scores.items()})
@@ -125,15 +133,15 @@ def lesion_texts(model, texts):
     ids = encode(model, texts)
     if short := [i for i, tokens in enumerate(ids) if len(tokens) < 2]:
         raise MedlibError(f"Text {short[0]} is one token long, so nothing in it is foretold; give longer texts.")
-    layers, rows = model.n_layers, []
-    for members, batch, last in batches(ids, _rows_within_budget(model, layers)):
+    layers, rows = range(1, model.n_layers + 1), []
+    for members, batch, last in batches(ids, _rows_within_budget(model, len(layers)), WASTE):
         lesions = _Lesions(model, batch, last, [], "identity", "block", None)
-        trunk, table = lesions.walk(whole=True)
+        trunk, table = lesions.walk(layers, whole=True)
         check_no_op(lesions.replay, trunk[torch.arange(len(members)), last], last, "lesion_texts")
         inside = torch.arange(batch.shape[1] - 1) < last[:, None]
         follows = batch[:, 1:][inside].to(model.device)
         states = torch.cat([trunk[None], table])[:, :, :-1][:, inside]
-        losses = _losses(lesions.replay, states.flatten(0, 1), follows.repeat(layers + 1)).view(layers + 1, -1)
+        losses = _losses(lesions.replay, states.flatten(0, 1), follows.repeat(len(states))).view(len(states), -1)
         for row, member in enumerate(members):
             own = losses[:, (torch.nonzero(inside)[:, 0] == row).to(losses.device)]
             rows += [(member, layer, float(loss), own.shape[1]) for layer, loss in enumerate(own.mean(1))]
@@ -151,20 +159,24 @@ class _Lesions:
         rows, self.borrowed = _with_donors(batch, last, others)
         self.replay = Replay(model, {"input_ids": rows.to(model.device)})
 
-    def walk(self, whole=False):
+    def walk(self, layers, whole=False):
         """States after the last block: the trunk's and the branches' `[layer, row, hidden]` at each row's last token.
 
-        And the branches' if no later block had seen them.  With `whole`, the trunk and the branches at all tokens.
+        A branch for each block in `layers`; and the branches' states if no later block had seen them.
+        With `whole`, the trunk and the branches at all tokens.
         """
         replay, n, at = self.replay, self.n, (torch.arange(self.n), self.last)
         states, rows = replay.embedding, torch.arange(self.n, device=self.model.device)
-        table = states.new_empty(self.model.n_layers, n, *states.shape[1:])
-        moved = states.new_empty(self.model.n_layers, n, states.shape[-1])
+        table = states.new_empty(len(layers), n, *states.shape[1:])
+        moved = states.new_empty(len(layers), n, states.shape[-1])
+        branches = 0
         for layer in range(1, self.model.n_layers + 1):
-            run_blocks(replay, layer, table[: layer - 1].flatten(0, 1), rows.repeat(layer - 1))
+            run_blocks(replay, layer, table[:branches].flatten(0, 1), rows.repeat(branches))
             leaving, given = _block_and_part(replay, layer, states, self.component)
-            table[layer - 1] = self._lesioned(layer, states, given, rows)
-            moved[layer - 1] = (table[layer - 1] - leaving[:n])[at]
+            if layer in layers:
+                table[branches] = self._lesioned(layer, states, given, rows)
+                moved[branches] = (table[branches] - leaving[:n])[at]
+                branches += 1
             states = leaving
         if whole:
             return states[:n], table
@@ -246,25 +258,23 @@ def _compare(replay, trunk, lesioned, targets):
     `kl`, `top1_same`, and, NaN without targets, `logprob_drop` and `logit_drop`.
     """
     branches, rows = lesioned.shape[:2]
-    scores = {name: lesioned.new_full((branches * rows,), torch.nan, dtype=torch.float64) for name in _SCORES}
-    scores["top1_same"] = torch.empty(branches * rows, dtype=torch.bool, device=lesioned.device)
-    row = torch.arange(rows, device=lesioned.device).repeat(branches)
-    intact = replay.tail(trunk[:, None])[:, 0].float()
-    log_intact, mean_intact = intact.log_softmax(-1), intact.mean(-1)
+    scores = {name: lesioned.new_full((branches, rows), torch.nan, dtype=torch.float64) for name in _SCORES}
+    scores["top1_same"] = torch.empty(branches, rows, dtype=torch.bool, device=lesioned.device)
+    for row, intact in enumerate(replay.tail(trunk[:, None])[:, 0].float()):
+        before, top, mean = intact.log_softmax(-1), intact.argmax(), intact.mean()
+        token = None if targets is None else targets[row]
 
-    def reduce(logits, chunk):
-        at = row[chunk]
-        before, after = log_intact[at], logits.log_softmax(-1)
-        scores["kl"][chunk] = (before.exp() * (before - after)).sum(-1).double()
-        scores["top1_same"][chunk] = before.argmax(-1) == after.argmax(-1)
-        if targets is not None:
-            token = targets[at, None]
-            scores["logprob_drop"][chunk] = (before - after).gather(-1, token).squeeze(-1).double()
-            moved = (intact[at] - logits).gather(-1, token).squeeze(-1) - (mean_intact[at] - logits.mean(-1))
-            scores["logit_drop"][chunk] = moved.double()
+        def reduce(logits, chunk, row=row, intact=intact, before=before, top=top, mean=mean, token=token):
+            after = logits.log_softmax(-1)
+            scores["kl"][chunk, row] = ((before - after) @ before.exp()).double()
+            scores["top1_same"][chunk, row] = logits.argmax(-1) == top
+            if token is not None:
+                scores["logprob_drop"][chunk, row] = (before[token] - after[:, token]).double()
+                moved = intact[token] - logits[:, token] - (mean - logits.mean(-1))
+                scores["logit_drop"][chunk, row] = moved.double()
 
-    replay.read_out(lesioned.flatten(0, 1), reduce)
-    return {name: score.view(branches, rows) for name, score in scores.items()}
+        replay.read_out(lesioned[:, row], reduce)
+    return scores
 
 
 _SCORES = ("kl", "logprob_drop", "logit_drop")
@@ -279,6 +289,12 @@ def _losses(replay, states, follows):
 
     replay.read_out(states, reduce)
     return losses
+
+
+def _whole(stride):
+    if not isinstance(stride, int) or stride < 1:
+        raise MedlibError(f"stride={stride!r} is not a number of blocks. Give 1 for every block, 2 for every second.")
+    return stride
 
 
 def _allowed(**given):

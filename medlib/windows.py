@@ -9,17 +9,17 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import LogNorm, SymLogNorm
 
-from medlib import stats, summary
+from medlib import figures, stats, summary
 from medlib.errors import MedlibError
 
 
 def by_window(frame, column, other=None, seed=0):
-    """The mean of `column` for each window with its interval over items; with `other`, the difference of two domains.
+    """The mean of `column` for each window with its interval over units; with `other`, the difference of two domains.
 
     >>> by_window(windows, "kl").query("first == 3 and last == 7")
 
     `frame`: `item`, `variant`, `first`, `last` and `column`, one row for each prompt and window.  Returns `first`,
-    `last`, `value`, `low`, `high`, `n` (items).  Raises `MedlibError` as `stats.bootstrap` does.
+    `last`, `value`, `low`, `high`, `n` (units, see summary.py).  Raises `MedlibError` as `stats.bootstrap` does.
     """
     (curves, items) = _curves(frame, column)
     if other is None:
@@ -34,39 +34,79 @@ def by_window(frame, column, other=None, seed=0):
 
 
 def beyond_single(frame, column="kl"):
-    """By how much a window costs more than the costliest of its blocks alone: mean over prompts, a row a window.
+    """By how much a window costs more than the costliest of its blocks, or groups of blocks, alone: a row a window.
 
-    >>> beyond_single(windows).query("last == first + 1").nlargest(3, "value")
+    >>> beyond_single(windows).nlargest(3, "value")
 
-    Returns `first`, `last`, `value`; a window of one block has 0.
+    Returns `first`, `last`, `groups` (how many of them the window holds) and `value`, a mean over prompts; a window of
+    one has 0.  Raises `MedlibError` where not every block is in the table alone or in a group.
     """
     mean = frame.groupby(["first", "last"])[column].mean()
-    single = {last: value for (first, last), value in mean.items() if first == last}
-    if len(single) < max(single):
-        raise MedlibError("Not every block was lesioned alone; give the table of medlib.lesion_windows as it is.")
-    rows = [(a, b, value - max(single[layer] for layer in range(a, b + 1))) for (a, b), value in mean.items()]
-    return pd.DataFrame(rows, columns=["first", "last", "value"])
+    groups = _groups(frame)
+    single = [mean[group] for group in groups]
+    rows = []
+    for i, (first, _) in enumerate(groups):
+        for j in range(i, len(groups)):
+            last = groups[j][1]
+            rows.append((first, last, j - i + 1, mean[first, last] - max(single[i : j + 1])))
+    return pd.DataFrame(rows, columns=["first", "last", "groups", "value"])
 
 
-def triangle(axes, table, label, known=True, diverging=False, log=False):
-    """Draw a value for each window: the first block across, the number of blocks upwards.
+def rows(table, domain, metric):
+    """A table of `by_window` as rows of the results table: `layer` is the last block out, `variant` names the first."""
+    first = "from block " + table["first"].astype(str)
+    window = dict(domain=domain, metric=metric, component="window", layer=table["last"], variant=first)
+    return table.drop(columns=["first", "last"]).assign(**window)
+
+
+def triangles(tables, known, label, diverging=False):
+    """A panel for each domain with a triangle of its windows, all on one scale: the figure and its axes.
+
+    `tables`: domain -> table with `first`, `last`, `value`; `known`: domain -> bool.  The scale is logarithmic, or with
+    `diverging` symmetric around zero.
+    """
+    values = np.concatenate([table["value"] for table in tables.values()])
+    span = np.abs(values).max() or 1.0
+    if diverging:
+        norm = SymLogNorm(span / 100, vmin=-span, vmax=span)  # the corner would bleach the rest
+    else:
+        norm = LogNorm(max(values[values > 0].min(initial=span), span / 1e3), span)
+    figure, axes = figures.panels(tables, height=2.5, sharey=True)
+    meshes = {
+        name: triangle(axes[name], table, norm, known[name], "vlag" if diverging else "rocket_r")
+        for name, table in tables.items()
+    }
+    shown = next((mesh for name, mesh in meshes.items() if known[name]), next(iter(meshes.values())))
+    figure.colorbar(shown, ax=[*axes.values()], label=label, shrink=0.8)
+    for name, one in axes.items():
+        one.set(xlabel="first block taken out", ylabel="blocks taken out")
+        one.label_outer()
+        if not known[name]:
+            one.set_title(f"{name}, not known", fontsize="medium")
+    return figure, axes
+
+
+def triangle(axes, table, norm, known=True, colours="rocket_r"):
+    """Draw a value for each window: the first block across, the number of blocks upwards; returns the mesh.
 
     `table`: `first`, `last`, `value`.  In shades of grey where the model does not know what is shown.
     """
-    size = int(table["last"].max())
-    grid = np.full((size, size), np.nan)
-    grid[table["last"] - table["first"], table["first"] - 1] = table["value"]
-    norm = None
-    if diverging:
-        span = np.nanmax(np.abs(grid)) or 1.0
-        norm = SymLogNorm(span / 100, vmin=-span, vmax=span)  # the corner would bleach the rest
-    elif log:
-        norm = LogNorm(max(np.nanmin(grid), np.nanmax(grid) / 1e3), np.nanmax(grid))
-    cmap = sns.color_palette("Greys" if not known else "vlag" if diverging else "rocket_r", as_cmap=True)
-    edges = np.arange(size + 1) + 0.5
-    mesh = axes.pcolormesh(edges, edges, grid, cmap=cmap, norm=norm)
-    axes.set(xlabel="first block taken out", ylabel="how many blocks")
-    axes.figure.colorbar(mesh, ax=axes, label=label if known else f"{label}, not known")
+    groups = _groups(table)
+    grid = np.full((len(groups), len(groups)), np.nan)
+    at_first, at_last = ({block: i for i, block in enumerate(blocks)} for blocks in zip(*groups, strict=True))
+    for row in table.itertuples():
+        grid[at_last[row.last] - at_first[row.first], at_first[row.first]] = row.value
+    edges = np.array([*at_first, groups[-1][1] + 1]) - 0.5
+    cmap = sns.color_palette(colours if known else "Greys", as_cmap=True)
+    return axes.pcolormesh(edges, edges, np.ma.masked_invalid(grid), cmap=cmap, norm=norm)
+
+
+def _groups(frame):
+    """The groups of blocks that windows are made of, `(first, last)`; single blocks where the stride is 1."""
+    firsts, lasts = sorted(frame["first"].unique()), sorted(frame["last"].unique())
+    if len(firsts) != len(lasts) or any(last + 1 != first for last, first in zip(lasts, firsts[1:], strict=False)):
+        raise MedlibError("Not every block was lesioned alone; give the table of medlib.lesion_windows as it is.")
+    return [*zip(firsts, lasts, strict=True)]
 
 
 def _curves(frame, column):

@@ -1,6 +1,6 @@
 """Windows: means with intervals, what a window costs beyond its blocks, and the triangle."""
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,15 +48,41 @@ def test_only_windows_with_the_one_working_block_cost_anything():
 
 
 def test_the_triangle_has_a_cell_for_each_window_and_none_beyond():
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
-    axes = Figure().subplots()
-    windows.triangle(axes, frame(lambda i, a, b: 10 * a + b, items=1).rename(columns={"kl": "value"}), "nats")
-    drawn = axes.collections[0].get_array()
+    table = frame(lambda i, a, b: 10 * a + b, items=1).rename(columns={"kl": "value"})
+    drawn = windows.triangle(plt.figure().subplots(), table, None).get_array()
     assert drawn.count() == len(WINDOWS) and drawn[3, 0] == 14 and drawn[0, 3] == 44
 
 
 def test_neutral_texts_are_of_like_length_and_different():
     lengths = [len(text.split()) for text in neutral.TEXTS]
     assert len(set(neutral.TEXTS)) == len(neutral.TEXTS) >= 10 and min(lengths) >= 25 and max(lengths) <= 40
+
+
+def test_windows_of_groups_are_some_of_the_windows_of_blocks_and_the_last_group_may_be_smaller():
+    model, prompts = tiny_model(), ["w1 w2 w3", "w4 w5"]
+    every = medlib.lesion_windows(model, prompts).set_index(["prompt", "first", "last"])
+    for stride, expected in ((2, [(1, 2), (1, 4), (3, 4)]), (3, [(1, 3), (1, 4), (4, 4)]), (9, [(1, 4)])):
+        some = medlib.lesion_windows(model, prompts, stride=stride).set_index(["prompt", "first", "last"])
+        assert sorted(some.loc[0].index) == expected
+        np.testing.assert_allclose(some.kl, every.kl[some.index], rtol=1e-4, atol=1e-6)
+
+
+def test_groups_of_blocks_are_held_against_their_costliest_and_drawn_as_wide_as_they_are():
+    groups = [(1, 2), (1, 4), (1, 5), (3, 4), (3, 5), (5, 5)]
+    values = [1.0, 5.0, 9.0, 2.0, 2.5, 0.5]
+    table = pd.DataFrame(groups, columns=["first", "last"]).assign(kl=values, value=values)
+    beyond = windows.beyond_single(table).set_index(["first", "last"])
+    assert beyond.value.loc[[(1, 4), (1, 5), (3, 5), (5, 5)]].tolist() == [3.0, 7.0, 0.5, 0.0]
+    assert beyond.groups[1, 5] == 3
+    mesh = windows.triangle(plt.figure().subplots(), table, None)
+    assert mesh.get_array().count() == 6 and mesh.get_array()[2, 0] == 9
+    assert mesh.get_coordinates()[0, :, 0].tolist() == [0.5, 2.5, 4.5, 5.5]
+
+
+def test_triangles_share_a_scale_and_say_what_is_not_known():
+    table = frame(lambda i, a, b: 10 * a + b, items=1).rename(columns={"kl": "value"})
+    tables = {"drugs": table, "age": table.assign(value=-table["value"])}
+    _, axes = windows.triangles(tables, {"drugs": True, "age": False}, "nats", diverging=True)
+    norms = [one.collections[0].norm for one in axes.values()]
+    assert norms[0] is norms[1] and norms[0].vmax == 44 and norms[0].vmin == -44
+    assert [one.get_title() for one in axes.values()] == ["drugs", "age, not known"]
