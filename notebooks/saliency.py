@@ -176,7 +176,7 @@ plt.show()
 # Layers differ in the size of their gradients whatever the topic, so the curve to read is the ratio of a domain to its control.
 # It is one of geometric means: the mean log saliency of the medical prompts minus that of the control prompts, raised again.
 # The level of this ratio hangs on how likely the answers are, since an unlikely answer has steeper slopes in every weight.
-# So each layer is tested against the ratio's own mean over layers: clusters of both domains exchange their labels at random, and the p-values of all layers and domains are one family after {cite:t}`benjamini1995fdr`.
+# So each layer is tested against the ratio's own mean over layers: clusters of both domains exchange their labels at random, and the p-values of all layers and domains are one family after {cite:t}`benjamini1995controlling`.
 
 # %%
 ratios = {
