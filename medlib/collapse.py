@@ -358,6 +358,11 @@ def middle(layers):
     return range(1 + layers // 3, 1 + 2 * layers // 3)
 
 
+def opens(model, prompts):
+    """Whether the first token that the model reads, special tokens included, belongs to the item of every prompt."""
+    return all(entity_tokens(model, prompt)[0] == 0 for prompt in prompts)
+
+
 def stretches(flags):
     """The stretches of true values, as a reader would write them.
 

@@ -4,7 +4,7 @@
 # A cloud is what the items of one domain look like to one layer, in one wording.
 # It collapses where its effective rank falls below {glue:text}`deep` of its best before and of its best after: few directions in between, and a recovery.
 # Of {glue:text}`n_clouds` clouds of medical domains, read at three places, {glue:text}`n_raw` collapse, and of {glue:text}`n_clouds_control` of their controls, {glue:text}`n_raw_control` (the 95 % interval of the depth lies below the bound); what the controls show as well is not a matter of medicine.
-# Of the medical ones, {glue:text}`n_opening` are in wordings that begin with the item and are read at a place that takes in the prompt's first token.
+# Of the medical ones, {glue:text}`n_opening` are means over items that hold the first token that the model reads.
 #
 # Are a few very large dimensions the cause?
 # With the {glue:text}`n_largest` dimensions left out that are largest on the *other* domains, {glue:text}`n_without` medical and {glue:text}`n_without_control` control clouds collapse; with all states scaled to one length, {glue:text}`n_rms` and {glue:text}`n_rms_control`.
@@ -104,7 +104,7 @@ for kind, way, expected in (
 # ## The states
 #
 # Every item stands in every template, and the residual stream is read at three places: the last token of the item (*entity*), the mean over the item's tokens (*mean*), and the last token of the prompt (*last*).
-# In one of the templates most items open the prompt, and the first token of a prompt often carries activations far larger than any other {cite:p}`sun2024massive`.
+# Where an item opens the prompt, and no special token stands before it, its mean takes in the first token that the model reads, which often carries activations far larger than any other {cite:p}`sun2024massive`.
 
 # %%
 frames = {name: collapse.items(name, n_items, seed) for name in names}
@@ -475,10 +475,7 @@ for way, word in words.items():
         if way == "raw":
             run.number(f"n_clouds{end}", len(part))
 opens = {
-    (name, variant): frames[name]["prompt"]
-    .iloc[rows]
-    .map(lambda p: p.entity[0] == 0)
-    .all()
+    (name, variant): collapse.opens(model, frames[name]["prompt"].iloc[rows])
     for name in names
     for variant, rows in collapse.templates(frames[name]).items()
 }
@@ -489,7 +486,7 @@ opening = np.array(
     [opens[n] for n in zip(fallen["domain"], fallen["variant"], strict=True)],
     dtype=bool,
 )
-run.number("n_opening", int((opening & (fallen["place"] != "last")).sum()))
+run.number("n_opening", int((opening & (fallen["place"] == "mean")).sum()))
 keys = ["place", "domain", "variant", "layer"]
 medical = (
     depths[kind == "medical"].set_index([*keys, "space"])["value"].unstack()

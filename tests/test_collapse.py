@@ -194,3 +194,9 @@ def test_the_results_table_holds_every_cloud_and_every_item():
     assert counts["silhouette"] == counts["share_of_largest"] == 5 * 30
     one = tidy.query("metric == 'effective_rank' and space == 'raw' and layer == 3 and variant == 'late'")
     np.testing.assert_allclose(one["value"], geometry.effective_rank(states[3, 30:]))
+
+
+def test_an_item_opens_a_prompt_where_no_token_stands_before_it():
+    model = tiny_model()
+    first, later = Prompt.fill("{entity} w7", "w4"), Prompt.fill("w1 {entity}", "w4")
+    assert collapse.opens(model, [first, first]) and not collapse.opens(model, [first, later])
