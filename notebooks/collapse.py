@@ -23,7 +23,7 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
-n_items = 60  # items drawn from each domain, as many from its control: an effective rank grows with their number
+n_items = 48  # items drawn from each domain, as many from its control: an effective rank grows with their number
 n_largest = (
     3  # dimensions left out of each state, the largest of the other domains
 )
