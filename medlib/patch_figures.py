@@ -1,7 +1,7 @@
 """The figures of the patching chapter: a panel for each medical domain, with what is held against it inside.
 
-A part of the prompt, or of a block, has one colour and one marker in all of them.  What the model does not know is in shades of grey;
-a domain with too few pairs keeps its panel, and the panel says so.
+A part of the prompt, or of a block, has one colour and one marker in all of them.  What the model does
+not know is in shades of grey; a domain with too few pairs keeps its panel, and the panel says so.
 """
 
 import matplotlib.pyplot as plt

@@ -24,8 +24,8 @@ def at_part(sweeps, part, seed=0):
     found = {}
     for (component, name), table in sweeps.items():
         label = {"attention": "attention", "mlp": "MLP"}[component]
-        of_part = sites.curves(table, parts=[part], seed=seed)
-        found.setdefault(name, {}).update({label: curve for curve in of_part.values()})
+        for curve in sites.curves(table, parts=[part], seed=seed).values():
+            found.setdefault(name, {})[label] = curve
     return found
 
 
