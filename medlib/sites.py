@@ -55,7 +55,10 @@ def counts(drawn):
     table = pd.DataFrame(
         {name: one.screened["reason"].replace("", "usable").value_counts() for name, one in drawn.items()}
     )
-    table.loc["usable, and patched"] = [len(one.pairs) for one in drawn.values()]
+    table.loc["patched (both pairs of a couple)"] = [len(one.pairs) for one in drawn.values()]
+    table.loc["of these right when clean, in the figures"] = [
+        (one.labels["clean_diff"] > 0).sum() for one in drawn.values()
+    ]
     return table.fillna(0).astype(int)
 
 

@@ -22,7 +22,7 @@ SWEPT = {"drugs": labelled([3] * 6), "foods": labelled([6] * 6), "dosage": label
 
 
 def drawn(n):
-    labels = pd.DataFrame({"couple": [f"c{i // 2}" for i in range(2 * n)]})
+    labels = pd.DataFrame({"couple": [f"c{i // 2}" for i in range(2 * n)], "clean_diff": [1.0, -1.0] * n})
     pairs = [Pair(f"w1 w{i} w3", "w1 w9 w3", " w10", " w11") for i in range(2 * n)]
     item = [f"i{i}" for i in range(2 * n)]
     screened = pd.DataFrame({"reason": [""] * (2 * n), "clean_diff": [1.0, -1.0] * n, "item": item})
@@ -73,7 +73,8 @@ def test_the_words_between_are_quoted_at_the_domain_and_layer_where_they_bring_b
 
 def test_pairs_are_counted_by_what_became_of_them():
     table = sites.counts({"drugs": drawn(6), "dosage": drawn(2)})
-    assert table.loc["usable, and patched"].tolist() == [12, 4]
+    assert table.loc["patched (both pairs of a couple)"].tolist() == [12, 4]
+    assert table.loc["of these right when clean, in the figures"].tolist() == [6, 2]
     assert table.loc["usable"].tolist() == [12, 4]
     assert table.loc["no partner of equal token length is left"].tolist() == [1, 1]
     assert patch_tables.answers({"drugs": drawn(6)}).loc["drugs", "right when clean"] == 0.5

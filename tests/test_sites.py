@@ -6,7 +6,7 @@ import pytest
 from conftest import tiny_model
 
 import medlib
-from medlib import MedlibError, Pair, hooks, sites
+from medlib import MedlibError, Pair, concepts, hooks, sites
 
 PAIRS = [
     Pair("w1 w2 w3 w4 w5 w6", "w1 w7 w9 w4 w5 w6", " w10", " w11"),
@@ -120,7 +120,10 @@ def test_a_token_map_is_of_the_used_pairs_of_one_shape():
         sites.token_map(tiny_model(), [], labels[:0])
 
 
-def test_couples_are_drawn_among_those_that_say_something(smollm2):
+def test_couples_are_drawn_among_those_that_say_something(smollm2, monkeypatch):
+    asked = concepts.questions("drugs")
+    few = asked[asked["variant"] == asked["variant"][0]].head(40).reset_index(drop=True)
+    monkeypatch.setattr(concepts, "questions", lambda domain: few)
     pairs, labels, screened = sites.draw(smollm2, "drugs", 4, threshold=2.0)
     assert len(pairs) == len(labels) == 2 * labels["couple"].nunique() == 8
     span = labels["clean_diff"] - labels["corrupt_diff"]
@@ -130,7 +133,9 @@ def test_couples_are_drawn_among_those_that_say_something(smollm2):
     weak = sites.draw(smollm2, "drugs", 3, threshold=2.0, weak=True).labels
     assert (weak["clean_diff"] - weak["corrupt_diff"] < 2).all()
     assert (
-        sites.counts({"drugs": (drawn := sites.Drawn(pairs, labels, screened))}).loc["usable, and patched", "drugs"]
+        sites.counts({"drugs": (drawn := sites.Drawn(pairs, labels, screened))}).loc[
+            "patched (both pairs of a couple)", "drugs"
+        ]
         == 8
     )
     assert 0.5 < sites.accuracy(drawn).value <= 1
