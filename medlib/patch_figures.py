@@ -21,18 +21,21 @@ PLACES = {
 _GREYS = dict(zip(PLACES, ("0.35", "0.5", "0.65", "0.35", "0.6"), strict=True))
 
 
-def beside_control(curves, controls, known, missing):
-    """A panel for each medical domain with the curves P of its parts, and thin and dashed those of its control.
+def beside_control(curves, controls, known, missing, ylabel="recovered, P"):
+    """A panel for each medical domain with the curves of its parts, and thin and dashed those of its control.
 
     `curves`: domain -> part -> table `layer, value, low, high`; `controls`: medical domain -> control; `missing`: as
     in `overlay`.
     """
     held = {domain: curves[control] for domain, control in controls.items() if control in curves}
     lines = [(curves, {}, ""), (held, dict(ls="--", lw=0.9, marker=""), ", control")]
-    figure, panels = overlay(controls, lines, known, "recovered, P", missing)
+    figure, panels = overlay(controls, lines, known, ylabel, missing)
     for domain, control in controls.items():
         title = panels[domain].get_title()
         panels[domain].set_title(title.replace(domain, f"{domain} / {control}", 1), fontsize="medium")
+        if domain in curves and domain not in held:
+            place = dict(transform=panels[domain].transAxes, fontsize="x-small", color="0.5")
+            panels[domain].text(0.03, 0.03, f"{control}: {missing[control]}", **place)
     return figure, panels
 
 
@@ -83,13 +86,14 @@ def maps(names, found, known, missing):
             range(1, len(matrix) + 1),
             matrix,
             cmap="vlag" if known[name] else "Greys",
-            vmin=-span,
+            vmin=-span if known[name] else 0,
             vmax=span,
             shading="nearest",
         )
         mesh = drawn if known[name] or mesh is None else mesh
         axes.set_xticks(range(len(tokens)), tokens, rotation=60, ha="right", rotation_mode="anchor", fontsize="x-small")
-        axes.set_ylabel("layer (block)")
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel("layer (block)")
         axes.set_title(f"{name}{'' if known[name] else ', not known'} ({n} pairs)", fontsize="medium")
     if mesh is not None:
         figure.colorbar(mesh, ax=list(panels.values()), label="recovered, P", shrink=0.6, extend="both")
@@ -121,13 +125,22 @@ def forest(table, controls, known, layers):
     missing = set(controls) - set(table.loc[table["what"] == "difference", "domain"])
     for domain in missing:
         right.text(
-            0, list(controls).index(domain), "too few pairs", color="0.5", ha="center", va="center", fontsize="small"
+            0,
+            list(controls).index(domain),
+            "too few pairs",
+            color="0.5",
+            ha="center",
+            fontsize="small",
+            backgroundcolor="white",
         )
     left.set_yticks(range(len(controls)), [f"{domain} / {control}" for domain, control in controls.items()])
     left.set(xlabel="handover, layer (block)", xlim=(0.5, layers + 0.5))
     left.invert_yaxis()
     right.axvline(0, color="0.6", lw=1, zorder=0)
-    right.set_xlabel("medical minus control, layers")
+    ends = table.loc[table["what"] == "difference", ["low", "high"]].abs()
+    width = max(ends.max(axis=None) if len(ends) else 0, 3) + 0.5
+    right.set(xlabel="medical minus control, layers", xlim=(-width, width))
+    right.xaxis.get_major_locator().set_params(integer=True)
     figures.legend(figure, [left, right], ncol=3)
     return figure, (left, right)
 

@@ -59,6 +59,15 @@ def spans(model, swept, weak):
     return pd.concat(parts, ignore_index=True)
 
 
+def largest(table, threshold):
+    """The largest |P| of a pair whose couple is too weak to be used, from the table of `spans`: `(value, text)`."""
+    weak = table[table["span"] < threshold]
+    if weak.empty:
+        return "none", "not measured"
+    top = weak.loc[weak["share"].idxmax()]
+    return top["share"], f"{top['share']:.1f} ({top['domain']}, a difference of {top['span']:.2g} logits)"
+
+
 def answers(drawn, seed=0):
     """How often the model prefers the right answer of a pair, over all that could be made, by domain."""
     rows = [(name, *sites.accuracy(one, seed)) for name, one in drawn.items()]
@@ -83,8 +92,8 @@ def numbers(drawn, curves, handover, agreement, controls, few, threshold):
         ),
         "handover_verdict": (len(differences), _verdict(differences, controls)),
         "n_differences": (len(differences), str(len(differences))),
-        "by_chance": (0.05 * len(differences), f"{0.05 * len(differences):.1g}"),
-        "threshold": (threshold, f"{threshold:g} logits"),
+        "by_chance": (0.05 * len(differences), f"{0.05 * len(differences):.2g}"),
+        "threshold": (threshold, f"{threshold:g} logit{'s' * (threshold != 1)}"),
         "fewest": (sites.FEWEST, str(sites.FEWEST)),
     }
     for component in ("residual", "attention", "mlp"):

@@ -97,10 +97,10 @@ def sweep_parts(model, pairs, labels, component="residual", parts=PARTS, estimat
     >>> summary.by_layer(shares(table, "last"), "share", np.median)
 
     `labels` has one row a pair, both pairs of each couple in it.  To what `patch_sweep` gives for these groups of
-    tokens it adds the labels, `used` (the clean run prefers the answer), `share` (of the logit difference
-    that the patch brings back) and `removed`, the share that the opposite patch takes away, corrupt into clean: that is
-    what the partner's patch brings back, for its clean prompt is this one's corrupt prompt.  With `estimate` the table
-    holds the first-order estimates of attribution patching.
+    tokens it adds the labels, `used` (the clean run prefers the answer), `share` (of the logit difference that the
+    patch brings back), `removed` (the share that the opposite patch takes away, corrupt into clean: what the partner's
+    patch brings back, for its clean prompt is this one's corrupt prompt) and `gap`, how far these two lie apart.  With
+    `estimate` the table holds the first-order estimates of attribution patching.
     """
     groups = token_groups(model, pairs)
     groups = groups[groups["group"].isin(parts)]
@@ -112,6 +112,7 @@ def sweep_parts(model, pairs, labels, component="residual", parts=PARTS, estimat
     place = ["template", "layer", "group"]
     partner = table.rename(columns={"item": "other", "other": "item", "share": "removed"})
     table = table.merge(partner[["item", "other", *place, "removed"]], on=["item", "other", *place], how="left")
+    table["gap"] = (table["share"] - table["removed"]).abs()
     table.attrs["no_op"] = sweep.attrs["no_op"]
     return table
 
@@ -192,7 +193,7 @@ def extremes(table):
     return table.groupby("pair")[["span", "share", "moved"]].max()
 
 
-def token_map(model, pairs, labels, most=6):
+def token_map(model, pairs, labels, most):
     """Median P by layer and token over the used pairs of the commonest shape (template and length), `most` at most.
 
     Returns `(matrix [layer, position], names of the tokens, number of pairs)`, from the subject's first token on.

@@ -16,10 +16,10 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
-n_couples = 16  # couples patched in each domain and control; each gives two pairs, A against B and B against A
-n_couples_parts = 6  # of these, the couples in which attention and MLP outputs are patched too; 0: none
-n_couples_weak = 3  # couples patched in each medical domain whose difference is under the threshold, to show what that does; 0: none
-n_pairs_map = 6  # most pairs in each map of single tokens
+n_couples = 12  # couples patched in each domain and control; each gives two pairs, A against B and B against A
+n_couples_parts = 5  # of these, the couples in which attention and MLP outputs are patched too; 0: none
+n_couples_weak = 2  # couples patched in each medical domain whose difference is under the threshold, to show what that does; 0: none
+n_pairs_map = 4  # most pairs in each map of single tokens
 threshold = 1.0  # couples whose clean logit difference does not lie so far above the corrupt one, in logits, are not used
 seed = 0  # draws the couples and the bootstrap resamples
 
@@ -143,28 +143,21 @@ patch_figures.forest(handover, controls, known, model.n_layers)
 plt.show()
 
 # %% [markdown]
-# ## What suffices, and what is needed
+# ## Is what suffices also what is needed?
 #
 # A patch from clean into corrupt (denoising) asks which states suffice for the answer; one from corrupt into clean (noising) asks which are needed.
 # It is no second measurement: corrupt into clean for A against B is clean into corrupt for B against A, and both were patched.
-# The two curves differ where the model keeps the answer in two places, each of which would do: then denoising either recovers it and noising either does not remove it.
+# So over couples of which both pairs are used, the median share brought back and the median share taken away are one number by construction, and only single pairs can tell the two apart.
+# For one pair they differ where the model keeps the answer in two places, or where states act together.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What suffices and what is needed: the share of the logit difference that a patch of clean states into the corrupt run brings back (solid), and that a patch of corrupt states into the clean run takes away (dashed), on the same pairs. Median over pairs; band: 95 % interval of the first.", "name": "fig-patching-directions"}, "image": {"alt": "Six panels, one for each medical domain, with solid and dashed curves over layers for subject and last token."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How far apart the two directions are on the same pair: the absolute difference of the share of the logit difference that a patch of clean states brings back in the corrupt run and the share that a patch of corrupt states takes away in the clean run. Median over pairs with its 95 % bootstrap interval over couples; thin and dashed the control. Zero: what suffices is what is needed.", "name": "fig-patching-directions"}, "image": {"alt": "Six panels, one for each medical domain, with curves over layers for subject and last token, and the control's dashed."}}
 ends = ("subject", "last")
-removed = {
-    name: sites.curves(swept[name], "removed", ends, seed)
-    for name in controls
-    if name in swept
+gaps = {
+    name: sites.curves(table, "gap", ends, seed)
+    for name, table in swept.items()
 }
-patch_figures.overlay(
-    controls,
-    [
-        (patch_tables.only(curves, ends), dict(ls="-"), ", brought back"),
-        (removed, dict(ls="--", marker=""), ", taken away"),
-    ],
-    known,
-    "share of the difference",
-    few,
+patch_figures.beside_control(
+    gaps, controls, known, few, "|brought back - taken away|"
 )
 plt.show()
 
@@ -203,7 +196,7 @@ plt.show()
 # %% [markdown]
 # ## One template, token by token
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The share P that a patch recovers at each layer and single token, clean into corrupt: median over pairs of one template and length in each domain. Tokens of the subject are numbered, the others are those of the first pair. Red recovers the answer, blue takes it further away, white changes nothing; beyond the ends of the scale colours stay the same.", "name": "fig-patching-map"}, "image": {"alt": "Six heat maps, one for each medical domain, layers upwards and the prompt's tokens across."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The share P that a patch recovers at each layer and single token, clean into corrupt: median over pairs of one template and length in each domain. Tokens of the subject are numbered, the others are those of the first pair. Red recovers the answer, blue takes it further away, white changes nothing; where a domain is not known, grey recovers and white does not. Beyond the ends of the scale colours stay the same.", "name": "fig-patching-map"}, "image": {"alt": "Six heat maps, one for each medical domain, layers upwards and the prompt's tokens across."}}
 maps = {
     name: sites.token_map(model, *drawn[name][:2], n_pairs_map)
     for name in controls
@@ -261,13 +254,15 @@ plt.show()
 # ## What a small denominator does
 #
 # $P$ divides by the difference of the clean and the corrupt run; where that is small, any change is a large share.
+# The largest $|P|$ of a couple under the threshold is {glue:text}`largest_share`.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What a small denominator does: the largest |P| of each pair over all sites, and the largest change of its logit difference, against the difference of the clean and the corrupt run. Dotted: the threshold below which couples are not used. On the left shares grow without bound where the difference is small; on the right the logits do not.", "name": "fig-patching-denominator"}, "image": {"alt": "Two scatter plots on logarithmic axes. Left, the largest share rises to the left of the threshold; right, the largest change in logits does not."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What a small denominator does: the largest |P| of each pair over all sites, and the largest change of its logit difference, against the difference of the clean and the corrupt run. Dotted: the threshold below which couples are not used. On the left a small difference makes large shares; on the right it makes no large changes of the logits.", "name": "fig-patching-denominator"}, "image": {"alt": "Two scatter plots on logarithmic axes. Left, the largest share rises to the left of the threshold; right, the largest change in logits does not."}}
 weak = {
     name: sites.draw(model, name, n_couples_weak, threshold, seed, weak=True)
     for name in controls
 }
 spans = patch_tables.spans(model, swept, weak)
+run.number("largest_share", *patch_tables.largest(spans, threshold))
 patch_figures.denominators(spans, threshold)
 plt.show()
 
@@ -286,7 +281,7 @@ patch_tables.answers(drawn, seed).style.format(precision=2)
 run.save(
     patch_tables.results_of(
         exact,
-        {"recovered": curves, "removed": removed},
+        {"recovered": curves, "direction_gap": gaps},
         handover,
         agreement,
         controls,

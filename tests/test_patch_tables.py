@@ -15,7 +15,7 @@ FEW = {"elements": "too few couples (2)"}
 
 def labelled(handovers):
     table = sweep_of(handovers).assign(item="a", other="b", template="plain", clean_diff=2.0, corrupt_diff=0.0)
-    return table.assign(logit_diff=2 * table["share"], removed=table["share"])
+    return table.assign(logit_diff=2 * table["share"], removed=table["share"], gap=0.0)
 
 
 SWEPT = {"drugs": labelled([3] * 6), "foods": labelled([6] * 6), "dosage": labelled([4] * 6)}
@@ -69,6 +69,19 @@ def test_the_words_between_are_quoted_at_the_domain_and_layer_where_they_bring_b
     between["share"] *= np.where(between["layer"] == 5, 0.4, 0.1)
     value, text = numbers_of(SWEPT | {"drugs": pd.concat([SWEPT["drugs"], between])}, FEW)["between_most"]
     assert value == pytest.approx(0.4) and text == "40% (40% to 40%, drugs, layer 5)"
+
+
+def test_the_largest_share_is_looked_for_among_weak_couples_only():
+    table = pd.DataFrame({"span": [0.1, 0.5, 3.0], "share": [7.3, 2.0, 90.0], "domain": ["dosage", "age", "drugs"]})
+    assert patch_tables.largest(table, 1.0) == (7.3, "7.3 (dosage, a difference of 0.1 logits)")
+    assert patch_tables.largest(table[2:], 1.0) == ("none", "not measured")
+
+
+def test_attention_and_mlp_come_together_for_a_part_of_the_prompt():
+    sweeps = {("attention", "drugs"): labelled([3] * 6), ("mlp", "drugs"): labelled([5] * 6)}
+    found = patch_tables.at_part(sweeps, "last")["drugs"]
+    assert [table.query("value > 0.5")["layer"].min() for table in (found["attention"], found["MLP"])] == [3, 5]
+    assert patch_tables.at_part(sweeps, "subject") == {}
 
 
 def test_pairs_are_counted_by_what_became_of_them():

@@ -46,6 +46,7 @@ def test_what_the_partners_patch_brings_back_is_what_the_opposite_patch_removes(
     noised = medlib.patch_sweep(model, PAIRS, "noise", groups=groups)
     both = table.merge(noised, on=["pair", "layer", "group"])
     np.testing.assert_allclose(both["removed"], 1 - both["recovered"], atol=1e-4)
+    np.testing.assert_allclose(both["gap"], (both["share"] - 1 + both["recovered"]).abs(), atol=1e-4)
 
 
 def test_estimates_come_in_the_same_rows_as_the_exact_sweep_and_agree_where_they_must():
@@ -113,11 +114,11 @@ def test_a_small_difference_makes_a_large_share_of_the_same_logits():
 
 def test_a_token_map_is_of_the_used_pairs_of_one_shape():
     labels = LABELS.assign(clean_diff=[1.0, 1.0, 1.0, -1.0])
-    heat, names, n = sites.token_map(tiny_model(), PAIRS, labels)
+    heat, names, n = sites.token_map(tiny_model(), PAIRS, labels, 6)
     assert n == 2 and heat.shape == (4, 5) and names == ["subject 1", "subject 2", "w4", "w5", "w6"]
     assert heat[-1, -1] == pytest.approx(1, abs=1e-3) and np.allclose(heat[-1, :-1], 0, atol=1e-3)
     with pytest.raises(MedlibError, match="no pairs"):
-        sites.token_map(tiny_model(), [], labels[:0])
+        sites.token_map(tiny_model(), [], labels[:0], 6)
 
 
 def test_couples_are_drawn_among_those_that_say_something(smollm2, monkeypatch):
@@ -132,10 +133,5 @@ def test_couples_are_drawn_among_those_that_say_something(smollm2, monkeypatch):
     np.testing.assert_allclose(table["clean_diff"], labels["clean_diff"], atol=1e-2)
     weak = sites.draw(smollm2, "drugs", 3, threshold=2.0, weak=True).labels
     assert (weak["clean_diff"] - weak["corrupt_diff"] < 2).all()
-    assert (
-        sites.counts({"drugs": (drawn := sites.Drawn(pairs, labels, screened))}).loc[
-            "patched (both pairs of a couple)", "drugs"
-        ]
-        == 8
-    )
-    assert 0.5 < sites.accuracy(drawn).value <= 1
+    table = sites.counts({"drugs": sites.Drawn(pairs, labels, screened)})
+    assert table.loc["patched (both pairs of a couple)", "drugs"] == 8
