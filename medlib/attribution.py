@@ -12,19 +12,21 @@ import pandas as pd
 import torch
 
 from medlib import hooks
-from medlib.patching import check_options, encode_pairs, site_table
+from medlib.patching import check_options, encode_pairs, mask_groups, site_table, tokens_of
 from medlib.prompts import batches
 from medlib.replay import Replay, check_no_op
 
 
 @torch.enable_grad()
-def attribution_sweep(model, pairs, direction="denoise", component="residual"):
+def attribution_sweep(model, pairs, direction="denoise", component="residual", groups=None):
     """Estimate what `patch_sweep` measures: the same arguments, and a table of the same columns.
 
     >>> exact, estimate = patch_sweep(model, pairs), attribution_sweep(model, pairs)
     >>> stats.spearman(exact.logit_diff - exact.corrupt_diff, estimate.logit_diff - estimate.corrupt_diff)
 
-    `logit_diff` and `recovered` are estimates, `clean_diff` and `corrupt_diff` are not.  Raises as `patch_sweep` does.
+    `logit_diff` and `recovered` are estimates, `clean_diff` and `corrupt_diff` are not.  To first order a group of
+    tokens moves what its tokens move one by one, so with `groups` their estimates are added up.  Raises as
+    `patch_sweep` does.
     """
     check_options(direction, component)
     clean, corrupt, tokens = encode_pairs(model, pairs)
@@ -45,8 +47,12 @@ def attribution_sweep(model, pairs, direction="denoise", component="residual"):
         moved = _walk_down(replay, states, parts, gradient, component)
         trunk_diff, donor_diff = diffs.view(2, len(members))
         ends = (donor_diff, trunk_diff) if direction == "denoise" else (trunk_diff, donor_diff)
-        pieces.append(site_table(model, members, trunk_diff[:, None, None] + moved, *ends, own))
-    table = pd.concat(pieces).sort_values(["pair", "layer", "position"], ignore_index=True)
+        names = tokens_of(model, own)
+        if groups is not None:
+            masks, names = mask_groups(groups, members, len(own[0]))
+            moved = torch.einsum("nlp,snp->nls", moved, masks.to(moved))
+        pieces.append(site_table(members, trunk_diff[:, None, None] + moved, *ends, names))
+    table = pd.concat(pieces).sort_values(["pair", "layer"], kind="stable", ignore_index=True)
     table.attrs["no_op"] = max(differences)
     return table
 

@@ -3,7 +3,8 @@
 Two prompts of equal length, clean and corrupt, call for different answers.  One run is the trunk; at (l, p) its state
 after block l is replaced, at token p, by the other run's, or what the block's attention or MLP adds there is, and the
 walk goes on as a branch (see replay.py).  A branch at token p shares all that lies before p with the trunk, and a site
-before the first token in which the prompts differ is exactly zero and costs nothing.
+before the first token in which the prompts differ is exactly zero and costs nothing.  Several tokens can be patched
+together, such as all of a name: three parts of a prompt cost about a third of all its tokens one by one.
 """
 
 import numpy as np
@@ -20,8 +21,8 @@ DIRECTIONS = {"denoise": "clean into corrupt", "noise": "corrupt into clean"}
 
 
 @torch.no_grad()
-def patch_sweep(model, pairs, direction="denoise", component="residual"):
-    """Patch one run into the other, at every layer and token.
+def patch_sweep(model, pairs, direction="denoise", component="residual", groups=None):
+    """Patch one run into the other, at every layer and token, or at every layer and group of tokens.
 
     >>> pair = Pair("Metformin is used to treat", "Aspirin is used to treat", " diabetes", " pain")
     >>> patch_sweep(model, [pair]).pivot(index="layer", columns="position", values="recovered")
@@ -31,7 +32,9 @@ def patch_sweep(model, pairs, direction="denoise", component="residual"):
     out; attention and MLP that follow see the change.  Returns one row per pair, layer and token: `pair`
     (index), `layer` (1..L, the state after that block is replaced), `position` (0-based), `token` (of the run that is
     patched), `clean_diff`, `corrupt_diff`, `logit_diff` (answer minus wrong, logits; patched), `recovered`
-    (logit_diff - corrupt_diff) / (clean_diff - corrupt_diff).  `attrs["no_op"]` is the largest difference from the
+    (logit_diff - corrupt_diff) / (clean_diff - corrupt_diff).  With `groups`, a table `pair, position, group` such as
+    `sites.parts`, all tokens of a group are patched at once, and the rows have `group` in place of `position` and
+    `token`.  `attrs["no_op"]` is the largest difference from the
     model's own logits without a patch, `attrs["positions_shared"]` whether branches shared earlier tokens.  Raises
     `MedlibError` for prompts of unequal length, answers that begin with the same token, and a failed no-op check.
     """
@@ -44,7 +47,9 @@ def patch_sweep(model, pairs, direction="denoise", component="residual"):
         return model.memory // 2 // _branch_bytes(model, length)
 
     for members, *_ in batches(trunk, pairs_within_budget, waste=0):
-        run = model, [trunk[i] for i in members], [donor[i] for i in members], tokens[members], component
+        own = [trunk[i] for i in members]
+        masks, names = _of_tokens(model, own) if groups is None else mask_groups(groups, members, len(own[0]))
+        run = model, own, [donor[i] for i in members], tokens[members], component, masks
         sweep = _Sweep(*run)
         patched = sweep.run()
         if sweep.shared and not sweep.agrees:
@@ -52,9 +57,9 @@ def patch_sweep(model, pairs, direction="denoise", component="residual"):
             patched = sweep.run()
         trunk_diff, donor_diff = sweep.diffs
         ends = (donor_diff, trunk_diff) if direction == "denoise" else (trunk_diff, donor_diff)
-        pieces.append(site_table(model, members, patched, *ends, [trunk[i] for i in members]))
+        pieces.append(site_table(members, patched, *ends, names))
         checks.append((sweep.no_op, sweep.shared))
-    table = pd.concat(pieces).sort_values(["pair", "layer", "position"], ignore_index=True)
+    table = pd.concat(pieces).sort_values(["pair", "layer"], kind="stable", ignore_index=True)
     table.attrs["no_op"] = max(no_op for no_op, _ in checks)
     table.attrs["positions_shared"] = all(shared for _, shared in checks)
     return table
@@ -103,10 +108,38 @@ def _branch_bytes(model, length):
     return model.n_layers * length * (length + 1) // 2 * model.hidden_size * model.dtype.itemsize
 
 
-class _Sweep:
-    """All sites of some pairs of one length: the trunk, the donor, and a growing table of branches for each token."""
+def _of_tokens(model, ids):
+    """Every token a site of its own: masks `[site, pair, position]`, and what a table says of each `[pair, site]`."""
+    length = len(ids[0])
+    masks = torch.eye(length, dtype=torch.bool)[:, None].repeat(1, len(ids), 1)
+    return masks, tokens_of(model, ids)
 
-    def __init__(self, model, trunk, donor, tokens, component, shared=True):
+
+def mask_groups(groups, members, length):
+    """The tokens of each group a site; a group that a pair lacks is an empty mask without a name."""
+    names = groups["group"].drop_duplicates().tolist()
+    masks = torch.zeros(len(names), len(members), length, dtype=torch.bool)
+    row = {pair: i for i, pair in enumerate(members)}
+    for pair, position, group in groups[["pair", "position", "group"]].itertuples(index=False):
+        if pair in row:
+            masks[names.index(group), row[pair], position] = True
+    there = masks.any(-1).T.numpy()
+    return masks, {"group": np.where(there, np.array(names, dtype=object), None)}
+
+
+def tokens_of(model, ids):
+    """What a table says of each token: `position` and `token`, `[pair, position]`."""
+    words = np.array([[model.tokenizer.decode([token]) for token in row] for row in ids], dtype=object)
+    return {"position": np.indices(words.shape)[1], "token": words}
+
+
+class _Sweep:
+    """All sites of some pairs of one length: the trunk, the donor, and growing tables of branches.
+
+    A site is a mask of the tokens that are patched, `masks [site, pair, position]`.
+    """
+
+    def __init__(self, model, trunk, donor, tokens, component, masks, shared=True):
         self.model, self.component = model, component
         device = model.device
         self.trunk, self.donor = (torch.tensor(ids, device=device) for ids in (trunk, donor))
@@ -116,9 +149,11 @@ class _Sweep:
         self.shared = shared and self.replay.shares_positions()
         differs = self.trunk != self.donor
         self.first = differs.int().argmax(-1)  # first token in which the two runs differ
+        moving = torch.arange(self.length, device=device) >= self.first[:, None]
+        self.masks = masks.to(device) & moving
 
     def run(self):
-        """Patched logit differences `[pair, layer, position]`.
+        """Patched logit differences `[pair, layer, site]`.
 
         Sets `diffs` (trunk, donor), `no_op`, and `agrees`: whether the trunk patched with itself, earlier positions
         shared, gives the trunk's own logits.
@@ -128,24 +163,22 @@ class _Sweep:
         row = self.first.argmin().view(1)
         begin = max(1, int(self.first[row])) if self.shared else 0
         unpatched = states[row, begin:]
-        tables = {position: self._table(position) for position in range(int(self.first.min()), self.length)}
+        tables = self._tables()
         for layer in range(1, layers + 1):
             patched, states, past = self._block(layer, states)
             unpatched = self._call(begin, past)(layer, unpatched, rows=row)
-            for position, (rows, table) in tables.items():
-                start = position if self.shared else 0
+            for _, rows, start, mask, table in tables:
                 earlier = table[: layer - 1].flatten(0, 1)
                 run_blocks(replay, layer, earlier, rows.repeat(layer - 1), self._call(start, past))
-                table[layer - 1] = states[rows, start:]
-                table[layer - 1, :, position - start] = patched[rows, position]
+                table[layer - 1] = torch.where(mask, patched[rows, start:], states[rows, start:])
         self.no_op = check_no_op(replay, states[:, -1], [self.length - 1] * replay.rows, "patch_sweep")
         own = replay.tail(states[:, -1:])[:, -1].float()
         self.agrees = difference(own[row], replay.tail(unpatched[:, -1:])[:, -1]) <= tolerance(self.model)
         pick = own.gather(-1, self.tokens.repeat(2, 1))
         self.diffs = tuple((pick[:, 0] - pick[:, 1]).double().view(2, self.n))
-        patched = self.diffs[0][:, None, None].repeat(1, layers, self.length)
-        for position, (rows, table) in tables.items():
-            patched[rows, :, position] = (
+        patched = self.diffs[0][:, None, None].repeat(1, layers, len(self.masks))
+        for site, rows, _, _, table in tables:
+            patched[rows, :, site] = (
                 self._logit_diff(table[:, :, -1].flatten(0, 1), rows.repeat(layers)).view(layers, -1).T
             )
         return patched
@@ -165,11 +198,22 @@ class _Sweep:
         with hooks.replace(self.model, layer, lambda own: donor.reshape(own.shape), self.component):
             return self.replay.block(layer, states[: self.n], rows=rows), leaving, past
 
-    def _table(self, position):
-        """The pairs that differ up to a token, and room for their branches `[layer, pair, position.., hidden]`."""
-        rows = torch.nonzero(self.first <= position).flatten()
-        width = self.length - (position if self.shared else 0)
-        return rows, self.replay.embedding.new_empty(self.model.n_layers, len(rows), width, self.model.hidden_size)
+    def _tables(self):
+        """Room for the branches of each site `[layer, pair, position.., hidden]`: pairs that start alike go together.
+
+        A list of `site, rows, start, mask [row, position.., 1], table`; none for a site before the runs differ.
+        """
+        tables = []
+        for site, masks in enumerate(self.masks):
+            begins = torch.where(masks.any(-1), masks.int().argmax(-1), -1)
+            for begin in begins.unique().tolist():
+                if begin < 0:
+                    continue
+                rows, start = torch.nonzero(begins == begin).flatten(), begin if self.shared else 0
+                shape = self.model.n_layers, len(rows), self.length - start, self.model.hidden_size
+                mask = masks[rows, start:, None]
+                tables.append((site, rows, start, mask, self.replay.embedding.new_empty(shape)))
+        return tables
 
     def _call(self, start, past):
         """How a block is replayed from a token on: the positions before it shared, or whole rows."""
@@ -190,23 +234,24 @@ class _Sweep:
         return gap
 
 
-def site_table(model, members, patched, clean, corrupt, ids):
-    """One row per pair, layer and token: `patched [pair, layer, position]`, `clean` and `corrupt [pair]` in logits."""
-    n, layers, length = patched.shape
+def site_table(members, patched, clean, corrupt, names):
+    """One row per pair, layer and site: `patched [pair, layer, site]`, `clean` and `corrupt [pair]` in logits.
+
+    `names`: column -> what it says of each site, `[pair, site]`; sites without a name are left out.
+    """
     clean, corrupt, patched = (part.cpu().numpy() for part in (clean, corrupt, patched))
     span = (clean - corrupt)[:, None, None]
     recovered = np.divide(patched - corrupt[:, None, None], span, out=np.full_like(patched, np.nan), where=span != 0)
-    pair, layer, position = (index.ravel() for index in np.indices(patched.shape))
-    words = np.array([[model.tokenizer.decode([token]) for token in row] for row in ids], dtype=object)
-    return pd.DataFrame(
+    pair, layer, site = (index.ravel() for index in np.indices(patched.shape))
+    table = pd.DataFrame(
         {
             "pair": np.asarray(members)[pair],
             "layer": layer + 1,
-            "position": position,
-            "token": words[pair, position],
+            **{column: of_site[pair, site] for column, of_site in names.items()},
             "clean_diff": clean[pair],
             "corrupt_diff": corrupt[pair],
             "logit_diff": patched.ravel(),
             "recovered": recovered.ravel(),
         }
     )
+    return table[table[list(names)].notna().all(axis=1)]

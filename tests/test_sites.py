@@ -5,37 +5,60 @@ import pandas as pd
 import pytest
 from conftest import tiny_model
 
-from medlib import MedlibError, Pair, hooks, sites
+import medlib
+from medlib import MedlibError, Pair, concepts, hooks, sites
 
 PAIRS = [
     Pair("w1 w2 w3 w4 w5 w6", "w1 w7 w9 w4 w5 w6", " w10", " w11"),
     Pair("w1 w7 w9 w4 w5 w6", "w1 w2 w3 w4 w5 w6", " w11", " w10"),
-    Pair("w1 w2 w3 w4", "w1 w2 w3 w8", " w10", " w12"),
+    Pair("w1 w2 w3 w4", "w1 w8 w3 w4", " w10", " w12"),
+    Pair("w1 w8 w3 w4", "w1 w2 w3 w4", " w12", " w10"),
 ]
-LABELS = pd.DataFrame({"couple": ["a / b", "a / b", "c / d"], "template": "plain"})
+LABELS = pd.DataFrame(
+    {
+        "item": ["a", "b", "c", "d"],
+        "other": ["b", "a", "d", "c"],
+        "couple": ["a / b", "a / b", "c / d", "c / d"],
+        "template": "plain",
+    }
+)
 
 
 def test_each_token_has_its_part_in_the_prompt():
-    groups = sites.token_groups(tiny_model(), PAIRS).groupby("pair")["group"].agg(list)
-    assert groups[0] == ["before", "subject, earlier", "subject", "relation", "relation", "last"]
-    assert groups[2] == ["before", "before", "before", "last"]
+    ends = Pair("w1 w2 w3", "w1 w2 w4", " w10", " w12")
+    groups = sites.token_groups(tiny_model(), [*PAIRS, ends]).groupby("pair")["group"].agg(list)
+    assert groups[0] == ["before", "subject", "subject", "between", "between", "last"]
+    assert groups[4] == ["before", "before", "last"]
 
 
-@pytest.mark.parametrize("direction", ["denoise", "noise"])
-def test_a_share_is_what_a_patch_moves_and_every_site_keeps_its_labels(direction):
-    table = sites.share_sweep(tiny_model(), PAIRS, LABELS, direction)
-    top = table[(table["layer"] == 4) & (table["group"] == "last")]
-    assert np.allclose(top["share"], 1, atol=1e-3)  # everything moves with the last state
-    assert np.allclose(table.loc[table["group"] == "before", "share"], 0, atol=1e-3)
+def test_a_share_is_what_a_patch_moves_and_every_site_keeps_its_labels():
+    table = sites.sweep_parts(tiny_model(), PAIRS, LABELS)
+    assert len(table) == 4 * 4 * 3 and not table["removed"].isna().any()
+    top = table[table["layer"] == 4].set_index("group")["share"]
+    assert np.allclose(top["last"], 1, atol=1e-3) and np.allclose(top[["subject", "between"]], 0, atol=1e-3)
     assert (table["couple"] == LABELS["couple"].iloc[table["pair"]].to_numpy()).all()
 
 
-def test_weak_pairs_and_wrong_answers_are_flagged_and_not_used():
-    table = sites.share_sweep(tiny_model(), PAIRS, LABELS, threshold=1e9)
-    assert table["weak"].all() and not table["used"].any()
-    table = sites.share_sweep(tiny_model(), PAIRS, LABELS, threshold=0)
-    forward = table["clean_diff"] > table["corrupt_diff"]
-    assert (table["used"] == (forward & (table["clean_diff"] > 0))).all() and not forward.all()
+def test_what_the_partners_patch_brings_back_is_what_the_opposite_patch_removes():
+    model = tiny_model()
+    table = sites.sweep_parts(model, PAIRS, LABELS)
+    groups = sites.token_groups(model, PAIRS).query("group != 'before'")
+    noised = medlib.patch_sweep(model, PAIRS, "noise", groups=groups)
+    both = table.merge(noised, on=["pair", "layer", "group"])
+    np.testing.assert_allclose(both["removed"], 1 - both["recovered"], atol=1e-4)
+    np.testing.assert_allclose(both["gap"], (both["share"] - 1 + both["recovered"]).abs(), atol=1e-4)
+
+
+def test_estimates_come_in_the_same_rows_as_the_exact_sweep_and_agree_where_they_must():
+    exact, estimate = (sites.sweep_parts(tiny_model(), PAIRS, LABELS, estimate=e) for e in (False, True))
+    assert exact[["pair", "layer", "group", "item"]].equals(estimate[["pair", "layer", "group", "item"]])
+    for table in (exact, estimate):
+        table["used"] = True
+    exact["couple"] = exact["pair"].astype(str)
+    value, low, high = sites.agreement(exact, exact)
+    assert value == pytest.approx(1) and low == pytest.approx(1)
+    reverse = exact.assign(share=-exact["share"])
+    assert sites.agreement(exact, reverse).value == pytest.approx(-1)
 
 
 def sweep_of(handovers):
@@ -54,18 +77,61 @@ def test_the_handover_is_the_first_layer_above_one_half_in_the_median():
     assert sites.handover(sweep_of([3] * 5), sweep_of([6] * 5)) == (-3, -3, -3)
 
 
+def test_handovers_leave_out_what_was_not_swept():
+    swept = {"drugs": sweep_of([3] * 5), "foods": sweep_of([6] * 5), "dosage": sweep_of([4] * 5)}
+    table = sites.handovers(swept, {"drugs": "foods", "dosage": "elements"}).set_index(["domain", "what"])["value"]
+    assert table.to_dict() == {
+        ("drugs", "domain"): 3,
+        ("drugs", "control"): 6,
+        ("drugs", "difference"): -3,
+        ("dosage", "domain"): 4,
+    }
+
+
+def test_curves_leave_out_a_part_that_too_few_couples_have():
+    assert list(sites.curves(sweep_of([3] * sites.FEWEST))) == ["last"]
+    assert sites.curves(sweep_of([3] * (sites.FEWEST - 1))) == {}
+
+
 def test_a_planted_block_is_where_the_last_token_takes_over():
     model = tiny_model()
     pairs = [Pair(f"w1 w{i} w3 w4", f"w1 w{i + 10} w3 w4", " w50", " w51") for i in range(5, 13)]
-    labels = pd.DataFrame({"couple": [str(i) for i in range(len(pairs))]})
+    labels = pd.DataFrame({"item": [str(i) for i in range(8)], "other": "x", "template": "plain"})
+    labels["couple"] = labels["item"]
     with hooks.only(model, 3):
-        table = sites.share_sweep(model, pairs, labels, threshold=0)
+        table = sites.sweep_parts(model, pairs, labels)
     assert sites.handover(table.assign(used=True)) == (3, 3, 3)
 
 
-def test_pairs_with_a_subject_of_one_token_are_found_and_their_absence_is_said():
-    model = tiny_model()
-    one = Pair("w1 w2 w3", "w1 w4 w3", " w5", " w6")
-    assert sites.of_one_token(model, [PAIRS[0], one, PAIRS[2]]) == [one]
-    with pytest.raises(MedlibError, match="one token"):
-        sites.of_one_token(model, [PAIRS[0]])
+def test_a_small_difference_makes_a_large_share_of_the_same_logits():
+    table = pd.DataFrame({"pair": [0, 0, 1], "clean_diff": [2.0, 2.0, 0.1], "corrupt_diff": 0.0})
+    table["logit_diff"] = [1.0, -1.5, 1.0]
+    table["share"] = table["logit_diff"] / table["clean_diff"]
+    found = sites.extremes(table)
+    assert found["moved"].tolist() == [1.5, 1.0]
+    assert found["share"].tolist() == pytest.approx([0.75, 10])
+
+
+def test_a_token_map_is_of_the_used_pairs_of_one_shape():
+    labels = LABELS.assign(clean_diff=[1.0, 1.0, 1.0, -1.0])
+    heat, names, n = sites.token_map(tiny_model(), PAIRS, labels, 6)
+    assert n == 2 and heat.shape == (4, 5) and names == ["subject 1", "subject 2", "w4", "w5", "w6"]
+    assert heat[-1, -1] == pytest.approx(1, abs=1e-3) and np.allclose(heat[-1, :-1], 0, atol=1e-3)
+    with pytest.raises(MedlibError, match="no pairs"):
+        sites.token_map(tiny_model(), [], labels[:0], 6)
+
+
+def test_couples_are_drawn_among_those_that_say_something(smollm2, monkeypatch):
+    asked = concepts.questions("drugs")
+    few = asked[asked["variant"] == asked["variant"][0]].head(40).reset_index(drop=True)
+    monkeypatch.setattr(concepts, "questions", lambda domain: few)
+    pairs, labels, screened = sites.draw(smollm2, "drugs", 4, threshold=2.0)
+    assert len(pairs) == len(labels) == 2 * labels["couple"].nunique() == 8
+    span = labels["clean_diff"] - labels["corrupt_diff"]
+    assert (span >= 2).all() and labels.groupby("couple")["clean_diff"].max().gt(0).all()
+    table = medlib.attribution_sweep(smollm2, pairs).drop_duplicates("pair")
+    np.testing.assert_allclose(table["clean_diff"], labels["clean_diff"], atol=1e-2)
+    weak = sites.draw(smollm2, "drugs", 3, threshold=2.0, weak=True).labels
+    assert (weak["clean_diff"] - weak["corrupt_diff"] < 2).all()
+    table = sites.counts({"drugs": sites.Drawn(pairs, labels, screened)})
+    assert table.loc["patched (both pairs of a couple)", "drugs"] == 8
