@@ -155,11 +155,14 @@ def knows(model, domains, seed=0):
         known[domain] = is_known(found)
         value, low, high = found.set_index("variant").loc["", ["value", "low", "high"]]
         words[known[domain]].append(f"{asked.questions.attrs['asks']} ({domain}, {value:.2f}, {low:.2f} to {high:.2f})")
-    shown, not_shown = ("; ".join(part) or "nothing" for part in (words[True], words[False]))
+    said = [f"{verb} {'; '.join(words[side])}" for side, verb in _SAID.items() if words[side]]
     return known, (
-        f"In its knowledge check this model shows that it knows {shown}. It does not show that it knows {not_shown}. "
+        f"In its knowledge check this model {', and '.join(said)}. "
         "In brackets the pairwise accuracy with its 95 % interval, where chance is 0.5; what is not known is grey."
     )
+
+
+_SAID = {True: "shows that it knows", False: "does not show that it knows"}
 
 
 def filter_pairs(asked, candidates, threshold=1.0):

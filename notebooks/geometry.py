@@ -210,7 +210,7 @@ between = {
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The second label minus the first of the same items, raw states at the last token of the item: below zero, the first label lies together more. Silhouettes above shuffled labels. Solid: the medical domain; dashed: its control. 95 % bootstrap interval over items, not corrected for the number of states.", "name": "fig-geometry-two-labels"}, "image": {"alt": "Two panels of curves over states around a zero line, drugs and diseases, each with the curve of its control and interval bands."}}
 titles = {
     pair: "\n".join(
-        f"{one[0]}: {other[1]} − {one[1]}"
+        f"{one[0]}: {other[1]} − {one[1]}".replace("_", " ")
         for one, other in zip(*(c.sides for c in pair), strict=True)
     )
     for pair in twice
@@ -449,7 +449,7 @@ ahead = [
     for curve in [between[domain, "excess"]]
 ]
 said = "; ".join(ahead) or "no domain is compared by two labels"
-run.number("ahead", len(ahead), said)
+run.number("ahead", len(ahead), said.replace("_", " "))
 
 # %%
 agree = held["in_umap"] & held["in_raw"]

@@ -23,7 +23,7 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
-n_items = 16  # items drawn from each domain, each in all its templates
+n_items = 12  # items drawn from each domain, each in all its templates
 n_few = 4  # of these, items for the other ways, the windows and the texts
 n_texts = 12  # neutral texts
 stride = 1  # the other ways take out every so many-th block, the windows groups of as many

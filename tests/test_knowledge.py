@@ -222,8 +222,10 @@ def test_what_a_model_knows_is_said_in_a_sentence_with_the_interval(domain):
         domain: False
     }  # a random model, right about most of six items by chance: too few, and one of them has no wrong answer
     accuracy = knowledge.pairwise(knowledge.ask(tiny_model(), domain))
-    assert said.startswith("In its knowledge check this model shows that it knows nothing. It does not show")
-    assert f"knows made ({domain}, {accuracy.value:.2f}, {accuracy.low:.2f} to {accuracy.high:.2f})." in said
+    assert said.startswith(
+        f"In its knowledge check this model does not show that it knows made ({domain}, {accuracy.value:.2f}, "
+        f"{accuracy.low:.2f} to {accuracy.high:.2f}). In brackets"
+    )
 
 
 def test_the_logits_are_computed_once_for_a_model_and_anew_for_another(domain, tmp_path, monkeypatch):
