@@ -418,6 +418,7 @@ run.save(pd.concat(saved))
 # ## What this cannot show
 #
 # A gradient is a local slope: what an infinitely small change would do, not what the layer contributes.
+# A block that writes only where nothing later reads can have steep slopes, since a change of its weights could write elsewhere; each slope times its weight is zero there.
 # Its size depends on the norm of the residual stream, by which most models divide every block's input, and on the scale of the weights; so a trend from early to late layers can be about scale alone.
 # In early layers every position of the prompt adds to it; in the last block only the last one does, keys and values apart.
 # The answer counts by its first token only, and unlikely answers have steeper slopes than likely ones.
