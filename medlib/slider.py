@@ -16,7 +16,7 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", 
 
 
 def pictures(states, layers, seed=0):
-    """UMAP pictures of some layers, each begun at and turned onto the one before.
+    """UMAP pictures of some layers, each begun at and turned onto the one before; the first at its principal components.
 
     >>> drawn = pictures(states["entity"][:, late], layers=range(0, 31, 3))
     >>> drawn[12]["points"], drawn[12]["trustworthiness"]
@@ -26,8 +26,8 @@ def pictures(states, layers, seed=0):
     trustworthiness says what it is worth by itself.
     """
     found, last = {}, None
-    for layer in layers:
-        picture = geometry.umap2(states[layer], seed, "spectral" if last is None else last)
+    for layer in layers:  # UMAP's own start, spectral, fails where many points are one, as at the embeddings
+        picture = geometry.umap2(states[layer], seed, "pca" if last is None else last)
         points = picture["points"] - picture["points"].mean(axis=0)
         points = points / np.sqrt((points**2).sum(axis=1).mean())
         last = points if last is None else turned(points, last)
