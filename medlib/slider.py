@@ -16,7 +16,7 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", 
 
 
 def pictures(states, layers, seed=0):
-    """UMAP pictures of some layers, each begun at and turned onto the one before; the first at its principal components.
+    """UMAP pictures of some layers, each begun at the one before and turned onto it, the first at principal components.
 
     >>> drawn = pictures(states["entity"][:, late], layers=range(0, 31, 3))
     >>> drawn[12]["points"], drawn[12]["trustworthiness"]
