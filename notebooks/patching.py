@@ -156,9 +156,7 @@ gaps = {
     name: sites.curves(table, "gap", ends, seed)
     for name, table in swept.items()
 }
-patch_figures.beside_control(
-    gaps, controls, known, few, "|brought back - taken away|"
-)
+patch_figures.beside_control(gaps, controls, known, few, "distance of shares")
 plt.show()
 
 # %% [markdown]
