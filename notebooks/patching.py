@@ -3,7 +3,7 @@
 #
 # Two prompts that differ in one name alone call for different answers; we move the states of one part of the prompt from one run into the other and see how much of the answer comes with it.
 # In {glue:text}`model` this was done in {glue:text}`n_couples_used` couples of prompts from {glue:text}`n_domains` of {glue:text}`n_asked` medical domains; {glue:text}`left_out`.
-# Early in the model the name holds the answer; the layer at which a patch of the last token alone recovers more than half of the logit difference, the handover, is {glue:text}`handover_domains`.
+# In the first layers the name holds the answer, by construction; the layer at which a patch of the last token alone recovers more than half of the logit difference, the handover, is {glue:text}`handover_domains`.
 # {glue:text}`handover_verdict`
 # The words between name and last token carry at most {glue:text}`between_most` (the largest median over layers of any medical domain).
 # {glue:text}`knowledge`
