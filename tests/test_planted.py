@@ -277,8 +277,9 @@ def test_attribution_overlooks_a_backup_that_is_silent_until_something_is_lost(d
     ("circuit", "layer"), [("attention", 3), ("carry, then look up", 2), ("look up, then carry", 5)]
 )
 def test_the_last_token_takes_over_at_the_block_that_moves_the_subject(circuit, layer):
-    labels = [f"{a} / {b}" for _ in templates(circuit) for a, b in PAIRED]
-    table = sites.share_sweep(planted(circuit), pairs(circuit), pd.DataFrame({"couple": labels}))
+    labels = [(a, b, template, f"{a} / {b}") for template in templates(circuit) for a, b in PAIRED]
+    labels = pd.DataFrame(labels, columns=["item", "other", "template", "couple"])
+    table = sites.sweep_parts(planted(circuit), pairs(circuit), labels)
     assert table.used.all() and sites.handover(table) == (layer, layer, layer)
 
 

@@ -62,7 +62,9 @@ SWEEPS = {
         for direction in ("denoise", "noise")
         for component in ("residual", "attention", "mlp")
     },
-    "shares": lambda m: sites.share_sweep(m, PAIRS, pd.DataFrame({"couple": list("abc")})),
+    "parts": lambda m: sites.sweep_parts(
+        m, PAIRS, pd.DataFrame({name: list("abc") for name in ("item", "other", "template", "couple")})
+    ),
     "saliency": lambda m: medlib.weight_saliency(m, PROMPTS, ANSWERS),
     "saliency of weights": lambda m: medlib.weight_saliency(m, PROMPTS, ANSWERS, "weight_grad"),
     "cascade": lambda m: sanity.cascade(m, PROMPTS, ANSWERS, [0, 2]),
