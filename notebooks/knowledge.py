@@ -97,12 +97,22 @@ rows = {
         begin=found.logits.shape[1],
         compared=f"{knowledge.compared(found):.0%}",
         alone=int((knowledge.by_item(found)["met"] == 0).sum()),
-        first=f"{found.questions['prompt'][0].strip()} ...",
-        answer=found.questions["answer"][0].strip(),
     )
     for name, found in asked.items()
 }
 pd.DataFrame(rows).T.style
+
+# %% [markdown]
+# The first question of each, with its answer.
+
+# %% tags=["hide-input"]
+first = {name: found.questions.iloc[0] for name, found in asked.items()}
+pd.DataFrame(
+    {
+        "question": {name: row["prompt"] for name, row in first.items()},
+        "answer": {name: row["answer"].strip() for name, row in first.items()},
+    }
+).style
 
 # %% [markdown]
 # ## What is known
@@ -170,7 +180,7 @@ wordings.style.format(precision=2, na_rep="")
 # A clean/corrupt pair needs two items whose prompts have as many tokens, whose answers begin with different tokens, and neither of whose answers could be right for the other; these come from the table and the tokenizer alone.
 # Of what is left, a pair is dropped where the difference of the two answers' logits is not at least {glue:text}`threshold` logit higher after the clean prompt than after the corrupt one (*small difference*; *backward* where it is as much lower), and where the clean prompt's answer has no higher logit than the wrong one.
 # The corrupt prompt need not be answered rightly.
-# The table counts, for each domain, the pairs kept and those dropped, by reason; a couple gives two pairs, one in each direction.
+# The tables count the pairs kept and those dropped, by reason, in the medical domains and in their controls; a couple gives two pairs, one in each direction.
 # Every couple that was tried counts, so an item that had to try many partners counts often.
 
 # %% tags=["hide-input"]
@@ -192,7 +202,10 @@ counts = (
 )
 reasons = counts.columns.drop("kept", errors="ignore")
 counts = counts.reindex(columns=["kept", *reasons], fill_value=0)
-counts.style
+counts.loc[domains[::2]].T.rename_axis(None).style
+
+# %% tags=["hide-input"]
+counts.loc[domains[1::2]].T.rename_axis(None).style
 
 # %% [markdown]
 # ## Are a domain and its control of like length?
