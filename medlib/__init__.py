@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _HOME = {  # public name -> the module that defines it
     "MedlibError": "errors",
     "Model": "model",
-    "load": "loading",
+    "load": "models.loading",
     "Prompt": "prompts",
     "Pair": "prompts",
     "activations": "states",
@@ -30,7 +30,7 @@ _HOME = {  # public name -> the module that defines it
     "weight_saliency": "saliency",
     "Run": "run",
 }
-_MODULES = {"concepts", "figures", "geometry", "hooks", "knowledge", "results", "sites", "stats", "summary"}
+_MODULES = {"concepts", "figures", "geometry", "hooks", "knowledge", "results", "stats", "summary"}
 
 __all__ = sorted([*_HOME, *_MODULES])
 

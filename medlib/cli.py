@@ -53,7 +53,7 @@ def run(
     profile: _Profile = "full",
 ):
     """Execute one notebook, whatever was run before."""
-    from medlib import execute
+    from medlib.book import execute
 
     given = dict(_split(item) for item in parameter)
     outcome = execute.run(technique, model, given, profile=profile)
@@ -67,7 +67,7 @@ def run_all(
     profile: _Profile = "full",
 ):
     """Execute every notebook for every model; what is current is left as it is, a failure does not stop the rest."""
-    from medlib import execute
+    from medlib.book import execute
 
     if not models.split():
         raise MedlibError('No model was named. Say --models "smollm2-135m", or several between the quotes.')
@@ -86,7 +86,7 @@ def run_all(
 @app.command()
 def techniques():
     """List the techniques: a notebook each, with the question it asks."""
-    from medlib import execute
+    from medlib.book import execute
 
     table = _table("technique", "question")
     for name, title in execute.techniques().items():
@@ -97,7 +97,7 @@ def techniques():
 @app.command()
 def models():
     """List the models of the zoo and what each needs to run here."""
-    from medlib import zoo
+    from medlib.models import zoo
 
     table = _table("model", "what", "layers", "hidden", "bf16", "licence", "here")
     for row in zoo.table().itertuples():
@@ -110,7 +110,9 @@ def models():
 @app.command()
 def status():
     """Show where each run stands: here (`_build/runs`) and committed with the book (`book/runs`)."""
-    from medlib import execute, paths, zoo
+    from medlib import paths
+    from medlib.book import execute
+    from medlib.models import zoo
 
     house = paths.root()
     table = _table("technique", "model", "here", "committed", "why")
@@ -132,22 +134,25 @@ def status():
 @app.command()
 def build():
     """Build the book from the runs there are, strictly; nothing is executed."""
-    from medlib import book, paths
+    from medlib import paths
+    from medlib.book import building
 
-    page = book.build(paths.root())
+    page = building.build(paths.root())
     print(f"The book: {page}")
 
 
 @app.command()
 def record():
     """Promote the local runs that passed and are current to book/runs, where they are committed."""
-    from medlib import book_pages, execute, paths, zoo
-    from medlib.pairs import read
+    from medlib import paths
+    from medlib.book import execute, pages
+    from medlib.book.pairs import read
+    from medlib.models import zoo
 
     promoted, refused = execute.record()
     shown = paths.committed() / zoo.names()[0] / "patching.ipynb"
     if shown.exists():  # the README's picture is that of a recorded run
-        picture, _ = book_pages.headline(read(shown))
+        picture, _ = pages.headline(read(shown))
         paths.write_atomically(paths.root() / "book" / "_static" / "overview.png", picture)
     for name in promoted:
         print(f"recorded  {name}")
@@ -161,7 +166,7 @@ def record():
 @app.command()
 def pairs(write: bool = typer.Option(False, "--write", help="Write each .ipynb from its .py.")):
     """Check that each notebook's two files, .py and .ipynb, hold the same cells, or make it so."""
-    from medlib import pairs as files
+    from medlib.book import pairs as files
 
     if write:
         print("\n".join(f"wrote notebooks/{name}.ipynb" for name in files.write()) or "Nothing to write.")

@@ -22,7 +22,7 @@ from medlib import paths, results
 from medlib.errors import MedlibError
 
 RECORD_VERSION = 1
-_PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent
 
 
 class Run:
@@ -138,8 +138,8 @@ def sha256(path):
 def sources():
     """Each file of medlib that this process has imported, with its sha256: the code the numbers came from."""
     files = (Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None))
-    ours = sorted({file.resolve() for file in files if file.resolve().is_relative_to(_PACKAGE)})
-    return {file.relative_to(_PACKAGE.parent).as_posix(): sha256(file) for file in ours if file.suffix == ".py"}
+    ours = sorted({file.resolve() for file in files if file.resolve().is_relative_to(PACKAGE)})
+    return {file.relative_to(PACKAGE.parent).as_posix(): sha256(file) for file in ours if file.suffix == ".py"}
 
 
 def data(parameters, house=None):
@@ -147,8 +147,8 @@ def data(parameters, house=None):
 
     The zoo is not data: a record names its model itself.
     """
-    files = sorted(file for file in _PACKAGE.rglob("*") if file.is_file() and file.suffix in (".csv", ".toml", ".json"))
-    known = {file.relative_to(_PACKAGE.parent).as_posix(): sha256(file) for file in files if file.name != "zoo.toml"}
+    files = sorted(file for file in PACKAGE.rglob("*") if file.is_file() and file.suffix in (".csv", ".toml", ".json"))
+    known = {file.relative_to(PACKAGE.parent).as_posix(): sha256(file) for file in files if file.name != "zoo.toml"}
     words = [word for value in parameters.values() if isinstance(value, str) for word in value.split()]
     own = [Path(house or ".") / word for word in words if word.endswith(".toml")]
     for file in (path.with_suffix(suffix) for path in own for suffix in (".csv", ".toml")):

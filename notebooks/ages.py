@@ -34,17 +34,9 @@ import numpy as np
 import pandas as pd
 
 import medlib
-from medlib import (
-    atlas,
-    concepts,
-    figures,
-    knowledge,
-    made_up_lines,
-    number_figures,
-    number_line,
-    results,
-    summary,
-)
+from medlib import concepts, figures, knowledge, results, summary
+from medlib.chapters import atlas
+from medlib.chapters.ages import made_up_lines, number_figures, number_line
 
 figures.style()
 model = medlib.load(model_name)

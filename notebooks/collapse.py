@@ -36,14 +36,8 @@ import numpy as np
 import pandas as pd
 
 import medlib
-from medlib import (
-    collapse,
-    concepts,
-    figures,
-    knowledge,
-    stats,
-    summary,
-)
+from medlib import concepts, figures, knowledge, stats, summary
+from medlib.chapters import collapse
 
 figures.style()
 controls = concepts.controls(domains)

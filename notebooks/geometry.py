@@ -37,16 +37,9 @@ import pandas as pd
 from IPython.display import HTML, display
 
 import medlib
-from medlib import (
-    atlas,
-    figures,
-    geometry,
-    kinds,
-    knowledge,
-    results,
-    slider,
-    summary,
-)
+from medlib import figures, geometry, knowledge, results, summary
+from medlib.chapters import atlas
+from medlib.chapters.geometry import kinds, slider
 
 figures.style()
 model = medlib.load(model_name)

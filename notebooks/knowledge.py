@@ -28,7 +28,8 @@ import numpy as np
 import pandas as pd
 
 import medlib
-from medlib import atlas, concepts, figures, knowledge
+from medlib import concepts, figures, knowledge
+from medlib.chapters import atlas
 
 figures.style()
 model = medlib.load(model_name)

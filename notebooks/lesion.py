@@ -35,19 +35,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import medlib
-from medlib import (
-    concepts,
-    figures,
-    grading,
-    harm,
-    harm_prose,
-    hooks,
-    knowledge,
-    lesion,
-    neutral,
-    summary,
-    windows,
-)
+from medlib import concepts, figures, hooks, knowledge, lesion, summary
+from medlib.chapters.lesion import grading, harm, harm_prose, neutral, windows
 
 figures.style()
 controls = concepts.controls(domains)

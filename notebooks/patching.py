@@ -27,15 +27,8 @@ seed = 0  # draws the couples and the bootstrap resamples
 import matplotlib.pyplot as plt
 
 import medlib
-from medlib import (
-    concepts,
-    figures,
-    hooks,
-    knowledge,
-    patch_figures,
-    patch_tables,
-    sites,
-)
+from medlib import concepts, figures, hooks, knowledge
+from medlib.chapters.patching import patch_figures, patch_tables, sites
 
 figures.style()
 controls = concepts.controls(domains)

@@ -41,11 +41,10 @@ from medlib import (
     geometry,
     knowledge,
     results,
-    stage_figures,
-    stages,
     stats,
     summary,
 )
+from medlib.chapters.progression import stage_figures, stages
 
 figures.style()
 model = medlib.load(model_name)

@@ -30,11 +30,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import medlib
-from medlib import concepts, figures, hooks, knowledge, sanity, summary
-from medlib import saliency_contrast as contrast
-from medlib import saliency_figures as drawn
-from medlib import saliency_tables as told
-from medlib.saliency_contrast import select
+from medlib import concepts, figures, hooks, knowledge, summary
+from medlib.chapters.saliency import (
+    saliency_contrast,
+    saliency_figures,
+    saliency_tables,
+    sanity,
+)
+from medlib.chapters.saliency.saliency_contrast import select
 
 figures.style()
 controls = concepts.controls(domains)
@@ -61,7 +64,9 @@ run.number("knowledge", said)
 # Beside its own answer every item gets that of another item, which begins with another token and is wrong for it.
 
 # %%
-questions = {name: contrast.ask(model, name, n_items, seed) for name in every}
+questions = {
+    name: saliency_contrast.ask(model, name, n_items, seed) for name in every
+}
 pd.concat(questions).groupby(level=0, sort=False).head(1)[
     ["prompt", "answer", "other"]
 ].style.hide()
@@ -96,7 +101,8 @@ print(run.checks[-1]["detail"])
 
 # %%
 tables = {
-    name: contrast.measure(model, asked) for name, asked in questions.items()
+    name: saliency_contrast.measure(model, asked)
+    for name, asked in questions.items()
 }
 no_op = max(table.attrs["no_op"] for table in tables.values())
 run.check(
@@ -151,7 +157,7 @@ figures.beside_controls(
     known,
     "nats / unit of weight",
     yscale="log",
-    ylim=drawn.limits(shown.values()),
+    ylim=saliency_figures.limits(shown.values()),
 )
 plt.show()
 
@@ -166,7 +172,7 @@ figures.beside_controls(
     known,
     "nats",
     yscale="log",
-    ylim=drawn.limits(shown.values()),
+    ylim=saliency_figures.limits(shown.values()),
 )
 plt.show()
 
@@ -180,35 +186,37 @@ plt.show()
 
 # %%
 ratios = {
-    (domain, answer): contrast.ratio(
+    (domain, answer): saliency_contrast.ratio(
         tables[domain], tables[control], seed, answer=answer
     )
     for domain, control in controls.items()
     for answer in ("own", "other")
 }
 levels = {
-    (domain, answer): contrast.level(
+    (domain, answer): saliency_contrast.level(
         tables[domain], tables[control], seed, answer=answer
     )
     for domain, control in controls.items()
     for answer in ("own", "other")
 }
 shapes = {
-    what: contrast.compare_all(tables, controls, function, n_permutations, seed)
+    what: saliency_contrast.compare_all(
+        tables, controls, function, n_permutations, seed
+    )
     for what, function in (
         ("own", contrast.shape),
-        ("other", lambda table: contrast.shape(table, "other")),
+        ("other", lambda table: saliency_contrast.shape(table, "other")),
         ("moved", contrast.moved),
     )
 }
 blocks = {
-    what: contrast.corrected(table[table["module"] == "block"])
+    what: saliency_contrast.corrected(table[table["module"] == "block"])
     for what, table in shapes.items()
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Where the ratio with right answers and the ratio with other items' answers run together, it is the prompts that differ and not the answers. Saliency on a medical domain divided by that on its control, on a logarithmic scale; ratio of geometric means with its 95 % bootstrap interval over clusters. Circles: layers that leave the ratio's own mean over layers (dotted line) at a false discovery rate of 5 % over all layers and domains.", "name": "fig-saliency-ratio"}, "image": {"alt": "Six panels, one a medical domain, each with two curves over layers around a line at one: the ratio of the domain to its control with right answers and with other items' answers, with interval bands and circles on some layers."}}
 clear = blocks["own"].query("clear").groupby("domain")["layer"].agg(list)
-drawn.ratios(
+saliency_figures.ratios(
     ratios,
     {domain: levels[domain, "own"].value for domain in controls},
     {domain: clear.get(domain, []) for domain in controls},
@@ -283,7 +291,7 @@ templates = {
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "A map of what was learned would lose its order when that is destroyed, and a map of the answers when they are changed. Rank correlation over layers with the curve as it is, with 95 % bootstrap intervals over clusters. Triangle: with the answers of other items. Solid: with the weights of the last blocks in random order, all blocks compared; dash-dotted: only blocks still intact, where at least five are. Dotted line: the two least alike templates of the same questions.", "name": "fig-saliency-sanity"}, "image": {"alt": "Six panels, one a medical domain: rank correlation with the original curve against the number of scrambled blocks, for all blocks and for those still intact, a triangle for the answers of other items, and a dotted line for the least alike templates."}}
-drawn.sanity(steps, labels, templates, controls, known)
+saliency_figures.sanity(steps, labels, templates, controls, known)
 plt.show()
 
 # %% [markdown]
@@ -294,10 +302,10 @@ plt.show()
 # ## By weight matrix
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "In which weight matrices medical answers have more than their share. The ratio of a medical domain to its control by layer and weight matrix, divided by the ratio's own mean over blocks, as a power of two: 1 is twice that mean, -1 half of it. Dots: clear of zero at a false discovery rate of 5 % over all matrices, layers and domains.", "name": "fig-saliency-modules"}, "image": {"alt": "Six heat maps, one a medical domain, weight matrices down and layers across, coloured by how far the ratio lies above or below its own mean, with dots where this is clear."}}
-by_module = contrast.corrected(
+by_module = saliency_contrast.corrected(
     shapes["own"][shapes["own"]["module"] != "block"]
 )
-drawn.modules(
+saliency_figures.modules(
     {name: by_module[by_module["domain"] == name] for name in controls},
     controls,
     known,
@@ -313,9 +321,12 @@ plt.show()
 # For each domain: the layer with the steepest slopes, and the layers that held 95 % of the bootstrap's peaks; the rank correlations of its curve with that of its control, with that of other items' answers, and with that of each slope times its weight; the level of the ratio; and on how many layers the ratio leaves its own mean, with right answers, with others, and by more with the one than with the other.
 
 # %%
-peaks = {name: contrast.peaks(select(tables[name]), seed) for name in controls}
+peaks = {
+    name: saliency_contrast.peaks(select(tables[name]), seed)
+    for name in controls
+}
 alike = {
-    domain: contrast.rank_between(
+    domain: saliency_contrast.rank_between(
         select(tables[domain]), select(tables[control]), seed=seed
     )
     for domain, control in controls.items()
@@ -328,11 +339,11 @@ summed = pd.DataFrame(
     {
         domain: {
             "peak": f"{peaks[domain][0]} ({peaks[domain][1]} to {peaks[domain][2]})",
-            "control": told.text(alike[domain]),
-            "other answers": told.text(labels[domain]),
-            "times weight": told.text(kinds[domain]),
-            "ratio": told.text(levels[domain, "own"]),
-            "ratio, others": told.text(levels[domain, "other"]),
+            "control": saliency_tables.text(alike[domain]),
+            "other answers": saliency_tables.text(labels[domain]),
+            "times weight": saliency_tables.text(kinds[domain]),
+            "ratio": saliency_tables.text(levels[domain, "own"]),
+            "ratio, others": saliency_tables.text(levels[domain, "other"]),
             "right": counts["own"][domain],
             "others": counts["other"][domain],
             "moved": counts["moved"][domain],
@@ -356,7 +367,7 @@ for key, found in (
     ("levels", {name: levels[name, "own"] for name in controls}),
     ("levels_other", {name: levels[name, "other"] for name in controls}),
 ):
-    lowest, said = told.extremes(found)
+    lowest, said = saliency_tables.extremes(found)
     run.number(key, lowest, said)
 run.number(
     "peaks",
@@ -386,13 +397,13 @@ run.number("module_low", by_name.idxmin())
 suffix = {"own": "", "other": "_other_answers"}
 saved = [
     *(
-        told.rows(
+        saliency_tables.rows(
             curve, domain=name, component="block", metric=kind + suffix[answer]
         )
         for (name, answer, kind), curve in curves.items()
     ),
     *(
-        told.rows(
+        saliency_tables.rows(
             curve,
             domain=name,
             component="block",
@@ -401,10 +412,12 @@ saved = [
         )
         for (name, answer), curve in ratios.items()
     ),
-    told.prompt_rows(tables),
-    told.module_rows(tables, controls, seed),
-    told.tested_rows(shapes, controls),
-    told.agreement_rows(steps, labels, kinds, alike, levels, controls),
+    saliency_tables.prompt_rows(tables),
+    saliency_tables.module_rows(tables, controls, seed),
+    saliency_tables.tested_rows(shapes, controls),
+    saliency_tables.agreement_rows(
+        steps, labels, kinds, alike, levels, controls
+    ),
 ]
 run.save(pd.concat(saved))
 

@@ -8,7 +8,7 @@ import transformers as tf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 import medlib
-from medlib import embedded, zoo
+from medlib.models import embedded, zoo
 
 torch.set_num_threads(1)
 

@@ -8,8 +8,8 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from medlib import paths, results
+from medlib.book.stamp import stamp
 from medlib.run import sha256, write_record
-from medlib.stamp import stamp
 
 TITLES = {
     "geometry": "Do the states of related drugs lie together?",

@@ -7,7 +7,8 @@ import pytest
 from conftest import tiny_model
 from sklearn.linear_model import Ridge
 
-from medlib import MedlibError, Prompt, geometry, made_up_lines, number_figures, number_line
+from medlib import MedlibError, Prompt, geometry
+from medlib.chapters.ages import made_up_lines, number_figures, number_line
 from medlib.geometry import probe
 
 FRAME = made_up_lines.frame()

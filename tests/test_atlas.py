@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medlib import MedlibError, Prompt, atlas, geometry, stats
+from medlib import MedlibError, Prompt, geometry, stats
+from medlib.chapters import atlas
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import yaml
 from nbformat.v4 import new_output
 from standins import a_house, a_notebook, a_picture, a_record, a_run
 
-from medlib import MedlibError, book, book_pages
+from medlib import MedlibError
+from medlib.book import building
+from medlib.book import pages as generated
 
 ROOT = Path(__file__).resolve().parent.parent
 TWO = ("smollm2-135m", "org/other-model")
@@ -26,7 +28,7 @@ def built(tmp_path_factory):
     for model in TWO:
         for technique in ("lesion", "geometry"):
             a_run(house / "book" / "runs", technique, model)
-    return book.build(house)
+    return building.build(house)
 
 
 def local(house):
@@ -38,7 +40,7 @@ def committed(house):
 
 
 def chapters(house):
-    return [(chapter.model, chapter.technique) for chapter in book.choose(house)[0]]
+    return [(chapter.model, chapter.technique) for chapter in building.choose(house)[0]]
 
 
 def test_two_models_runs_of_one_notebook_build_strictly_side_by_side(built):
@@ -77,25 +79,25 @@ def test_the_record_page_says_what_the_records_say(built):
 
 
 def test_a_book_without_runs_says_so_and_builds(house):
-    page = book.build(house).read_text(encoding="utf-8")
+    page = building.build(house).read_text(encoding="utf-8")
     assert "none is in this copy of the book yet" in page
 
 
 def test_nothing_is_built_again_when_nothing_changed(house):
-    page = book.build(house)
+    page = building.build(house)
     before = page.stat().st_mtime_ns
-    assert book.build(house).stat().st_mtime_ns == before
+    assert building.build(house).stat().st_mtime_ns == before
     (house / "book" / "notation.md").write_text("# Notation\n", encoding="utf-8")
-    assert book.build(house).stat().st_mtime_ns > before
+    assert building.build(house).stat().st_mtime_ns > before
 
 
 def test_a_warning_fails_the_build_and_leaves_the_last_good_book(house):
-    page = book.build(house)
+    page = building.build(house)
     before = page.read_text(encoding="utf-8")
     (house / "book" / "notation.md").write_text("# Notation\n\nSee {ref}`nowhere`.\n", encoding="utf-8")
     for _ in range(2):  # the second time too: nothing is remembered of the failed build
         with pytest.raises(MedlibError, match="nowhere"):
-            book.build(house)
+            building.build(house)
     assert page.read_text(encoding="utf-8") == before
 
 
@@ -109,7 +111,7 @@ def test_chapters_come_in_the_order_of_the_zoo_and_of_the_methods(house):
 
 def test_every_run_is_in_the_table_of_contents_under_its_model_and_its_question(house):
     a_run(committed(house), "lesion", "org/other-model")
-    toc = yaml.safe_load((book.assemble(house) / "_toc.yml").read_text())
+    toc = yaml.safe_load((building.assemble(house) / "_toc.yml").read_text())
     part = next(part for part in toc["parts"] if part["caption"] == "Results: org/other-model")
     assert part["chapters"] == [
         {"file": "runs/org--other-model/lesion", "title": "What is lost when one layer is taken out?"}
@@ -126,7 +128,7 @@ def test_every_run_is_in_the_table_of_contents_under_its_model_and_its_question(
 def test_of_a_local_and_a_committed_run_the_later_is_taken(house, here, there, taken):
     a_run(local(house), "lesion", "m", finished=here)
     a_run(committed(house), "lesion", "m", finished=there)
-    (chapter,), failed = book.choose(house)
+    (chapter,), failed = building.choose(house)
     assert chapter.folder.parent == house / taken / "runs"
     assert failed == []
 
@@ -140,7 +142,7 @@ def a_failed_notebook():
 def test_a_failed_local_run_is_listed_and_gives_way_to_the_committed_one(house):
     a_run(committed(house), "lesion", "m", finished="2026-01-01T00:00:00Z")
     a_run(local(house), "lesion", "m", a_failed_notebook(), finished="2026-02-02T00:00:00Z")
-    (chapter,), ((model, technique, why),) = book.choose(house)
+    (chapter,), ((model, technique, why),) = building.choose(house)
     assert chapter.folder.parent == committed(house)
     assert (model, technique) == ("m", "lesion") and "no such layer" in why
 
@@ -150,8 +152,8 @@ def test_what_a_failed_run_left_is_listed_as_failed_with_its_reason(house):
     notebook = a_failed_notebook()
     notebook.metadata["medlib"] = {"state": "failed", "error": "ValueError: no such layer"}
     nbformat.write(notebook, target / "lesion.failed.ipynb")
-    assert book.choose(house)[1] == [("m", "lesion", "ValueError: no such layer")]
-    source = book.assemble(house)
+    assert building.choose(house)[1] == [("m", "lesion", "ValueError: no such layer")]
+    source = building.assemble(house)
     assert "no such layer" in (source / "generated" / "runs.md").read_text(encoding="utf-8")
     assert not list(source.glob("runs/*/lesion*"))
 
@@ -159,7 +161,7 @@ def test_what_a_failed_run_left_is_listed_as_failed_with_its_reason(house):
 def test_a_failed_committed_run_is_refused_by_name(house):
     a_run(committed(house), "lesion", "m", a_failed_notebook())
     with pytest.raises(MedlibError, match=r"lesion on m: .*no such layer"):
-        book.build(house)
+        building.build(house)
 
 
 def test_an_unexecuted_committed_run_is_refused(house):
@@ -167,69 +169,69 @@ def test_an_unexecuted_committed_run_is_refused(house):
     notebook.cells[2].execution_count = None
     a_run(committed(house), "lesion", "m", notebook)
     with pytest.raises(MedlibError, match="lesion on m: .*not executed"):
-        book.build(house)
+        building.build(house)
 
 
 @pytest.mark.parametrize("missing", ["lesion.parquet", "lesion.json"])
 def test_an_incomplete_committed_run_is_refused(house, missing):
     (a_run(committed(house), "lesion", "m") / missing).unlink()
     with pytest.raises(MedlibError, match=f"lesion on m: incomplete: {missing} missing"):
-        book.build(house)
+        building.build(house)
 
 
 def test_a_committed_run_put_together_from_two_executions_is_refused(house):
     target = a_run(committed(house), "lesion", "m")
     nbformat.write(a_notebook("lesion", "m", text="layer 2"), target / "lesion.ipynb")
     with pytest.raises(MedlibError, match="not those of one execution"):
-        book.build(house)
+        building.build(house)
 
 
 def test_a_committed_run_with_a_failed_check_is_refused(house):
     a_run(committed(house), "lesion", "m", checks=[{"name": "no-op", "passed": False, "detail": ""}])
     with pytest.raises(MedlibError, match="check failed: no-op"):
-        book.build(house)
+        building.build(house)
 
 
 @pytest.mark.parametrize("stray", ["lesion.csv", "notes.txt", "lesion.failed.ipynb"])
 def test_a_stray_file_among_the_committed_runs_is_refused(house, stray):
     (a_run(committed(house), "lesion", "m") / stray).write_text("{}")
     with pytest.raises(MedlibError, match=f"m/{stray}: belongs to no run"):
-        book.build(house)
+        building.build(house)
 
 
 def test_numbers_that_equal_their_record_pass():
-    assert book.check_numbers(a_notebook("lesion", "m"), a_record("lesion", "m")) is None
+    assert building.check_numbers(a_notebook("lesion", "m"), a_record("lesion", "m")) is None
 
 
 def test_a_number_that_differs_from_its_record_is_named():
     notebook = a_notebook("lesion", "m", text="layer 2")
     with pytest.raises(MedlibError, match="peak_layer: the page says 'layer 2', the record 'layer 1"):
-        book.check_numbers(notebook, a_record("lesion", "m"))
+        building.check_numbers(notebook, a_record("lesion", "m"))
 
 
 def test_a_glued_number_that_no_record_holds_is_named():
     with pytest.raises(MedlibError, match="peak_layer: .*the record 'nothing'"):
-        book.check_numbers(a_notebook("lesion", "m"), a_record("lesion", "m", numbers={}))
+        building.check_numbers(a_notebook("lesion", "m"), a_record("lesion", "m", numbers={}))
 
 
 def test_a_recorded_number_that_is_not_glued_is_named():
     more = {"share": {"value": 0.5, "text": "50 %"}}
     record = a_record("lesion", "m")
     with pytest.raises(MedlibError, match="share: the page says 'nothing'"):
-        book.check_numbers(a_notebook("lesion", "m"), {**record, "numbers": {**record["numbers"], **more}})
+        building.check_numbers(a_notebook("lesion", "m"), {**record, "numbers": {**record["numbers"], **more}})
 
 
 def test_a_run_whose_prose_differs_from_its_record_is_refused(house):
     a_run(committed(house), "lesion", "m", a_notebook("lesion", "m", text="layer 2"))
     with pytest.raises(MedlibError, match="peak_layer"):
-        book.build(house)
+        building.build(house)
 
 
 def test_the_figure_of_the_first_page_is_the_chapters_own(house):
     import base64
 
     a_run(committed(house), "lesion", "m")
-    generated = book.assemble(house) / "generated"
+    generated = building.assemble(house) / "generated"
     assert (generated / "headline.png").read_bytes() == base64.b64decode(a_picture())
     text = (generated / "headline.md").read_text(encoding="utf-8")
     assert "A falling line." in text and "/runs/m/lesion.ipynb" in text
@@ -238,26 +240,26 @@ def test_the_figure_of_the_first_page_is_the_chapters_own(house):
 def test_a_technique_without_a_run_is_shown_as_not_run(house):
     a_run(committed(house), "lesion", "m")
     a_run(committed(house), "geometry", "n")
-    matrix = (book.assemble(house) / "generated" / "matrix.md").read_text(encoding="utf-8")
+    matrix = (building.assemble(house) / "generated" / "matrix.md").read_text(encoding="utf-8")
     assert matrix.count("not run") == 2
 
 
 def test_versions_that_differ_between_runs_are_told_apart(house):
     a_run(committed(house), "lesion", "m", versions={"python": "3.11.2"})
     a_run(committed(house), "geometry", "m", versions={"python": "3.11.9"})
-    versions = (book.assemble(house) / "generated" / "versions.md").read_text(encoding="utf-8")
+    versions = (building.assemble(house) / "generated" / "versions.md").read_text(encoding="utf-8")
     assert "3.11.9 (geometry on m)" in versions and "3.11.2 (lesion on m)" in versions
 
 
 def test_a_missing_maths_package_is_a_message_that_says_what_to_install(house, monkeypatch):
-    monkeypatch.setattr(book, "find_spec", lambda name: None)
+    monkeypatch.setattr(building, "find_spec", lambda name: None)
     with pytest.raises(MedlibError, match="django-static-mathjax"):
-        book.build(house)
+        building.build(house)
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.4, "0 s"), (99, "99 s"), (312, "5.2 min")])
 def test_durations_read_well(value, told):
-    assert book_pages.seconds(value) == told
+    assert generated.seconds(value) == told
 
 
 def test_the_citation_names_the_version_of_the_package():

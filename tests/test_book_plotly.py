@@ -7,7 +7,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_output
 from standins import a_house, a_notebook, a_run
 
-from medlib import book, paths, slider
+from medlib import paths
+from medlib.book import building
+from medlib.chapters.geometry import slider
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def built(tmp_path_factory):
     notebook.cells.append(new_code_cell("slider.page(...)", execution_count=9, outputs=[output]))
     a_run(house / "book" / "runs", "geometry", "m", notebook)
     a_run(house / "book" / "runs", "lesion", "m")
-    return book.build(house).parent
+    return building.build(house).parent
 
 
 def scripts(built, page):

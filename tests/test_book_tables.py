@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medlib import book_tables, concepts
+from medlib import concepts
+from medlib.book import tables
 
 PAGES = Path(__file__).parent.parent / "book" / "methods"
 
@@ -14,7 +15,7 @@ PAGES = Path(__file__).parent.parent / "book" / "methods"
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("generated")
-    book_tables.write(folder)
+    tables.write(folder)
     return folder
 
 

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from medlib import MedlibError, cli, execute, zoo
+from medlib import MedlibError, cli
+from medlib.book import execute
+from medlib.models import zoo
 
 QUESTION = "Which layer is odd?"
 
@@ -117,15 +119,15 @@ def test_pairs_are_written_then_agree(medlib, tmp_path):
 
 
 def test_build_prints_where_the_book_is_and_passes_on_what_was_refused(medlib, monkeypatch):
-    from medlib import book
+    from medlib.book import building
 
-    monkeypatch.setattr(book, "build", lambda root: root / "_build" / "html" / "index.html")
+    monkeypatch.setattr(building, "build", lambda root: root / "_build" / "html" / "index.html")
     assert medlib("build")[1].strip().endswith("_build/html/index.html")
 
     def refuse(root):
         raise MedlibError("lesion on tiny: cell 3 was not executed")
 
-    monkeypatch.setattr(book, "build", refuse)
+    monkeypatch.setattr(building, "build", refuse)
     assert medlib("build")[::2] == (1, "lesion on tiny: cell 3 was not executed\n")
 
 

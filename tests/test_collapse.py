@@ -6,7 +6,8 @@ import pytest
 from conftest import tiny_model
 
 import medlib
-from medlib import MedlibError, collapse, geometry
+from medlib import MedlibError, geometry
+from medlib.chapters import collapse
 from medlib.prompts import Prompt
 
 

@@ -14,7 +14,7 @@ import transformers
 from tokenizers import pre_tokenizers
 
 import medlib
-from medlib import embedded
+from medlib.models import embedded
 
 HEADS, KEY_HEADS, LAYERS, HIDDEN, WIDE = 4, 2, 2, 32, 48
 LETTERS = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -13,7 +13,8 @@ import nbformat
 import psutil
 import pytest
 
-from medlib import MedlibError, execute, pairs, paths, stamp
+from medlib import MedlibError, paths
+from medlib.book import execute, pairs, stamp
 
 MODEL = "smollm2-135m"
 OTHER = "org/other-7b"

@@ -6,7 +6,8 @@ import pytest
 import torch
 from conftest import tiny_model
 
-from medlib import MedlibError, grading, hooks
+from medlib import MedlibError, hooks
+from medlib.chapters.lesion import grading
 
 PROMPTS = ["w1 w2 w3 w4 w5", "w9 w8 w7", "w20 w21 w22"]
 

@@ -6,7 +6,8 @@ import pytest
 from conftest import tiny_model
 
 import medlib
-from medlib import MedlibError, harm, hooks, lesion, stats
+from medlib import MedlibError, hooks, lesion, stats
+from medlib.chapters.lesion import harm
 
 LAYERS = np.arange(1, 11)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from test_harm import LAYERS, table
 
-from medlib import harm, harm_prose
+from medlib.chapters.lesion import harm, harm_prose
 
 CONTROLS = {"drugs": "foods", "age": "numbers"}
 TABLES = {

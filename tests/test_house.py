@@ -12,7 +12,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from medlib import book_pages, pairs, zoo
+from medlib.book import pages as generated
+from medlib.book import pairs
+from medlib.models import zoo
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -98,5 +100,5 @@ def test_no_committed_run_holds_a_token_a_home_or_a_key(word):
 
 
 def test_the_readmes_picture_is_that_of_the_recorded_run():
-    picture, _ = book_pages.headline(pairs.read(ROOT / "book" / "runs" / zoo.names()[0] / "patching.ipynb"))
+    picture, _ = generated.headline(pairs.read(ROOT / "book" / "runs" / zoo.names()[0] / "patching.ipynb"))
     assert (ROOT / "book" / "_static" / "overview.png").read_bytes() == picture

@@ -21,7 +21,8 @@ from sklearn.neighbors import NearestNeighbors
 from test_sweeps import ANSWERS, PAIRS, PROMPTS, run
 
 import medlib
-from medlib import geometry, grading, hooks, stats, summary
+from medlib import geometry, hooks, stats, summary
+from medlib.chapters.lesion import grading
 from medlib.geometry import probe
 
 IRIS, SPECIES = load_iris(return_X_y=True)

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from medlib import stats, summary, windows
+from medlib import stats, summary
+from medlib.chapters.lesion import windows
 
 SETS = 400
 ITEMS = [10, 20, 40]

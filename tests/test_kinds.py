@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medlib import MedlibError, concepts, figures, geometry, kinds
+from medlib import MedlibError, concepts, figures, geometry
+from medlib.chapters.geometry import kinds
 
 
 def test_a_comparison_holds_a_label_against_that_of_the_control():

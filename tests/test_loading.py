@@ -17,7 +17,7 @@ import transformers
 from conftest import llava_config, tiny_hf, word_tokenizer
 
 import medlib
-from medlib import embedded, zoo
+from medlib.models import embedded, zoo
 
 COMMIT = "c0ffee" * 6 + "1234"
 

@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import sync_playwright
 from standins import TITLES, a_house, a_run
 
-from medlib import book
+from medlib.book import building
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTHS = {"desk": (1280, 900), "phone": (390, 844)}
@@ -44,7 +44,7 @@ COMPLAINTS = """async () => {
 @pytest.fixture(scope="session")
 def this_book():
     """The book of this checkout: its pages and the runs it has."""
-    return book.build(ROOT).parent
+    return building.build(ROOT).parent
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def full_book(tmp_path_factory):
     house = a_house(tmp_path_factory.mktemp("house"), ROOT)
     for technique in TITLES:
         a_run(house / "book" / "runs", technique, "smollm2-135m")
-    return book.build(house).parent
+    return building.build(house).parent
 
 
 @pytest.fixture(params=["this_book", "full_book"])

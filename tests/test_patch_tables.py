@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from test_sites import sweep_of
 
-from medlib import Pair, patch_figures, patch_tables, results, sites
+from medlib import Pair, results
+from medlib.chapters.patching import patch_figures, patch_tables, sites
 
 CONTROLS = {"drugs": "foods", "dosage": "elements"}
 KNOWN = {"drugs": True, "foods": True, "dosage": False, "elements": False}

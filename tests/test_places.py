@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import medlib
-from medlib import MedlibError, Prompt, places
+from medlib import MedlibError, Prompt
+from medlib.chapters.geometry import places
 
 PROMPTS = [
     Prompt.fill("w1 {entity} w2 w3", "w7 w8 w9"),

@@ -29,7 +29,9 @@ from planted import (
 )
 
 import medlib
-from medlib import Pair, Prompt, geometry, sites, windows
+from medlib import Pair, Prompt, geometry
+from medlib.chapters.lesion import windows
+from medlib.chapters.patching import sites
 from medlib.lesion import COMPONENTS, _donors
 
 CLOSE = dict(abs=1e-5, rel=1e-5)  # float32

@@ -3,7 +3,8 @@
 import pytest
 from test_execute import MODEL, build_house
 
-from medlib import MedlibError, execute, paths, profiles
+from medlib import MedlibError, paths
+from medlib.book import execute, profiles
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 
 def test_the_readmes_python_runs(smollm2, monkeypatch):
-    monkeypatch.setattr("medlib.loading.load", lambda name: smollm2)
+    monkeypatch.setattr("medlib.models.loading.load", lambda name: smollm2)
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
     assert blocks
     for block in blocks:

@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from medlib import MedlibError, concepts, stats
-from medlib import saliency_contrast as contrast
-from medlib import saliency_tables as told
+from medlib.chapters.saliency import saliency_contrast as contrast
+from medlib.chapters.saliency import saliency_tables as told
 
 
 def asked(answers, also=None, clusters=None):

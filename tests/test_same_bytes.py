@@ -10,7 +10,10 @@ from conftest import tiny_model
 from test_sweeps import ANSWERS, PAIRS, PROMPTS
 
 import medlib
-from medlib import Prompt, geometry, grading, sanity, sites, stats, summary, windows
+from medlib import Prompt, geometry, stats, summary
+from medlib.chapters.lesion import grading, windows
+from medlib.chapters.patching import sites
+from medlib.chapters.saliency import sanity
 
 FILLED = [Prompt.fill("w1 {entity} w7", entity) for entity in ("w3 w4", "w5", "w8 w9 w2")]
 GENERATOR = np.random.default_rng(0)

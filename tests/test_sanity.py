@@ -7,7 +7,8 @@ import torch
 from conftest import tiny_model
 from test_sweeps import ANSWERS, PROMPTS
 
-from medlib import MedlibError, sanity, weight_saliency
+from medlib import MedlibError, weight_saliency
+from medlib.chapters.saliency import sanity
 from medlib.saliency import weight_matrices
 
 

@@ -6,7 +6,8 @@ import pytest
 from conftest import tiny_model
 
 import medlib
-from medlib import MedlibError, Pair, concepts, hooks, sites
+from medlib import MedlibError, Pair, concepts, hooks
+from medlib.chapters.patching import sites
 
 PAIRS = [
     Pair("w1 w2 w3 w4 w5 w6", "w1 w7 w9 w4 w5 w6", " w10", " w11"),

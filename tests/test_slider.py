@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medlib import MedlibError, slider
+from medlib import MedlibError
+from medlib.chapters.geometry import slider
 
 LABELS = pd.Series([f"kind {i % 4}" for i in range(48)])
 ITEMS = pd.Series([f"item {i}" for i in range(48)])

@@ -7,7 +7,8 @@ from conftest import tiny_model
 from scipy.stats import kstest, rankdata
 
 import medlib
-from medlib import geometry, stage_figures, stages
+from medlib import geometry
+from medlib.chapters.progression import stage_figures, stages
 from medlib.errors import MedlibError
 from medlib.prompts import Prompt
 

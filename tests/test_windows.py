@@ -7,7 +7,8 @@ import pytest
 from conftest import tiny_model
 
 import medlib
-from medlib import MedlibError, hooks, neutral, windows
+from medlib import MedlibError, hooks
+from medlib.chapters.lesion import neutral, windows
 
 WINDOWS = [(first, last) for last in range(1, 5) for first in range(1, last + 1)]
 

@@ -6,7 +6,7 @@ import pytest
 import transformers
 
 import medlib
-from medlib import embedded, zoo
+from medlib.models import embedded, zoo
 
 NAMES = """smollm2-135m gemma-3-270m llama-3.3-70b gemma-3-27b medgemma-27b qwen3-32b gpt-oss-120b openbiollm-70b
 pmc-llama-13b clinicalcamel-70b palmyra-med-70b meditron-70b huatuogpt-o1-70b llava-med-7b medgemma-4b"""

@@ -20,10 +20,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from medlib import pairs, paths, profiles, stamp
-from medlib import parameters as told
+from medlib import paths
+from medlib.book import pairs, profiles, stamp
+from medlib.book import parameters as told
 from medlib.errors import MedlibError
-from medlib.run import data, sha256, write_record
+from medlib.run import PACKAGE, data, sha256, write_record
 
 PARTS = (".parquet", ".ipynb", ".json")  # in the order in which they are put in place
 
@@ -229,7 +230,7 @@ def _prepare(technique, model, parameters, house):
 
 def _placed(model):
     """A model's name; a local folder by its whole path, since a kernel starts in the house, wherever the user is."""
-    from medlib import zoo
+    from medlib.models import zoo
 
     folder = Path(model).expanduser()
     return str(folder.resolve()) if model not in zoo.names() and folder.is_dir() else model
@@ -240,7 +241,7 @@ def pinned(model):
 
     MedlibError, with near names, for a name that is neither in the zoo nor the form of a Hub id (org/name) or a folder.
     """
-    from medlib import zoo
+    from medlib.models import zoo
 
     folder = Path(model).expanduser()
     if (
@@ -269,14 +270,13 @@ def _changes(record, technique, values, house):
 
 
 def _inputs(record, technique, values, house):
-    package = Path(__file__).resolve().parent
     return {
         "notebook": sha256(house / "notebooks" / f"{technique}.py"),
         "parameters": paths.public(values, house),
         "model": paths.public(pinned(values["model_name"]), house),
         "lock": sha256(house / "requirements.lock"),
         "data": data(values, house),
-        "sources": {name: sha256(package.parent / name) for name in record["sources"]},
+        "sources": {name: sha256(PACKAGE.parent / name) for name in record["sources"]},
     }
 
 

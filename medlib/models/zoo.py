@@ -9,8 +9,8 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from medlib import embedded
 from medlib.errors import MedlibError
+from medlib.models import embedded
 
 
 @cache

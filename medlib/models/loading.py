@@ -20,9 +20,9 @@ from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 from transformers.models.auto import modeling_auto
 
-from medlib import embedded, zoo
 from medlib.errors import MedlibError
 from medlib.model import Model
+from medlib.models import embedded, zoo
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")

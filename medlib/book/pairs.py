@@ -7,7 +7,7 @@ those are in the executed runs.
 import nbformat
 
 from medlib import paths
-from medlib.stamp import clean
+from medlib.book.stamp import clean
 
 
 def write(house=None):

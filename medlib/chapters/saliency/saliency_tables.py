@@ -3,7 +3,7 @@
 import pandas as pd
 
 from medlib import summary
-from medlib.saliency_contrast import ratio, select
+from medlib.chapters.saliency.saliency_contrast import ratio, select
 
 
 def text(interval, form="{:.2f}"):

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from medlib import atlas, concepts, figures, geometry, places, stats
+from medlib import concepts, figures, geometry, stats
+from medlib.chapters import atlas
+from medlib.chapters.geometry import places
 from medlib.errors import MedlibError
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from medlib import sites
+from medlib.chapters.patching import sites
 
 
 def examples(drawn):

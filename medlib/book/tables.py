@@ -8,7 +8,7 @@ import re
 import shutil
 
 from medlib import concepts
-from medlib.book_pages import Markdown, table
+from medlib.book.pages import Markdown, table
 
 
 def write(folder):

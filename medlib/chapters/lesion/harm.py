@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import stats as distributions
 from scipy.stats import rankdata
 
-from medlib import grading, stats, summary
+from medlib import stats, summary
+from medlib.chapters.lesion import grading
 from medlib.errors import MedlibError
 from medlib.lesion import COMPONENTS, HOWS, lesion_sweep, lesion_texts
 

@@ -20,8 +20,10 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from medlib import book_pages, book_tables, execute, paths, results, zoo
+from medlib import paths, results
+from medlib.book import execute, pages, tables
 from medlib.errors import MedlibError
+from medlib.models import zoo
 
 _GLUE_PREFIX = "application/papermill.record/"
 _CONF = '''"""Written by medlib.book: the settings of _config.yml as Sphinx reads them."""
@@ -129,8 +131,8 @@ def assemble(root):
     (source / "conf.py").write_text(_CONF, encoding="utf-8")
     for chapter in chapters:
         _take_in(chapter, source)
-    book_pages.write(source / "generated", chapters, failed)
-    book_tables.write(source / "generated")
+    pages.write(source / "generated", chapters, failed)
+    tables.write(source / "generated")
     _copy_mathjax(source / "_offline" / "mathjax")
     _copy_plotly(source / "_offline" / "plotly")
     return source
@@ -244,8 +246,8 @@ def _with_chapters(toc, chapters):
             continue
         for model in dict.fromkeys(chapter.model for chapter in chapters):
             ours = [chapter for chapter in chapters if chapter.model == model]
-            pages = [{"file": chapter.page, "title": chapter.question} for chapter in ours]
-            parts.append({"caption": f"{part['caption']}: {ours[0].name}", "chapters": pages})
+            listed = [{"file": chapter.page, "title": chapter.question} for chapter in ours]
+            parts.append({"caption": f"{part['caption']}: {ours[0].name}", "chapters": listed})
     return {**toc, "parts": parts}
 
 
@@ -256,7 +258,7 @@ def _take_in(chapter, source):
     results.read(chapter.file(".parquet")).to_csv(target.with_suffix(".csv"), index=False)
     shutil.copyfile(chapter.file(".json"), target.with_suffix(".json"))
     notebook = chapter.notebook
-    data = nbformat.v4.new_markdown_cell(book_pages.data_line(chapter), id="data-of-this-page")
+    data = nbformat.v4.new_markdown_cell(pages.data_line(chapter), id="data-of-this-page")
     tagged = [i for i, cell in enumerate(notebook.cells) if "card" in cell.metadata.get("tags", [])]
     notebook.cells.insert(tagged[0] + 1 if tagged else len(notebook.cells), data)
     nbformat.write(notebook, target.with_suffix(".ipynb"))

@@ -1,0 +1,1 @@
+"""Do things of one kind lie together?"""

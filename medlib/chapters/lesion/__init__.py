@@ -1,0 +1,1 @@
+"""What is lost when a block is taken out?"""

@@ -1,0 +1,1 @@
+"""Which weights does an answer lean on?"""

@@ -1,0 +1,1 @@
+"""Models: the zoo as data, and how one is found, unpacked and loaded."""
