@@ -204,9 +204,9 @@ shapes = {
         tables, controls, function, n_permutations, seed
     )
     for what, function in (
-        ("own", contrast.shape),
+        ("own", saliency_contrast.shape),
         ("other", lambda table: saliency_contrast.shape(table, "other")),
-        ("moved", contrast.moved),
+        ("moved", saliency_contrast.moved),
     )
 }
 blocks = {
