@@ -34,7 +34,7 @@ import numpy as np
 import pandas as pd
 
 import medlib
-from medlib import concepts, figures, knowledge, results, summary
+from medlib import concepts, figures, geometry, knowledge, results, summary
 from medlib.chapters import atlas
 from medlib.chapters.ages import made_up_lines, number_figures, number_line
 
@@ -105,7 +105,7 @@ found = pd.DataFrame(
     {
         name: number_line.readings(x[people], made_up[people], n_shuffles, seed)
         .assign(
-            likeness=number_line.local_anisotropies(x[people], neighbours),
+            likeness=geometry.local_anisotropies(x[people], neighbours),
         )[["explained", "control", "likeness"]]
         .mean()
         for name, x in planted.items()

@@ -398,7 +398,7 @@ differences.nsmallest(10, "p")[
 # - Lesions by the mean or by another prompt that order the layers otherwise than the absent block does: then part of the curve is the surprise of a block that meets a state it never met in training.
 # - A control that shares the prompts' entropy as well as their form, and takes the difference away: a sharp next-word distribution has further to move than a flat one.
 # - An order of layers that agrees with neutral text far less than with the domain's own other half: then the layers that medical questions need are their own.
-# - Layers further apart that stand in for each other: windows take out neighbours only {cite:p}`rushing2024selfrepair`.
+# - Layers further apart that stand in for each other {cite:p}`rushing2024selfrepair`: windows take out neighbours only.
 #
 # ## What this cannot show
 #

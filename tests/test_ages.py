@@ -97,9 +97,12 @@ def test_kinds_that_are_not_there_are_named():
 # --- line-likeness
 
 
-def test_the_mean_over_rows_is_local_anisotropy():
-    x = generator().normal(size=(90, 12))
-    assert number_line.local_anisotropies(x, 15).mean() == pytest.approx(geometry.local_anisotropy(x, 15))
+def test_each_row_has_the_local_anisotropy_of_its_own_neighbours():
+    ball = generator().normal(size=(60, 12))
+    line = 1000 + np.outer(np.arange(40), np.ones(12))
+    found = geometry.local_anisotropies(np.concatenate([ball, line]), 15)
+    assert found[:60].max() < 0.9
+    assert found[60:] == pytest.approx(1)
 
 
 def test_a_line_is_line_like_and_a_helix_and_noise_are_not():

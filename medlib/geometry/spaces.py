@@ -39,14 +39,14 @@ def umap(x, n_components=30, seed=0):
     return _umap(x, n_components, seed)
 
 
-def umap2(x, seed=0, start="spectral"):
+def umap2(x, seed=0, start=None):
     """A picture of one layer: `{"points": [n, 2], "trustworthiness": float}`.
 
     >>> picture = umap2(states[12], seed=1)
     >>> following = umap2(states[13], seed=1, start=picture["points"])
 
-    `start` is where UMAP begins, by its own default or at points [n, 2]: from one layer's picture to the next, what
-    stays in place in the states then stays in place on the page.
+    `start`: points [n, 2] where UMAP begins instead of the principal components: from one layer's picture to the next,
+    what stays in place in the states then stays in place on the page.
 
     The trustworthiness (1 is best) falls when rows far apart in `x` are drawn as neighbours (15 of them).
     Raises `MedlibError` with fewer than 33 rows.
@@ -69,11 +69,13 @@ def _pca(x, n_components):
     return PCA(n_components, svd_solver="full").fit_transform(x)
 
 
-def _umap(x, n_components, seed, start="spectral"):
+def _umap(x, n_components, seed, start=None):
     x = points(x, least=max(2 * NEIGHBOURS + 3, n_components + 2))
     from umap import UMAP  # seconds, so only when fitted; n_jobs=1 is what a seed means to it
 
-    options = dict(n_neighbors=NEIGHBOURS, init=start, random_state=seed, n_jobs=1)
-    if not isinstance(start, str):  # nearly right already: at full strides, points moved as far as without a start, and
-        options |= dict(n_epochs=200, learning_rate=0.3)  # at 0.3 two thirds as far, at the same trustworthiness
+    options = dict(n_neighbors=NEIGHBOURS, random_state=seed, n_jobs=1)
+    if start is not None:  # nearly right already: at full strides, points moved as far as without a start, and at 0.3
+        options |= dict(init=start, n_epochs=200, learning_rate=0.3)  # two thirds as far, at the same trustworthiness
+    else:  # UMAP's own spectral start fails, with a warning, where the neighbours fall into several groups
+        options |= dict(init="pca" if x.shape[1] >= n_components else "random")
     return UMAP(n_components=n_components, **options).fit_transform(x)

@@ -77,7 +77,7 @@ def mev(x):
 
     >>> mev(states_of_one_token)                          # [contexts, hidden]
 
-    One is a token with a single static vector.  Source: Ethayarajh 2019, D19-1006.
+    At one, all states lie on one line through the origin.  Source: Ethayarajh 2019, D19-1006.
     """
     x = points(x)
     if not x.any():
@@ -91,6 +91,14 @@ def local_anisotropy(x, k=20):
     >>> local_anisotropy(age_states, k=20)
 
     The local covariance is that of the `k` nearest other rows.  One is a curve; near zero is a ball.
+    """
+    return float(local_anisotropies(x, k).mean())
+
+
+def local_anisotropies(x, k=20):
+    """The local anisotropy around every row, [n]: what to resample for an interval of `local_anisotropy`.
+
+    >>> stats.bootstrap(local_anisotropies(states[12]), groups=table.age)
     """
     x = points(x, least=4)
     if not 3 <= k < len(x):
@@ -108,7 +116,7 @@ def local_anisotropy(x, k=20):
     first, second = eigenvalue[:, -1], np.clip(eigenvalue[:, -2], 0, None)
     if (first <= 1e-12 * square.max()).any():
         raise MedlibError(f"some rows have {k} identical neighbours: remove duplicates first (geometry.distinct)")
-    return float((1 - second / first).mean())
+    return 1 - second / first
 
 
 def collapse(x):

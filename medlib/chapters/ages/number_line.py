@@ -79,27 +79,8 @@ def line_likeness(x, rows, k=20, seed=0):
     points and with the same covariance: a cloud that is long in one direction is line-like without any line in it.
     Returns `item`, `cluster`, `kind`, `value` and `noise`, the mean over one draw of the noise.
     """
-    table = rows[["item", "kind"]].assign(cluster=rows["value"], value=local_anisotropies(x, k))
+    table = rows[["item", "kind"]].assign(cluster=rows["value"], value=geometry.local_anisotropies(x, k))
     return table.assign(noise=geometry.local_anisotropy(_noise_like(x, rows["kind"], seed), k))
-
-
-def local_anisotropies(x, k=20):
-    """The local anisotropy of every row, [n]: what to resample for an interval of `geometry.local_anisotropy`.
-
-    >>> stats.bootstrap(local_anisotropies(states[12]), groups=table.age)
-    """
-    from scipy.spatial.distance import pdist, squareform
-
-    x = points(x, least=k + 1)
-    distance = squareform(pdist(x))
-    np.fill_diagonal(distance, np.inf)
-    nearest = np.argpartition(distance, k - 1, axis=1)[:, :k]
-    x = x - x.mean(axis=0)
-    local = (x @ x.T)[nearest[:, :, None], nearest[:, None, :]]
-    local -= local.mean(axis=1, keepdims=True)
-    local -= local.mean(axis=2, keepdims=True)
-    eigenvalue = np.linalg.eigvalsh(local)
-    return 1 - np.clip(eigenvalue[:, -2], 0, None) / eigenvalue[:, -1]
 
 
 def in_umap(x, rows, seeds, k=20):

@@ -26,8 +26,8 @@ def pictures(states, layers, seed=0):
     trustworthiness says what it is worth by itself.
     """
     found, last = {}, None
-    for layer in layers:  # UMAP's own start, spectral, fails where many points are one, as at the embeddings
-        picture = geometry.umap2(states[layer], seed, "pca" if last is None else last)
+    for layer in layers:
+        picture = geometry.umap2(states[layer], seed, last)
         points = picture["points"] - picture["points"].mean(axis=0)
         points = points / np.sqrt((points**2).sum(axis=1).mean())
         last = points if last is None else turned(points, last)
