@@ -75,7 +75,7 @@ def curve(axes, table, look, label, known=True):
     axes.plot(table["layer"], table["value"], label=label if known else f"{label}, not known", **drawn)
     if "low" in table:
         axes.fill_between(table["layer"], table["low"], table["high"], color=drawn["color"], alpha=0.2, lw=0)
-    axes.set_xlabel("layer (state after this block)" if table["layer"].min() == 0 else "layer (block)")
+    axes.set_xlabel("layer (0: embedding)" if table["layer"].min() == 0 else "layer")
 
 
 def beside_controls(curves, controls, known, ylabel, centre=None, **options):
@@ -132,7 +132,7 @@ def layer_by_domain(axes, curves, known, label, diverging=False):
         meshes.append(axes.pcolormesh(layers, [place - 0.5, place + 0.5], row, cmap=cmap, vmin=low, vmax=high))
     axes.set_yticks(range(len(curves)), [name if known[name] else f"{name}, not known" for name in curves])
     axes.invert_yaxis()
-    axes.set_xlabel("layer (block)")
+    axes.set_xlabel("layer")
     shown = next((mesh for mesh, name in zip(meshes, curves, strict=True) if known[name]), meshes[0])
     axes.figure.colorbar(shown, ax=axes, label=label)
 

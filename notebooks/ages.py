@@ -193,7 +193,7 @@ for domain, look in LOOKS.items():
         axes, r2.query("domain == @domain"), look, domain, known[domain]
     )
 axes.set(
-    xlabel="layer (state after this block)",
+    xlabel="layer",
     ylabel="cross-validated $R^2$",
     ylim=(max(0, r2["low"].min() - 0.05), 1.005),
 )

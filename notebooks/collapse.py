@@ -199,7 +199,7 @@ for (i, where), (j, way) in (
         range(len(order)), [n if known[n] else f"({n})" for n in order]
     )
 for axes in panels[-1]:
-    axes.set_xlabel("layer (block)")
+    axes.set_xlabel("layer")
 panels[0, 0].invert_yaxis()
 figure.colorbar(
     mesh,
@@ -332,7 +332,7 @@ for axes, (side, share) in zip(panels, mean_share.items(), strict=True):
         vmin=0,
         vmax=100 * max(s[:, top].max() for s in mean_share.values()),
     )
-    axes.set(title=f"{side} domains", xlabel="layer (state after this block)")
+    axes.set(title=f"{side} domains", xlabel="layer")
     axes.set_yticks(range(len(top)), top)
 panels[0].invert_yaxis()
 panels[0].set_ylabel("dimension")

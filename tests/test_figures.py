@@ -102,8 +102,8 @@ def test_a_curve_bears_its_label_into_the_legend(axes):
     assert axes.get_legend_handles_labels()[1] == ["drugs", "foods (control)"]
 
 
-@pytest.mark.parametrize(("first", "label"), [(0, "layer (state after this block)"), (1, "layer (block)")])
-def test_the_axis_says_whether_layers_are_blocks_or_states(axes, first, label):
+@pytest.mark.parametrize(("first", "label"), [(0, "layer (0: embedding)"), (1, "layer")])
+def test_the_axis_says_what_layer_0_is(axes, first, label):
     figures.curve(axes, table(first), "medical", "drugs")
     assert axes.get_xlabel() == label
 

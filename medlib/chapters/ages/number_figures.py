@@ -83,7 +83,7 @@ def ranks(found, at, known):
         axes.axhline(50, **figures.LOOKS["chance"])
         axes.set(ylabel=f"percentile of {at}|{at + 1}", ylim=(-3, 103))
         axes.set_title(family, loc="left")
-        axes.set_xlabel("layer (state after this block)" if axes is panels[-1] else "")
+        axes.set_xlabel("layer" if axes is panels[-1] else "")
         axes.legend(ncol=2, loc="lower right", bbox_to_anchor=(1, 1), fontsize="small")
 
 

@@ -224,7 +224,7 @@ def finish(figure, panels, ylabel):
     """Finish a figure of `figures.panels`: a line at zero, labels at its edges, one legend."""
     for place, axes in enumerate(panels.values()):
         axes.axhline(0, color="0.6", lw=1, zorder=0)
-        axes.set(ylabel=ylabel if place % 3 == 0 else "", xlabel="layer (state after this block)")
+        axes.set(ylabel=ylabel if place % 3 == 0 else "", xlabel="layer")
         if place + 3 < len(panels):
             axes.set_xlabel("")
         else:

@@ -63,7 +63,7 @@ def overlay(names, lines, known, ylabel, missing):
             axes.text(0.5, 0.5, missing[name], transform=axes.transAxes, ha="center", va="center", color="0.5")
         if not known[name]:
             axes.set_title(f"{axes.get_title()}, not known", fontsize="medium", color="0.4")
-        axes.set(xlabel="layer (block)", ylabel=ylabel)
+        axes.set(xlabel="layer", ylabel=ylabel)
         axes.label_outer()
     coloured = [axes for name, axes in panels.items() if known[name]] or list(panels.values())
     figures.legend(figure, [*coloured, *panels.values()], ncol=3)
@@ -93,7 +93,7 @@ def maps(names, found, known, missing):
         mesh = drawn if known[name] or mesh is None else mesh
         axes.set_xticks(range(len(tokens)), tokens, rotation=60, ha="right", rotation_mode="anchor", fontsize="x-small")
         if axes.get_subplotspec().is_first_col():
-            axes.set_ylabel("layer (block)")
+            axes.set_ylabel("layer")
         axes.set_title(f"{name}{'' if known[name] else ', not known'} ({n} pairs)", fontsize="medium")
     if mesh is not None:
         figure.colorbar(mesh, ax=list(panels.values()), label="recovered, P", shrink=0.6, extend="both")
@@ -134,7 +134,7 @@ def forest(table, controls, known, layers):
             backgroundcolor="white",
         )
     left.set_yticks(range(len(controls)), [f"{domain} / {control}" for domain, control in controls.items()])
-    left.set(xlabel="handover, layer (block)", xlim=(0.5, layers + 0.5))
+    left.set(xlabel="handover, layer", xlim=(0.5, layers + 0.5))
     left.invert_yaxis()
     right.axvline(0, color="0.6", lw=1, zorder=0)
     ends = table.loc[table["what"] == "difference", ["low", "high"]].abs()

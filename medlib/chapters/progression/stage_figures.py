@@ -31,7 +31,7 @@ def heat_map(axes, tables, known, measure, label, marked=None):
     figures.layer_by_domain(axes, of_series, is_known, label, diverging=True)
     border = len(next(iter(tables.values()))["item"].unique()) - 0.5
     axes.axhline(border, color="black", lw=1.5)
-    axes.set(xlabel="layer (state after this block)")
+    axes.set(xlabel="layer")
     axes.tick_params(axis="y", labelsize="small", length=0)
 
 

@@ -98,7 +98,7 @@ def modules(shapes, controls, known):
         dots = table[table["clear"]]
         one.plot(dots["layer"], [names.index(name) for name in dots["module"]], ".", color="black", ms=2.5)
         one.set_yticks(range(len(names)), names)
-        one.set(xlabel="layer (block)", ylim=(len(names) - 0.5, -0.5))
+        one.set(xlabel="layer", ylim=(len(names) - 0.5, -0.5))
         one.set_title(f"{domain} / {controls[domain]}" + ("" if both else "\nnot known"), fontsize="medium")
         one.label_outer()
     figure.colorbar(

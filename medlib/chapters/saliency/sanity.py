@@ -1,8 +1,8 @@
 """Sanity checks of a saliency map: it must change when what it claims to explain is destroyed.
 
 Weights are destroyed by putting those of each matrix in random order, which keeps their sizes and nothing else; from
-the last block down, one more at a time, in the cascade of Adebayo et al. 2018, who draw new weights.  The order comes from a
-seed, so it can be undone without a copy of the weights.
+the last block down, one more at a time, in the cascade of Adebayo et al. 2018, who draw new weights.  The order comes
+from a seed, so it can be undone without a copy of the weights.
 """
 
 from contextlib import contextmanager
