@@ -13,8 +13,8 @@ import torch
 
 from medlib import hooks
 from medlib.patching import check_options, encode_pairs, mask_groups, site_table, tokens_of
-from medlib.prompts import batches
-from medlib.replay import Replay, check_no_op
+from medlib.prompts import together
+from medlib.replay import Replay, check_no_op, in_step
 
 
 @torch.enable_grad()
@@ -36,62 +36,75 @@ def attribution_sweep(model, pairs, direction="denoise", component="residual", g
     def pairs_within_budget(length):
         return model.memory // 2 // (4 * (model.n_layers + 1) * length * model.hidden_size * model.dtype.itemsize)
 
-    for members, *_ in batches(trunk, pairs_within_budget, waste=0):
-        own = [trunk[i] for i in members]
-        rows = torch.tensor(own + [donor[i] for i in members], device=model.device)
-        replay = Replay(model, {"input_ids": rows})
-        states, parts = _walk_up(replay, component)
-        last = [rows.shape[1] - 1] * len(rows)
-        differences.append(check_no_op(replay, states[-1][:, -1], last, "attribution_sweep"))
-        diffs, gradient = _from_the_difference(replay, states[-1], tokens[members].to(model.device))
-        moved = _walk_down(replay, states, parts, gradient, component)
-        trunk_diff, donor_diff = diffs.view(2, len(members))
-        ends = (donor_diff, trunk_diff) if direction == "denoise" else (trunk_diff, donor_diff)
-        names = tokens_of(model, own)
-        if groups is not None:
-            masks, names = mask_groups(groups, members, len(own[0]))
-            moved = torch.einsum("nlp,snp->nls", moved, masks.to(moved))
-        pieces.append(site_table(members, trunk_diff[:, None, None] + moved, *ends, names))
+    for group in together(trunk, pairs_within_budget, waste=0):
+        walks = []
+        for members, *_ in group:
+            both = [trunk[i] for i in members], [donor[i] for i in members]
+            walks.append(_Walk(model, *both, tokens[members].to(model.device), component))
+        in_step(walk.up() for walk in walks)
+        for walk in walks:
+            last = [walk.states[-1].shape[1] - 1] * walk.replay.rows
+            differences.append(check_no_op(walk.replay, walk.states[-1][:, -1], last, "attribution_sweep"))
+            walk.turn()
+        in_step(walk.down() for walk in walks)
+        for (members, *_), walk in zip(group, walks, strict=True):
+            trunk_diff, donor_diff = walk.diffs.view(2, len(members))
+            ends = (donor_diff, trunk_diff) if direction == "denoise" else (trunk_diff, donor_diff)
+            own, moved = [trunk[i] for i in members], walk.moved
+            names = tokens_of(model, own)
+            if groups is not None:
+                masks, names = mask_groups(groups, members, len(own[0]))
+                moved = torch.einsum("nlp,snp->nls", moved, masks.to(moved))
+            pieces.append(site_table(members, trunk_diff[:, None, None] + moved, *ends, names))
     table = pd.concat(pieces).sort_values(["pair", "layer"], kind="stable", ignore_index=True)
     table.attrs["no_op"] = max(differences)
     return table
 
 
-@torch.no_grad()
-def _walk_up(replay, component):
-    """The L+1 states `[row, position, hidden]` of both runs, and what the patched part of each block gives out."""
-    states, parts = [replay.embedding], []
-    for layer in range(1, replay.model.n_layers + 1):
-        with hooks.capture(replay.model, [layer], component) as given:
-            states.append(replay.block(layer, states[-1]))
-        parts.append(given[layer].view_as(states[-1]))
-    return states, parts
+class _Walk:
+    """One batch's walk: up with both runs, and down with the gradient of the trunk's logit difference."""
 
+    def __init__(self, model, trunk, donor, tokens, component):
+        self.replay = Replay(model, {"input_ids": torch.tensor(trunk + donor, device=model.device)})
+        self.n, self.tokens, self.component = len(trunk), tokens, component
 
-def _from_the_difference(replay, state, tokens):
-    """Logit differences, answer minus wrong, of both runs `[row]`; and the trunk's gradient at the last state."""
-    n = len(tokens)
-    with torch.no_grad():
-        logits = replay.tail(state[:, -1:])[:, -1].float().gather(-1, tokens.repeat(2, 1))
-    gradient = torch.zeros_like(state[:n])
-    last = state[:n, -1:].detach().requires_grad_()
-    picked = replay.tail(last)[:, -1].float().gather(-1, tokens)
-    gradient[:, -1:] = torch.autograd.grad((picked[:, 0] - picked[:, 1]).sum(), last)[0]
-    return (logits[:, 0] - logits[:, 1]).double(), gradient
+    @torch.no_grad()
+    def up(self):
+        """Keep the L+1 states `[row, position, hidden]` of both runs, and what the patched part of each block gives."""
+        replay = self.replay
+        self.states, self.parts = [replay.embedding], []
+        for layer in range(1, replay.model.n_layers + 1):
+            yield
+            with hooks.capture(replay.model, [layer], self.component) as given:
+                self.states.append(replay.block(layer, self.states[-1]))
+            self.parts.append(given[layer].view_as(self.states[-1]))
 
+    def turn(self):
+        """Logit differences, answer minus wrong, of both runs `[row]`; and the trunk's gradient at the last state."""
+        state = self.states[-1]
+        found, column = self.tokens.unique(return_inverse=True)
+        with self.replay.only(found):
+            with torch.no_grad():
+                logits = self.replay.tail(state[:, -1:])[:, -1].float().gather(-1, column.repeat(2, 1))
+            last = state[: self.n, -1:].detach().requires_grad_()
+            picked = self.replay.tail(last)[:, -1].float().gather(-1, column)
+            self.gradient = torch.zeros_like(state[: self.n])
+            self.gradient[:, -1:] = torch.autograd.grad((picked[:, 0] - picked[:, 1]).sum(), last)[0]
+        self.diffs = (logits[:, 0] - logits[:, 1]).double()
 
-def _walk_down(replay, states, parts, gradient, component):
-    """The estimated change of the trunk's logit difference by a patch at each site: `[pair, layer, position]`."""
-    n, moved = len(gradient), []
-    rows = torch.arange(n, device=gradient.device)
-    whole = component == "residual"
-    for layer in range(replay.model.n_layers, 0, -1):
-        entering = states[layer - 1][:n].detach().requires_grad_()
-        with nullcontext({}) if whole else hooks.capture(replay.model, [layer], component) as given:
-            leaving = replay.block(layer, entering, rows=rows)
-        below, *at_part = torch.autograd.grad(leaving, [entering, *given.values()], gradient)
-        slope = gradient if whole else at_part[0].view_as(gradient)
-        change = parts[layer - 1][n:] - parts[layer - 1][:n]
-        moved.append((slope * change).sum(-1, dtype=torch.float64))
-        gradient = below
-    return torch.stack(moved[::-1], dim=1)
+    def down(self):
+        """The estimated change of the trunk's logit difference by a patch at each site: `[pair, layer, position]`."""
+        replay, n, moved = self.replay, self.n, []
+        rows = torch.arange(n, device=self.gradient.device)
+        whole = self.component == "residual"
+        for layer in range(replay.model.n_layers, 0, -1):
+            yield
+            entering = self.states[layer - 1][:n].detach().requires_grad_()
+            with nullcontext({}) if whole else hooks.capture(replay.model, [layer], self.component) as given:
+                leaving = replay.block(layer, entering, rows=rows)
+            below, *at_part = torch.autograd.grad(leaving, [entering, *given.values()], self.gradient)
+            slope = self.gradient if whole else at_part[0].view_as(self.gradient)
+            change = self.parts[layer - 1][n:] - self.parts[layer - 1][:n]
+            moved.append((slope * change).sum(-1, dtype=torch.float64))
+            self.gradient = below
+        self.moved = torch.stack(moved[::-1], dim=1)

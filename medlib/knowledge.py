@@ -27,8 +27,9 @@ import torch
 
 from medlib import concepts, paths, stats, summary
 from medlib.errors import MedlibError
-from medlib.prompts import answer_token, batches, check, encode
-from medlib.replay import Replay, check_no_op, tokens_per_call
+from medlib.prompts import answer_token, check, encode, together
+from medlib.replay import Replay, check_no_op, in_step, run_blocks
+from medlib.states import rows_within_budget
 
 KNOWN = 0.6  # pairwise accuracy above which a domain is known; chance is 0.5
 FEWEST = 20  # items: of six a random model may get all right, and no interval would show it
@@ -214,7 +215,9 @@ def _kept_logits(model, prompts, tokens):
         ids = torch.tensor([encode(model, prompts[:1])[0]], device=model.device)
         answer = model.hf(input_ids=ids, use_cache=False).logits[0, -1].double().cpu().numpy()
     here = Path(__file__)
-    code = b"".join(here.with_stem(name).read_bytes() for name in (here.stem, "hooks", "model", "prompts", "replay"))
+    code = b"".join(
+        here.with_stem(name).read_bytes() for name in (here.stem, "hooks", "model", "prompts", "replay", "states")
+    )
     asked = "\0".join([*prompts, *map(str, tokens.tolist())]).encode()
     digest = hashlib.sha256(b"\0".join([answer.tobytes(), asked, code, torch.__version__.encode()])).hexdigest()
     path = paths.cache() / "knowledge" / f"{digest}.npy"
@@ -233,19 +236,23 @@ def _logits(model, prompts, tokens):
     """Logits `[prompt, token]` of some tokens after each prompt."""
     ids = encode(model, prompts)
     found = np.empty((len(ids), len(tokens)))
-    per_call = tokens_per_call(model)
-    for members, batch, last in batches(ids, lambda length: per_call // length):
+
+    def walk(members, batch, last):
         replay = Replay(model, {"input_ids": batch.to(model.device)})
-        state = replay.embedding
+        state, rows = replay.embedding.clone(), torch.arange(len(members), device=model.device)
         for layer in range(1, model.n_layers + 1):
-            state = replay.block(layer, state)
-        ends = state[torch.arange(len(members)), last]
+            yield
+            run_blocks(replay, layer, state, rows)
+        ends = state[rows, last]
         check_no_op(replay, ends, last, "knowledge.ask")
 
-        def keep(logits, chunk, members=members):
+        def keep(logits, chunk):
             found[members[chunk]] = logits.cpu().numpy()
 
         replay.read_out(ends, keep, tokens.to(model.device))
+
+    for group in together(ids, rows_within_budget(model)):
+        in_step(walk(*batch) for batch in group)
     return found
 
 

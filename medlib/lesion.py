@@ -14,8 +14,9 @@ import torch
 
 from medlib import hooks
 from medlib.errors import MedlibError
-from medlib.prompts import answer_tokens, batches, check, encode
-from medlib.replay import Replay, check_no_op, run_blocks
+from medlib.prompts import answer_tokens, check, encode, together
+from medlib.readout import compare, normalised
+from medlib.replay import Replay, check_no_op, in_step, run_blocks
 
 HOWS = ("identity", "mean", "resample")
 COMPONENTS = ("block", "attention", "mlp")
@@ -53,18 +54,22 @@ def lesion_sweep(model, prompts, answers=None, how="identity", component="block"
     found["top1_same"] = np.empty((len(ids), len(layers)), dtype=bool)
     differences = []
 
-    for members, batch, last in batches(ids, _rows_within_budget(model, len(layers)), WASTE):
-        others = [ids[donors[i]] for i in members] if donors is not None else []
-        lesions = _Lesions(model, batch, last, others, how, component, means)
-        trunk, ends, direct = lesions.walk(layers)
-        differences.append(check_no_op(lesions.replay, trunk, last, "lesion_sweep"))
-        own = None if targets is None else targets[members]
-        scores = _compare(lesions.replay, trunk, ends, own)
-        scores["direct_drop"] = scores["logit_drop"]
-        if targets is not None:
-            scores["direct_drop"] = _compare(lesions.replay, trunk, direct, own)["logit_drop"]
-        for name, score in scores.items():
-            found[name][members] = score.T.cpu().numpy()
+    for group in together(ids, _rows_within_budget(model, len(layers)), WASTE):
+        walks = []
+        for members, batch, last in group:
+            others = [ids[donors[i]] for i in members] if donors is not None else []
+            walks.append(_Lesions(model, batch, last, others, how, component, means))
+        in_step(lesions.walk(layers) for lesions in walks)
+        differences += [check_no_op(lesions.replay, lesions.trunk, lesions.last, "lesion_sweep") for lesions in walks]
+        wanted = []
+        for (members, *_), lesions in zip(group, walks, strict=True):
+            ends, own = (lesions.ends, None) if targets is None else (lesions.with_direct(), targets[members])
+            wanted.append((lesions.replay, lesions.trunk, ends, own))
+        scores = compare(wanted)
+        for (members, *_), of_batch in zip(group, scores, strict=True):
+            of_batch["direct_drop"] = of_batch["logit_drop"][-len(layers) :]
+            for name, score in of_batch.items():
+                found[name][members] = score[: len(layers)].T.cpu().numpy()
 
     table = pd.DataFrame(
         {
@@ -94,8 +99,10 @@ def lesion_windows(model, prompts, answers=None, stride=1):
     ends = [min(start + stride - 1, model.n_layers) for start in starts]
     windows = [(first, last) for group, last in enumerate(ends, 1) for first in starts[:group]]
     tables, differences = [], []
-    for members, batch, last in batches(ids, _rows_within_budget(model, len(windows)), WASTE):
-        replay = Replay(model, {"input_ids": batch.to(model.device)})
+
+    def walk(batch, outcome):
+        members, rows_of, last = batch
+        replay = Replay(model, {"input_ids": rows_of.to(model.device)})
         rows, at = torch.arange(replay.rows, device=model.device), (torch.arange(len(members)), last)
         trunk, entered = replay.embedding, []
         table = replay.embedding.new_empty(len(windows), *replay.embedding.shape)
@@ -103,18 +110,23 @@ def lesion_windows(model, prompts, answers=None, stride=1):
             if layer in starts:
                 open_ = len(entered) * (len(entered) + 1) // 2  # the windows that end below this group
                 entered.append(trunk)
+            yield
             run_blocks(replay, layer, table[:open_].flatten(0, 1), rows.repeat(open_))
             trunk = replay.block(layer, trunk)
             if layer in ends:
                 table[open_ : open_ + len(entered)] = torch.stack(entered)
-        intact = trunk[at]
-        differences.append(check_no_op(replay, intact, last, "lesion_windows"))
-        scores = _compare(replay, intact, table[:, *at], None if targets is None else targets[members])
-        part = pd.DataFrame({name: score.flatten().cpu().numpy() for name, score in scores.items()})
-        part.insert(0, "prompt", np.tile(members, len(windows)))
-        for place, name in enumerate(("first", "last"), 1):
-            part.insert(place, name, np.repeat([window[place - 1] for window in windows], len(members)))
-        tables.append(part.drop(columns="logit_drop"))
+        differences.append(check_no_op(replay, trunk[at], last, "lesion_windows"))
+        outcome.append((replay, trunk[at], table[:, *at], None if targets is None else targets[members]))
+
+    for group in together(ids, _rows_within_budget(model, len(windows)), WASTE):
+        outcomes = [[] for _ in group]
+        in_step(walk(batch, outcome) for batch, outcome in zip(group, outcomes, strict=True))
+        for (members, *_), scores in zip(group, compare(outcome[0] for outcome in outcomes), strict=True):
+            part = pd.DataFrame({name: score.flatten().cpu().numpy() for name, score in scores.items()})
+            part.insert(0, "prompt", np.tile(members, len(windows)))
+            for place, name in enumerate(("first", "last"), 1):
+                part.insert(place, name, np.repeat([window[place - 1] for window in windows], len(members)))
+            tables.append(part.drop(columns="logit_drop"))
     table = pd.concat(tables).sort_values(["prompt", "last", "first"], ignore_index=True)
     table.attrs["no_op"] = max(differences)
     return table
@@ -134,17 +146,19 @@ def lesion_texts(model, texts):
     if short := [i for i, tokens in enumerate(ids) if len(tokens) < 2]:
         raise MedlibError(f"Text {short[0]} is one token long, so nothing in it is foretold; give longer texts.")
     layers, rows = range(1, model.n_layers + 1), []
-    for members, batch, last in batches(ids, _rows_within_budget(model, len(layers)), WASTE):
-        lesions = _Lesions(model, batch, last, [], "identity", "block", None)
-        trunk, table = lesions.walk(layers, whole=True)
-        check_no_op(lesions.replay, trunk[torch.arange(len(members)), last], last, "lesion_texts")
-        inside = torch.arange(batch.shape[1] - 1) < last[:, None]
-        follows = batch[:, 1:][inside].to(model.device)
-        states = torch.cat([trunk[None], table])[:, :, :-1][:, inside]
-        losses = _losses(lesions.replay, states.flatten(0, 1), follows.repeat(len(states))).view(len(states), -1)
-        for row, member in enumerate(members):
-            own = losses[:, (torch.nonzero(inside)[:, 0] == row).to(losses.device)]
-            rows += [(member, layer, float(loss), own.shape[1]) for layer, loss in enumerate(own.mean(1))]
+    for group in together(ids, _rows_within_budget(model, len(layers)), WASTE):
+        walks = [_Lesions(model, batch, last, [], "identity", "block", None) for _, batch, last in group]
+        in_step(lesions.walk(layers, whole=True) for lesions in walks)
+        for (members, batch, last), lesions in zip(group, walks, strict=True):
+            check_no_op(lesions.replay, lesions.trunk[torch.arange(len(members)), last], last, "lesion_texts")
+            inside = torch.arange(batch.shape[1] - 1) < last[:, None]
+            follows = batch[:, 1:][inside].to(model.device)
+            states = torch.cat([lesions.trunk[None], lesions.ends])[:, :, :-1][:, inside]
+            ((own, norm),) = normalised([(lesions.replay, states.flatten(0, 1), follows.repeat(len(states))[:, None])])
+            losses = (norm - own).view(len(states), -1)
+            for row, member in enumerate(members):
+                own = losses[:, (torch.nonzero(inside)[:, 0] == row).to(losses.device)]
+                rows += [(member, layer, float(loss), own.shape[1]) for layer, loss in enumerate(own.mean(1))]
     return pd.DataFrame(rows, columns=["text", "layer", "loss", "tokens"]).sort_values(
         ["text", "layer"], ignore_index=True
     )
@@ -160,10 +174,11 @@ class _Lesions:
         self.replay = Replay(model, {"input_ids": rows.to(model.device)})
 
     def walk(self, layers, whole=False):
-        """States after the last block: the trunk's and the branches' `[layer, row, hidden]` at each row's last token.
+        """Walk up, with a branch for each block in `layers`; pauses before each block (see `in_step`).
 
-        A branch for each block in `layers`; and the branches' states if no later block had seen them.
-        With `whole`, the trunk and the branches at all tokens.
+        Sets `trunk [row, hidden]` and `ends [layer, row, hidden]`, the states after the last block at each row's last
+        token, and `direct`, the branches' states if no later block had seen them.  With `whole`, `trunk` and `ends` are
+        at all tokens.
         """
         replay, n, at = self.replay, self.n, (torch.arange(self.n), self.last)
         states, rows = replay.embedding, torch.arange(self.n, device=self.model.device)
@@ -171,6 +186,7 @@ class _Lesions:
         moved = states.new_empty(len(layers), n, states.shape[-1])
         branches = 0
         for layer in range(1, self.model.n_layers + 1):
+            yield
             run_blocks(replay, layer, table[:branches].flatten(0, 1), rows.repeat(branches))
             leaving, given = _block_and_part(replay, layer, states, self.component)
             if layer in layers:
@@ -179,9 +195,14 @@ class _Lesions:
                 branches += 1
             states = leaving
         if whole:
-            return states[:n], table
-        trunk = states[at]
-        return trunk, table[:, *at], trunk + moved
+            self.trunk, self.ends = states[:n], table
+        else:
+            self.trunk, self.ends = states[at], table[:, *at]
+            self.direct = self.trunk + moved
+
+    def with_direct(self):
+        """The branches' states at the last tokens and, after them, those that no later block saw."""
+        return torch.cat([self.ends, self.direct])
 
     def _lesioned(self, layer, states, given, rows):
         """The state that leaves a lesioned block."""
@@ -234,15 +255,20 @@ def _donors(n, seed):
 def _means(model, ids, component):
     """What a component adds on the mean over prompts: `[layer, 2, hidden]`, at first tokens and at all others."""
     sums = torch.zeros(model.n_layers, 2, model.hidden_size, dtype=torch.float64, device=model.device)
-    for _, batch, last in batches(ids, _rows_within_budget(model, 1)):
+
+    def walk(batch, last):
         replay = Replay(model, {"input_ids": batch.to(model.device)})
         inside = (torch.arange(batch.shape[1]) <= last[:, None]).to(model.device)
         inside[:, 0] = False
         states = replay.embedding
         for layer in range(1, model.n_layers + 1):
+            yield
             states, given = _block_and_part(replay, layer, states, component)
             sums[layer - 1, 0] += given[:, 0].double().sum(0)
             sums[layer - 1, 1] += given[inside].double().sum(0)
+
+    for group in together(ids, _rows_within_budget(model, 1)):
+        in_step(walk(batch, last) for _, batch, last in group)
     counts = torch.tensor([len(ids), max(1, sum(len(tokens) - 1 for tokens in ids))], device=model.device)
     return (sums / counts[:, None]).to(model.dtype)
 
@@ -250,45 +276,6 @@ def _means(model, ids, component):
 def _rows_within_budget(model, branches):
     """How many prompts of a length have their tables of branches in memory at once."""
     return lambda length: model.memory // 2 // ((branches + 2) * length * model.hidden_size * model.dtype.itemsize)
-
-
-def _compare(replay, trunk, lesioned, targets):
-    """How far lesioned states `[branch, row, hidden]` lie from the trunk's `[row, hidden]`: scores `[branch, row]`.
-
-    `kl`, `top1_same`, and, NaN without targets, `logprob_drop` and `logit_drop`.
-    """
-    branches, rows = lesioned.shape[:2]
-    scores = {name: lesioned.new_full((branches, rows), torch.nan, dtype=torch.float64) for name in _SCORES}
-    scores["top1_same"] = torch.empty(branches, rows, dtype=torch.bool, device=lesioned.device)
-    for row, intact in enumerate(replay.tail(trunk[:, None])[:, 0].float()):
-        before, top, mean = intact.log_softmax(-1), intact.argmax(), intact.mean()
-        token = None if targets is None else targets[row]
-
-        def reduce(logits, chunk, row=row, intact=intact, before=before, top=top, mean=mean, token=token):
-            after = logits.log_softmax(-1)
-            scores["kl"][chunk, row] = ((before - after) @ before.exp()).double()
-            scores["top1_same"][chunk, row] = logits.argmax(-1) == top
-            if token is not None:
-                scores["logprob_drop"][chunk, row] = (before[token] - after[:, token]).double()
-                moved = intact[token] - logits[:, token] - (mean - logits.mean(-1))
-                scores["logit_drop"][chunk, row] = moved.double()
-
-        replay.read_out(lesioned[:, row], reduce)
-    return scores
-
-
-_SCORES = ("kl", "logprob_drop", "logit_drop")
-
-
-def _losses(replay, states, follows):
-    """What each token `follows` costs after its state, in nats: `[state]`."""
-    losses = states.new_empty(len(states), dtype=torch.float64)
-
-    def reduce(logits, chunk):
-        losses[chunk] = -logits.log_softmax(-1).gather(-1, follows[chunk, None]).squeeze(-1).double()
-
-    replay.read_out(states, reduce)
-    return losses
 
 
 def _whole(stride):

@@ -23,7 +23,8 @@ class Model:
     >>> model.n_layers, model.hidden_size
 
     `hf` is any decoder-only model of transformers, `processor` its image processor if it has one.  `memory` bounds the
-    working memory of a sweep, weights apart: a number of bytes or a text such as "1GiB".  `name`, `source`, `revision`
+    working memory of a sweep, weights apart: a number of bytes or a text such as "1GiB".  `weights` streams them from
+    disk (models/streaming.py), if they are not in memory.  `name`, `source`, `revision`
     and `weights_sha256` go into the record of each run.  An encoder-decoder, or a model whose blocks cannot be found,
     raises `MedlibError`.
     """
@@ -39,6 +40,7 @@ class Model:
         revision=None,
         weights_sha256=None,
         memory="1GiB",
+        weights=None,
     ):
         self.hf, self.tokenizer, self.processor = hf, tokenizer, processor
         self.name = name or type(hf).__name__
@@ -46,6 +48,8 @@ class Model:
         self.revision = revision
         self.weights_sha256 = weights_sha256
         self.memory = to_bytes(memory)
+        self.weights = weights
+        self.checked = None  # how well replay gave the model's own logits, where that is not measured in each sweep
         self.config = hf.config.get_text_config(decoder=True)
         self.blocks = _find_blocks(hf, self.config)
         hf.eval()
@@ -65,7 +69,7 @@ class Model:
 
     @property
     def device(self):
-        return self.hf.get_input_embeddings().weight.device
+        return self.weights.device if self.streams else self.hf.get_input_embeddings().weight.device
 
     @property
     def dtype(self):
@@ -86,6 +90,32 @@ class Model:
                 'and, after it, an MLP. Take component="residual".'
             )
         return children[attention[0] if component == "attention" else weighted[-1]]
+
+    @property
+    def streams(self):
+        """Whether weights are read from disk when they are wanted, instead of being in memory."""
+        return self.weights is not None
+
+    def block(self, layer):
+        """Block `layer` (1..L), its weights in place."""
+        block = self.blocks[layer - 1]
+        if self.streams:
+            self.weights.bring(block)
+        return block
+
+    def unembedding(self, tokens):
+        """Rows of the unembedding and of its bias, or None: `[token, hidden]`, `[token]`; ids, or a slice of ids."""
+        head = self.hf.get_output_embeddings()
+        if self.streams:
+            return self.weights.rows(head, "weight", tokens), self.weights.rows(head, "bias", tokens)
+        return head.weight[tokens], None if getattr(head, "bias", None) is None else head.bias[tokens]
+
+    def vocabulary_parts(self):
+        """The token ids in slices whose rows of the unembedding fit in memory; `[None]` where it is there already."""
+        if not self.streams:
+            return [None]
+        step = self.weights.rows_at_once(self.hf.get_output_embeddings())
+        return [slice(at, min(at + step, self.vocabulary)) for at in range(0, self.vocabulary, step)]
 
     @cached_property
     def vocabulary(self):

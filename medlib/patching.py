@@ -14,9 +14,10 @@ import torch
 from medlib import hooks
 from medlib.errors import MedlibError
 from medlib.model import COMPONENTS
-from medlib.prompts import Pair, answer_token, batches, check, encode
-from medlib.replay import Replay, check_no_op, difference, run_blocks, tolerance
+from medlib.prompts import Pair, answer_token, check, encode, together
+from medlib.replay import Replay, check_no_op, difference, in_step, run_blocks, tolerance
 
+FEW_TOKENS = 256  # logits that show whether two states say the same, where each costs a read from disk
 DIRECTIONS = {"denoise": "clean into corrupt", "noise": "corrupt into clean"}
 
 
@@ -46,19 +47,23 @@ def patch_sweep(model, pairs, direction="denoise", component="residual", groups=
     def pairs_within_budget(length):
         return model.memory // 2 // _branch_bytes(model, length)
 
-    for members, *_ in batches(trunk, pairs_within_budget, waste=0):
-        own = [trunk[i] for i in members]
-        masks, names = _of_tokens(model, own) if groups is None else mask_groups(groups, members, len(own[0]))
-        run = model, own, [donor[i] for i in members], tokens[members], component, masks
-        sweep = _Sweep(*run)
-        patched = sweep.run()
-        if sweep.shared and not sweep.agrees:
-            sweep = _Sweep(*run, shared=False)
-            patched = sweep.run()
-        trunk_diff, donor_diff = sweep.diffs
-        ends = (donor_diff, trunk_diff) if direction == "denoise" else (trunk_diff, donor_diff)
-        pieces.append(site_table(members, patched, *ends, names))
-        checks.append((sweep.no_op, sweep.shared))
+    for group in together(trunk, pairs_within_budget, waste=0):
+        sweeps, names = [], []
+        for members, *_ in group:
+            own = [trunk[i] for i in members]
+            masks, said = _of_tokens(model, own) if groups is None else mask_groups(groups, members, len(own[0]))
+            sweeps.append(_Sweep(model, own, [donor[i] for i in members], tokens[members], component, masks))
+            names.append(said)
+        in_step(sweep.walk() for sweep in sweeps)
+        if again := [sweep for sweep in sweeps if sweep.shared and not sweep.agrees]:
+            for sweep in again:
+                sweep.shared = False
+            in_step(sweep.walk() for sweep in again)
+        for (members, *_), sweep, said in zip(group, sweeps, names, strict=True):
+            trunk_diff, donor_diff = sweep.diffs
+            ends = (donor_diff, trunk_diff) if direction == "denoise" else (trunk_diff, donor_diff)
+            pieces.append(site_table(members, sweep.patched, *ends, said))
+            checks.append((sweep.no_op, sweep.shared))
     table = pd.concat(pieces).sort_values(["pair", "layer"], kind="stable", ignore_index=True)
     table.attrs["no_op"] = max(no_op for no_op, _ in checks)
     table.attrs["positions_shared"] = all(shared for _, shared in checks)
@@ -139,24 +144,24 @@ class _Sweep:
     A site is a mask of the tokens that are patched, `masks [site, pair, position]`.
     """
 
-    def __init__(self, model, trunk, donor, tokens, component, masks, shared=True):
+    def __init__(self, model, trunk, donor, tokens, component, masks):
         self.model, self.component = model, component
         device = model.device
         self.trunk, self.donor = (torch.tensor(ids, device=device) for ids in (trunk, donor))
         self.n, self.length = self.trunk.shape
         self.tokens = tokens.to(device)
         self.replay = Replay(model, {"input_ids": torch.cat([self.trunk, self.donor])})
-        self.shared = shared and self.replay.shares_positions()
+        self.shared = self.replay.shares_positions()
         differs = self.trunk != self.donor
         self.first = differs.int().argmax(-1)  # first token in which the two runs differ
         moving = torch.arange(self.length, device=device) >= self.first[:, None]
         self.masks = masks.to(device) & moving
 
-    def run(self):
-        """Patched logit differences `[pair, layer, site]`.
+    def walk(self):
+        """Walk up with all branches; pauses before each block (see `in_step`).
 
-        Sets `diffs` (trunk, donor), `no_op`, and `agrees`: whether the trunk patched with itself, earlier positions
-        shared, gives the trunk's own logits.
+        Sets `patched`, logit differences `[pair, layer, site]`, `diffs` (trunk, donor), `no_op`, and `agrees`: whether
+        the trunk patched with itself, earlier positions shared, gives the trunk's own logits.
         """
         replay, layers = self.replay, self.model.n_layers
         states = replay.embedding
@@ -165,6 +170,7 @@ class _Sweep:
         unpatched = states[row, begin:]
         tables = self._tables()
         for layer in range(1, layers + 1):
+            yield
             patched, states, past = self._block(layer, states)
             unpatched = self._call(begin, past)(layer, unpatched, rows=row)
             for _, rows, start, mask, table in tables:
@@ -172,16 +178,15 @@ class _Sweep:
                 run_blocks(replay, layer, earlier, rows.repeat(layer - 1), self._call(start, past))
                 table[layer - 1] = torch.where(mask, patched[rows, start:], states[rows, start:])
         self.no_op = check_no_op(replay, states[:, -1], [self.length - 1] * replay.rows, "patch_sweep")
-        own = replay.tail(states[:, -1:])[:, -1].float()
-        self.agrees = difference(own[row], replay.tail(unpatched[:, -1:])[:, -1]) <= tolerance(self.model)
-        pick = own.gather(-1, self.tokens.repeat(2, 1))
-        self.diffs = tuple((pick[:, 0] - pick[:, 1]).double().view(2, self.n))
-        patched = self.diffs[0][:, None, None].repeat(1, layers, len(self.masks))
+        with replay.only(slice(0, FEW_TOKENS) if self.model.streams else None):
+            own, again = (replay.tail(part[:, -1:]) for part in (states[row], unpatched))
+        self.agrees = difference(own, again) <= tolerance(self.model)
+        diffs = self._logit_diff(states[:, -1], torch.arange(2 * self.n, device=row.device) % self.n)
+        self.diffs = tuple(diffs.view(2, self.n))
+        self.patched = self.diffs[0][:, None, None].repeat(1, layers, len(self.masks))
         for site, rows, _, _, table in tables:
-            patched[rows, :, site] = (
-                self._logit_diff(table[:, :, -1].flatten(0, 1), rows.repeat(layers)).view(layers, -1).T
-            )
-        return patched
+            found = self._logit_diff(table[:, :, -1].flatten(0, 1), rows.repeat(layers))
+            self.patched[rows, :, site] = found.view(layers, -1).T
 
     def _block(self, layer, states):
         """The states after a block if all tokens were patched there, those of both runs, and their keys and values.

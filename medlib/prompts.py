@@ -137,6 +137,24 @@ def batches(ids, size, waste=0.25):
     yield members, *_filled([ids[i] for i in members])
 
 
+def together(ids, size, waste=0.25):
+    """`batches`, in lists of those that fit in memory at once: one walk up the layers serves a list.
+
+    >>> for group in together(ids, size):
+    ...     in_step(walk(batch) for batch in group)
+    """
+    group, used = [], 0.0
+    for batch in batches(ids, size, waste):
+        members, rows, _ = batch
+        share = len(members) / max(1, size(rows.shape[1]))
+        if group and used + share > 1:
+            yield group
+            group, used = [], 0.0
+        group.append(batch)
+        used += share
+    yield group
+
+
 def _filled(rows):
     last = torch.tensor([len(row) - 1 for row in rows])
     return torch.tensor([row + row[-1:] * (len(rows[-1]) - len(row)) for row in rows]), last

@@ -112,10 +112,10 @@ class Replay:
 
     # --- the tail ---------------------------------------------------------------------------------------------------
 
-    def tail(self, states, tokens=None):
-        """Logits of `states [row, position, hidden]` (outputs of the last block) by the model's own tail.
+    def tail(self, states):
+        """Logits `[row, position, token]` of `states [row, position, hidden]`, outputs of the last block.
 
-        With `tokens` (token ids) only these columns of the unembedding are computed.  Returns `[row, position, token]`.
+        They come from the model's own tail; inside `with replay.only(tokens):` just those of some tokens.
         """
         ids = torch.zeros(states.shape[:2], dtype=torch.long, device=self.model.device)
 
@@ -123,16 +123,36 @@ class Replay:
             state, *_ = split_call(args, kwargs)
             return states if index == self.model.n_layers - 1 else state
 
-        with self._stubbed(hand_over), _only_tokens(self.model.hf.get_output_embeddings(), tokens):
+        with self._stubbed(hand_over):
             return self.model.hf(input_ids=ids, use_cache=False).logits
+
+    @contextmanager
+    def only(self, tokens):
+        """Let the unembedding compute some tokens' logits only (token ids, or a slice of them; None for all)."""
+        if tokens is None:
+            yield
+            return
+        head = self.model.hf.get_output_embeddings()
+        weight, bias = self.model.unembedding(tokens)
+        kept = vars(head).pop("forward", None)
+        head.forward = lambda states: torch.nn.functional.linear(states, weight, bias)
+        try:
+            yield
+        finally:
+            del head.forward
+            if kept is not None:
+                head.forward = kept
 
     def read_out(self, states, reduce, tokens=None):
         """`reduce(logits [row, token], rows)` of `states [row, hidden]`, in chunks that keep the logits small."""
-        width = len(tokens) if tokens is not None else self.model.config.vocab_size
+        with self.only(tokens):
+            for chunk in self.row_chunks(len(states), width(tokens, self.model)):
+                reduce(self.tail(states[chunk, None])[:, 0].float(), chunk)
+
+    def row_chunks(self, rows, width):
+        """Slices of so many rows, few enough at a time to keep their logits, `width` numbers each, small."""
         step = max(1, int(self.model.memory / 8 / (width * 4 * 4)))
-        for at in range(0, len(states), step):
-            chunk = slice(at, min(at + step, len(states)))
-            reduce(self.tail(states[chunk, None], tokens)[:, 0].float(), chunk)
+        return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
 
     # --- plumbing ---------------------------------------------------------------------------------------------------
 
@@ -151,12 +171,17 @@ class Replay:
             return state
 
         one = torch.zeros(1, dtype=torch.long, device=self.model.device)  # a recording has no use for logits
-        with self._stubbed(note), torch.no_grad(), _only_tokens(self.model.hf.get_output_embeddings(), one):
+        with self._stubbed(note), torch.no_grad(), self.only(one):
             self.model.hf(**inputs, past_key_values=self._memory, use_cache=True)
         if len(calls) != self.model.n_layers:
             raise MedlibError(
                 f"{self.model.name}: {len(calls)} calls of {self.model.n_layers} blocks were seen in one forward pass; "
                 "medlib needs each block to be called once, in order. Use medlib.hooks for this model."
+            )
+        if not all(torch.equal(state, entered[0]) for state in entered):
+            raise MedlibError(
+                f"{self.model.name} changes the hidden state between its blocks, which a replay of the blocks would "
+                "not see. Use medlib.hooks for this model."
             )
         return entered[0], calls
 
@@ -218,21 +243,6 @@ class _KeyValues(Cache):
         return 0
 
 
-@contextmanager
-def _only_tokens(head, tokens):
-    """Let the unembedding compute some tokens' logits only."""
-    if tokens is None:
-        yield
-        return
-    bias = None if getattr(head, "bias", None) is None else head.bias[tokens]
-    weight = head.weight[tokens]
-    head.forward = lambda states: torch.nn.functional.linear(states, weight, bias)
-    try:
-        yield
-    finally:
-        del head.forward
-
-
 def _more_rows(inputs):
     return {name: torch.cat([value, value]) if torch.is_tensor(value) else value for name, value in inputs.items()}
 
@@ -271,13 +281,45 @@ def _from(leaf, axes, start):
     return leaf.narrow(axes[0], start, leaf.shape[axes[0]] - start) if axes else leaf
 
 
+def in_step(walks):
+    """Let walks up the layers go together, so that each block's weights are wanted once for all of them.
+
+    >>> in_step(walk_of(batch) for batch in batches)
+
+    A walk is a generator that pauses (`yield`) before each block, on its way up or down.
+    """
+    for _ in zip(*walks, strict=True):
+        pass
+
+
 def run_blocks(replay, layer, states, rows, call=None):
-    """Replay block `layer` in place on a table of rows `[row, position, hidden]`, some rows at a time."""
-    call = call or replay.block
+    """Replay block `layer` in place on a table of rows `[row, position, hidden]`, some rows at a time.
+
+    Where memory does not suffice after all, the rows at a time are halved, down to one.
+    """
+    call, at = call or replay.block, 0
     step = max(1, tokens_per_call(replay.model) // states.shape[1])
-    for at in range(0, len(states), step):
-        chunk = slice(at, min(at + step, len(states)))
-        states[chunk] = call(layer, states[chunk], rows=rows[chunk])
+    while at < len(states):
+        chunk = slice(at, at + step)
+        try:
+            states[chunk] = call(layer, states[chunk], rows=rows[chunk])
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if step == 1 or not _out_of_memory(error):
+                raise
+            step = -(-step // 2)
+        else:
+            at += step
+
+
+def _out_of_memory(error):
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def width(tokens, model):
+    """How many tokens `tokens` are: ids, a slice of ids, or None for all."""
+    if tokens is None:
+        return model.vocabulary
+    return tokens.stop - tokens.start if isinstance(tokens, slice) else len(tokens)
 
 
 def tokens_per_call(model):
@@ -289,11 +331,14 @@ def check_no_op(replay, states, last, what):
     """Refuse to go on when replay without intervention does not give the model's own logits.
 
     `states [row, hidden]` are the last block's, as replayed, at position `last [row]`.  The first and the last row of
-    the batch (the shortest and the longest prompt) are held against the model's own forward of them, unfilled.
+    the batch (the shortest and the longest prompt) are held against the model's own forward of them, unfilled; a model
+    whose weights are streamed is checked so in its first sweep only.
     Returns the largest difference, relative to the largest logit; raises `MedlibError` above the tolerance of the
     model's precision.
     """
     model = replay.model
+    if model.checked is not None:  # a further pass of the model's own would cost a further walk through its weights
+        return model.checked
     ends = sorted({0, len(states) - 1})
     together = [ends] if last[ends[0]] == last[ends[-1]] else [[row] for row in ends]
     gaps = []
@@ -309,6 +354,8 @@ def check_no_op(replay, states, last, what):
             f"{gap:.1e} of the largest logit. Either the logits are NaN, or the model does something between its "
             "blocks that replay does not see; use the plain hooks of medlib.hooks for it."
         )
+    if model.streams:
+        model.checked = gap
     return gap
 
 

@@ -18,8 +18,9 @@ import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import answer_tokens, batches, check, encode
-from medlib.replay import Replay, check_no_op, tokens_per_call
+from medlib.prompts import answer_tokens, check, encode, together
+from medlib.readout import normalised, one_hot
+from medlib.replay import Replay, check_no_op, in_step, tokens_per_call, width
 
 KINDS = ("grad", "weight_grad")
 CHUNK = 2**17  # numbers of a gradient that are made at once: 512 KiB, which a core's cache holds; 2**20 takes twice
@@ -66,14 +67,16 @@ def saliency_sweep(model, prompts, answers, kinds=KINDS):
         return min(model.memory // 4 // state, tokens_per_call(model) // length)
 
     with _no_parameter_gradients(model):
-        for members, batch, last in batches(ids, prompts_within_budget, waste=0):
-            replay = Replay(model, {"input_ids": batch.to(model.device)})
-            states = _walk_up(replay)
-            differences.append(check_no_op(replay, states[-1][:, -1], last, "weight_saliency"))
-            gradients, log_p = _from_the_answers(replay, states[-1], targets[:, members])
+        for group in together(ids, prompts_within_budget, waste=0):
+            walks = [_Walk(model, members, batch, targets[:, members]) for members, batch, _ in group]
+            in_step(walk.up() for walk in walks)
+            for walk, (*_, last) in zip(walks, group, strict=True):
+                differences.append(check_no_op(walk.replay, walk.states[-1][:, -1], last, "weight_saliency"))
+            _turn(walks)
             for layer in range(model.n_layers, 0, -1):
-                sums, gradients = _descend(replay, layer, states[layer - 1], gradients, kinds)
-                rows += _means(model.blocks[layer - 1], sums, members, layer, list(answers), kinds, log_p)
+                for walk in walks:
+                    sums = walk.down(layer, kinds)
+                    rows += _means(model.blocks[layer - 1], sums, walk.members, layer, list(answers), kinds, walk.log_p)
 
     columns = ["prompt", "layer", "module", "answer", "kind", "log_p", "saliency"]
     table = pd.DataFrame(rows, columns=columns).sort_values(["prompt", "layer"], kind="stable", ignore_index=True)
@@ -103,38 +106,53 @@ def _no_parameter_gradients(model):
             parameter.requires_grad_(True)
 
 
-@torch.no_grad()
-def _walk_up(replay):
-    """The state that enters each block, and the last block's output: L+1 states `[row, position, hidden]`."""
-    states = [replay.embedding]
-    for layer in range(1, replay.model.n_layers + 1):
-        states.append(replay.block(layer, states[-1]))
-    return states
+class _Walk:
+    """One batch's walk: up, keeping the L+1 states `[row, position, hidden]`, and down with each answer's gradients."""
+
+    def __init__(self, model, members, batch, targets):
+        self.replay, self.members, self.targets = Replay(model, {"input_ids": batch.to(model.device)}), members, targets
+        self.states = [self.replay.embedding]
+
+    @torch.no_grad()
+    def up(self):
+        """Pauses before each block (see `in_step`)."""
+        for layer in range(1, self.replay.model.n_layers + 1):
+            yield
+            self.states.append(self.replay.block(layer, self.states[-1]))
+
+    def down(self, layer, kinds):
+        """Down through one block: {module: [answer, row, kind]}, sums of |gradient|."""
+        sums, self.gradients = _descend(self.replay, layer, self.states[layer - 1], self.gradients, kinds)
+        return sums
 
 
-def _from_the_answers(replay, state, targets):
-    """Gradients of the answers' log-probabilities by the last block's output, and these log-probabilities.
+def _turn(walks):
+    """Give each walk `log_p`, a list `[answer][row]`, and its `gradients [answer, row, position, hidden]` at the top.
 
-    `targets [answer, row]` are token ids.  Returns `[answer, row, position, hidden]` and `[answer, row]`, a few rows at
-    a time, so that the logits stay small.
+    d log p(answer) / d logits is one at the answer less the distribution; it is taken through the model's own tail to
+    the last state, a part of the vocabulary and a few rows at a time.
     """
-    gradients = torch.zeros(len(targets), *state.shape, dtype=state.dtype, device=state.device)
-    log_p = torch.empty(targets.shape, dtype=torch.float32, device=state.device)
-    step = max(1, replay.model.memory // 8 // (replay.model.config.vocab_size * 4 * 4))
-    for at in range(0, len(state), step):
-        rows = slice(at, at + step)
-        last = state[rows, -1:].detach().requires_grad_()
-        every = replay.tail(last)[:, 0].float().log_softmax(-1)
-        for answer, target in enumerate(targets[:, rows]):
-            chosen = every.gather(1, target[:, None])[:, 0]
-            gradients[answer, rows, -1:] = torch.autograd.grad(chosen.sum(), last, retain_graph=True)[0]
-            log_p[answer, rows] = chosen.detach()
-    return gradients, log_p.tolist()
+    model = walks[0].replay.model
+    logits = normalised((walk.replay, walk.states[-1][:, -1], walk.targets.T) for walk in walks)
+    for walk, (own, norm) in zip(walks, logits, strict=True):
+        walk.log_p = (own - norm).T.tolist()
+        walk.gradients = torch.zeros(len(walk.targets), *walk.states[-1].shape).to(walk.states[-1])
+    for part in model.vocabulary_parts():
+        with walks[0].replay.only(part):
+            for walk, (_, norm) in zip(walks, logits, strict=True):
+                for rows in walk.replay.row_chunks(len(norm), width(part, model)):
+                    last = walk.states[-1][rows, -1:].detach().requires_grad_()
+                    every = walk.replay.tail(last)[:, 0].float()
+                    p = (every.detach().double() - norm[rows]).exp()
+                    for answer, target in enumerate(walk.targets[:, rows]):
+                        slope = (one_hot(target, p, part) - p).to(every)
+                        (below,) = torch.autograd.grad(every, last, slope, retain_graph=True)
+                        walk.gradients[answer, rows, -1:] += below
 
 
 def _descend(replay, layer, entering, gradients, kinds):
     """Down through one block: {module: [answer, row, kind]}, sums of |gradient|, and the gradients at its input."""
-    linear = _linear_modules(replay.model.blocks[layer - 1])
+    linear = _linear_modules(replay.model.block(layer))
     if linear is not None:
         entering = entering.detach().requires_grad_()
         with _noted(linear) as calls:

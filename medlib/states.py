@@ -1,17 +1,19 @@
-"""Activations: the residual stream read at one place of each prompt, after every block.
+"""Activations: the residual stream read at some places of each prompt, after every block.
 
-The states come from one walk up the layers without the read-out, whose cost a reader of states need not pay.
+The states come from one walk up the layers without the read-out, whose cost a reader of states need not pay; several
+places are read in one walk.
 """
 
 import numpy as np
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import Prompt, batches, check, encode
-from medlib.replay import Replay, check_no_op, tokens_per_call
+from medlib.prompts import Prompt, check, encode, together
+from medlib.replay import Replay, check_no_op, in_step, run_blocks
+
+PLACES = ("entity", "mean", "last")
 
 
-@torch.no_grad()
 def activations(model, prompts, at="last"):
     """The residual stream of each prompt, at one place, after every block.
 
@@ -23,31 +25,50 @@ def activations(model, prompts, at="last"):
     `[state 0..L, prompt, hidden]`.  Raises `MedlibError` for another `at`, an empty prompt, a prompt longer than the
     context, or a model whose replay does not give its own logits.
     """
+    return states_at(model, prompts, (at,))[at]
+
+
+@torch.no_grad()
+def states_at(model, prompts, places=PLACES):
+    """`activations` at several places, read in one walk up the layers: place -> `[state 0..L, prompt, hidden]`.
+
+    >>> states_at(model, [Prompt.fill("{entity} is used to treat", "Insulin")])["mean"].shape
+    (31, 1, 576)
+    """
+    if wrong := [place for place in places or ["nothing"] if place not in PLACES]:
+        raise MedlibError(f'{wrong[0]!r} is not a place. Choose "last", "entity" or "mean".')
     prompts = check(prompts)
     ids = encode(model, prompts)
-    spans = _spans(model, prompts, ids, at)
-    states = np.empty((model.n_layers + 1, len(ids), model.hidden_size), dtype=np.float32)
-    tokens = tokens_per_call(model)
-    for members, batch, last in batches(ids, lambda length: tokens // length):
-        replay = Replay(model, {"input_ids": batch.to(model.device)})
+    spans = [_spans(model, prompt, len(tokens), places) for prompt, tokens in zip(prompts, ids, strict=True)]
+    found = np.empty((len(places), model.n_layers + 1, len(ids), model.hidden_size), dtype=np.float32)
+
+    def walk(batch):
+        members, rows, last = batch
+        replay = Replay(model, {"input_ids": rows.to(model.device)})
         weights = _weights([spans[i] for i in members], replay)
-        state = replay.embedding
+        state, own = replay.embedding.clone(), torch.arange(len(members), device=model.device)
         for layer in range(model.n_layers + 1):
             if layer:
-                state = replay.block(layer, state)
-            states[layer, members] = (weights @ state).squeeze(1).float().cpu().numpy()
+                yield
+                run_blocks(replay, layer, state, own)
+            found[:, layer, members] = (weights @ state).transpose(0, 1).float().cpu().numpy()
         check_no_op(replay, state[torch.arange(len(members)), last], last, "activations")
-    return states
+
+    for group in together(ids, rows_within_budget(model)):
+        in_step(walk(batch) for batch in group)
+    return dict(zip(places, found, strict=True))
 
 
-def _spans(model, prompts, ids, at):
-    """The half-open token span to average over, for each prompt."""
-    if at not in ("last", "entity", "mean"):
-        raise MedlibError(f'at={at!r} is not a place. Choose "last", "entity" or "mean".')
-    if at == "last":
-        return [(len(tokens) - 1, len(tokens)) for tokens in ids]
-    spans = [entity_tokens(model, prompt) for prompt in prompts]
-    return spans if at == "mean" else [(end - 1, end) for _, end in spans]
+def _spans(model, prompt, length, places):
+    """The half-open token spans that the places of a prompt average over."""
+    start, end = (0, 0) if tuple(places) == ("last",) else entity_tokens(model, prompt)
+    of = {"entity": (end - 1, end), "mean": (start, end), "last": (length - 1, length)}
+    return [of[place] for place in places]
+
+
+def rows_within_budget(model):
+    """How many prompts of a length have their states of one layer in memory at once, when little else is kept."""
+    return lambda length: model.memory // 32 // (length * model.hidden_size * model.dtype.itemsize)
 
 
 def entity_tokens(model, prompt):
@@ -71,8 +92,9 @@ def entity_tokens(model, prompt):
 
 
 def _weights(spans, replay):
-    """Rows that average a batch's states over each prompt's span: `[row, 1, position]`."""
-    weights = replay.embedding.new_zeros(replay.rows, 1, replay.positions)
-    for row, (start, end) in enumerate(spans):
-        weights[row, 0, start:end] = 1
+    """Rows that average a batch's states over each prompt's spans: `[row, place, position]`."""
+    weights = replay.embedding.new_zeros(replay.rows, len(spans[0]), replay.positions)
+    for row, of_prompt in enumerate(spans):
+        for place, (start, end) in enumerate(of_prompt):
+            weights[row, place, start:end] = 1
     return weights / weights.sum(-1, keepdim=True)
