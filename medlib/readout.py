@@ -44,7 +44,7 @@ def normalised(batches):
             for (replay, states, tokens), (own, norm) in zip(batches, found, strict=True):
                 for rows in replay.row_chunks(len(states), width(part, model)):
                     logits = replay.tail(states[rows, None])[:, 0].float()
-                    norm[rows] = torch.logaddexp(norm[rows], logits.logsumexp(-1, keepdim=True).double())
+                    norm[rows] = torch.logaddexp(norm[rows], _log_sum(logits)[:, None])
                     own[rows] = own[rows].maximum(picked(logits, tokens[rows], part))
     return found
 
@@ -68,7 +68,7 @@ class _Comparison:
             total = p.sum(dtype=torch.float64)  # in float32, tens of thousands of terms lose five digits
             for chunk in replay.row_chunks(branches, len(before)):
                 after = replay.tail(self.lesioned[chunk, row, None])[:, 0].float()
-                found["norm"][chunk, row] = after.logsumexp(-1).double()
+                found["norm"][chunk, row] = _log_sum(after)
                 found["gap"][chunk, row] = ((before - after) * p).sum(-1, dtype=torch.float64) / total
                 found["sum"][chunk, row] = after.sum(-1, dtype=torch.float64)
                 top = after.max(-1)
@@ -80,7 +80,7 @@ class _Comparison:
         start = 0 if part is None else part.start
         found |= {
             "best": best + start,
-            "before_norm": intact.logsumexp(-1).double(),
+            "before_norm": _log_sum(intact),
             "before_sum": intact.sum(-1, dtype=torch.float64),
             "before_top": top.values.double(),
             "before_best": top.indices + start,
@@ -107,6 +107,12 @@ class _Comparison:
         moved = stacked("before_own").amax(0) - stacked("own").amax(0)
         means = (stacked("before_sum").sum(0) - stacked("sum").sum(0)) / sum(part["tokens"] for part in self.parts)
         return scores | {"logprob_drop": moved - before + after, "logit_drop": moved - means}
+
+
+def _log_sum(logits):
+    """log of the sum of exp over tokens, in float64, without a float64 copy of the logits."""
+    top = logits.amax(-1, keepdim=True)
+    return top[..., 0].double() + (logits - top).exp().sum(-1, dtype=torch.float64).log()
 
 
 def picked(logits, tokens, part):
