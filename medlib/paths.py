@@ -5,6 +5,7 @@ Runs go to its ignored work folder and are promoted to its `book/`. What is writ
 `public` takes out the places and secrets of the machine it was written on.
 """
 
+import hashlib
 import os
 import re
 import sys
@@ -46,11 +47,23 @@ def slug(model):
 
     >>> slug("org/model-7b"), slug("/home/me/models/mine")
     ('org--model-7b', 'mine')
+
+    Names that differ only in letters that a file name cannot have are told apart by a hash.
     """
-    name = model
-    if model.startswith(("/", "~", ".")):  # a local folder: its place on this machine is nobody's business
-        name = Path(model).expanduser().resolve().name
-    return re.sub(r"[^A-Za-z0-9._-]", "-", name.replace("/", "--")).lstrip(".-") or "model"
+    name = folder_name(model) if model.startswith(("/", "~", ".")) else model
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", name.replace("/", "--")).lstrip(".-") or "model"
+    return plain if name.isascii() else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def folder_name(folder):
+    """The name of a model in a local folder: the folder's, whose place on this machine is nobody's business.
+
+    A folder that is named like a model of the zoo is told apart from it.
+    """
+    from medlib.models import zoo
+
+    name = Path(folder).expanduser().resolve().name
+    return f"{name}-folder" if name in zoo.names() else name
 
 
 def write_atomically(path, data):

@@ -145,15 +145,21 @@ def sources():
 def data(parameters, house=None):
     """Each data table that medlib carries, with its sha256, and those of one's own that a parameter names.
 
-    The zoo is not data: a record names its model itself.
+    A table of one's own brings that of its control.  The zoo is not data: a record names its model itself.
     """
     files = sorted(file for file in PACKAGE.rglob("*") if file.is_file() and file.suffix in (".csv", ".toml", ".json"))
     known = {file.relative_to(PACKAGE.parent).as_posix(): sha256(file) for file in files if file.name != "zoo.toml"}
-    words = [word for value in parameters.values() if isinstance(value, str) for word in value.split()]
-    own = [Path(house or ".") / word for word in words if word.endswith(".toml")]
-    for file in (path.with_suffix(suffix) for path in own for suffix in (".csv", ".toml")):
-        if file.is_file():
-            known[file.name] = sha256(file)
+    named = re.findall(r"[^\s:]+\.toml\b", " ".join(value for value in parameters.values() if isinstance(value, str)))
+    while named:
+        name = named.pop()
+        path = Path(house or ".") / name
+        if paths.public(name, house) in known or not path.is_file():
+            continue
+        known[paths.public(name, house)] = sha256(path)
+        table = path.with_suffix(".csv")
+        known[paths.public(str(Path(name).with_suffix(".csv")), house)] = sha256(table)
+        control = re.search(r'^control\s*=\s*"([^"]+\.toml)"', path.read_text(encoding="utf-8"), re.M)
+        named += [str(Path(name).with_name(control[1]))] if control else []
     return known
 
 

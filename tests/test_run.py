@@ -133,6 +133,8 @@ def test_peak_memory_grows_with_what_the_process_holds(start):
         (str(Path.home() / "models/mine"), "mine"),
         ("../../etc", "etc"),
         ("a\\b:c", "a-b-c"),
+        ("./smollm2-135m", "smollm2-135m-folder"),
+        ("./模型", "model-c98e11"),
         ("..", None),
     ],
 )
@@ -167,3 +169,13 @@ def test_the_files_of_ones_own_domain_are_among_the_data(start, tmp_path, monkey
     (tmp_path / "mine.csv").write_text("another item")
     assert run_module.data({"domains": "drugs mine.toml"}, tmp_path) != recorded
     assert run_module.data({"domain": "foods"}) == {k: v for k, v in recorded.items() if not k.startswith("mine")}
+
+
+def test_a_table_of_ones_own_brings_that_of_its_control(tmp_path):
+    for name, line in (("mine", 'control = "like.toml"'), ("like", "")):
+        (tmp_path / f"{name}.toml").write_text(line)
+        (tmp_path / f"{name}.csv").write_text("item")
+    found = run_module.data({"comparisons": "mine.toml:kind/kind"}, tmp_path)
+    assert {"mine.csv", "like.csv", "like.toml"} <= set(found)
+    (tmp_path / "like.csv").write_text("another")
+    assert run_module.data({"domains": "mine.toml"}, tmp_path) != found

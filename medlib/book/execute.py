@@ -217,12 +217,13 @@ def _prepare(technique, model, parameters, house):
             "A technique is a notebook, notebooks/<technique>.py; `medlib techniques` lists them."
         )
     notebook = pairs.read(path)
-    defaults = told.defaults(notebook, technique)
+    asked = told.read(notebook, technique)
+    defaults, ranges = ({name: pair[i] for name, pair in asked.items()} for i in (0, 1))
     if "model_name" not in defaults:
         raise MedlibError(f"notebooks/{technique}.py has no parameter `model_name`: it cannot be run for a model.")
     if "model_name" in parameters:
         raise MedlibError("The model is chosen with --model, not with -p model_name=...")
-    values = told.resolve(defaults, {**parameters, **({"model_name": model} if model else {})}, technique)
+    values = told.resolve(defaults, {**parameters, **({"model_name": model} if model else {})}, technique, ranges)
     values["model_name"] = _placed(values["model_name"])
     pinned(values["model_name"])
     return notebook, defaults, values

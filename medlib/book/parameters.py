@@ -1,13 +1,15 @@
 """What a notebook can be told.
 
 A notebook's parameters are the names assigned in its cell tagged `parameters`; the values there are the defaults and
-say what type is wanted. Papermill takes any name and any value, and a misspelt one changes nothing: so names and
-values are checked here, before anything runs.
+say what type is wanted. A comment that ends in `[1..]`, `[0..1]` or `[last | mean]` says which values are. Papermill
+takes any name and any value, and a misspelt one changes nothing: so names and values are checked here, before anything
+runs.
 """
 
 import ast
 import difflib
 import math
+import re
 
 from medlib.errors import MedlibError
 
@@ -17,17 +19,27 @@ def defaults(notebook, technique):
 
     MedlibError when there is no cell tagged `parameters`, or when a default is not a plain value.
     """
+    return {name: default for name, (default, _) in read(notebook, technique).items()}
+
+
+def read(notebook, technique):
+    """Names of a notebook's parameters, each with its default and the values that its comment allows: a text or None.
+
+    Raises `MedlibError` as `defaults` does.
+    """
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise MedlibError(
             f"notebooks/{technique}.py has {len(tagged)} cells tagged `parameters`; it needs one, that begins with "
             '`# %% tags=["parameters", "remove-cell"]` and assigns a default to each parameter.'
         )
-    values = {}
+    values, lines = {}, tagged[0].source.splitlines()
     for statement in ast.parse(tagged[0].source).body:
         try:
             (target,) = getattr(statement, "targets", [getattr(statement, "target", None)])
-            values[target.id] = ast.literal_eval(statement.value)
+            written = "\n".join(lines[statement.lineno - 1 : statement.end_lineno])
+            range_ = re.search(r"#.*\[([^\[\]]+)\]$", written, re.M)
+            values[target.id] = ast.literal_eval(statement.value), range_ and range_[1]
         except (ValueError, AttributeError, TypeError):
             raise MedlibError(
                 f"The parameters of notebooks/{technique}.py hold `{ast.unparse(statement)}`; each line there must "
@@ -36,15 +48,15 @@ def defaults(notebook, technique):
     return values
 
 
-def resolve(allowed, given, technique):
+def resolve(allowed, given, technique, ranges=None):
     """The parameters a run gets: the defaults, with what was given in their place.
 
-    >>> resolve({"seed": 0, "domain": "drugs"}, {"seed": "3"}, "lesion")
+    >>> resolve({"seed": 0, "domain": "drugs"}, {"seed": "3"}, "lesion", {"seed": "0.."})
     {'seed': 3, 'domain': 'drugs'}
 
     Text is read as papermill's `-p` reads it, and as a Python literal where the default is a list or dictionary.
-    MedlibError lists what is allowed for a name that is not a parameter and for a value of another type than the
-    default.
+    MedlibError lists what is allowed for a name that is not a parameter, for a value of another type than the default,
+    and for one outside its `ranges`, texts like "0..", "0..1" or "last | mean".
     """
     values = dict(allowed)
     for name, value in given.items():
@@ -53,7 +65,24 @@ def resolve(allowed, given, technique):
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise MedlibError(f"{technique!r} has no parameter {name!r}.{hint}\n{_listing(allowed)}")
         values[name] = _as_type_of(allowed[name], value, name, technique, allowed)
+        wanted = (ranges or {}).get(name)
+        if wanted is not None and not _inside(values[name], wanted):
+            raise MedlibError(f"Parameter {name!r} of {technique!r} is {values[name]!r}, and can be {_said(wanted)}.")
     return values
+
+
+def _inside(value, wanted):
+    if ".." not in wanted:
+        return str(value) in [choice.strip() for choice in wanted.split("|")]
+    least, most = wanted.split("..")
+    return (not least or value >= float(least)) and (not most or value <= float(most))
+
+
+def _said(wanted):
+    if ".." not in wanted:
+        return " or ".join(choice.strip() for choice in wanted.split("|"))
+    least, most = wanted.split("..")
+    return " and ".join([f"{least} or more"] * bool(least) + [f"{most} or less"] * bool(most))
 
 
 def _as_type_of(default, value, name, technique, allowed):

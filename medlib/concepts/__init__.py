@@ -46,7 +46,7 @@ def control(domain):
         raise MedlibError(f"The domain {domain} names no control. Domains that do: {', '.join(medical())}.")
     named = description["control"]
     named = str(path.with_name(named)) if named.endswith(".toml") else named
-    if named == str(domain):
+    if _describe(named)[0].resolve() == path.resolve():
         raise MedlibError(f"The domain {domain} is its own control: name another one.")
     return named
 

@@ -24,6 +24,7 @@ from transformers.models.auto import modeling_auto
 from medlib.errors import MedlibError
 from medlib.model import Model, to_bytes
 from medlib.models import embedded, streaming, zoo
+from medlib.paths import folder_name
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 LEAST = 2**28  # bytes that a sweep over a streamed model gets at least
@@ -66,7 +67,7 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
         _no_revision(name, revision)
         folder = Path(name).expanduser().resolve()
         source = {"kind": "folder", "id": folder.name, "quantised": _quantised(folder)}
-        name, hasher = folder.name, embedded.sha256
+        name, hasher = folder_name(folder), embedded.sha256
     elif entry or re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
         hub_id = entry["hub"] if entry else name
         folder = _fetched(hub_id, revision or (entry or {}).get("revision"))
