@@ -76,12 +76,14 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
     else:
         zoo.entry(name)  # raises, with the names near it
     source["licence"] = entry["licence"] if entry else None
+    if offload:
+        *parts, weights = _streamed(folder, source["id"], device, dtype, prefetch)
+        budget = _left(budget, weights, name)
+    else:
+        parts, weights = _read(folder, source["id"], device, dtype), None
     digest = _digest(_weights(folder), hasher) if hasher else entry["wheel"]["sha256"]
     facts = dict(name=str(name), source=source, revision=revision, weights_sha256=digest)
-    if offload:
-        hf, tokenizer, processor, weights = _streamed(folder, source["id"], device, dtype, prefetch)
-        return Model(hf, tokenizer, processor, memory=_left(budget, weights, name), weights=weights, **facts)
-    return Model(*_read(folder, source["id"], device, dtype), memory=budget, **facts)
+    return Model(*parts, memory=budget, weights=weights, **facts)
 
 
 def _placement(device, dtype):
