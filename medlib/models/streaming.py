@@ -66,7 +66,7 @@ class Streamed:
         self._empty, self._buffers, self._now, self._changes = {}, {}, None, {}
         self._staging = torch.empty(0, dtype=torch.uint8)
         self._reader = ThreadPoolExecutor(1) if prefetch else None
-        self._ahead = (None, None)
+        self._ahead, self._embedded = (None, None), (torch.empty(0), None)
         self._embedding, self._head = hf.get_input_embeddings(), hf.get_output_embeddings()
         self._tensors = {block: _tensors(block, name) for name, block in hf.named_modules() if block in self.blocks}
         self._load_the_rest()
@@ -163,8 +163,10 @@ class Streamed:
     def _embed(self, ids):
         """The embedding's own forward, on a table of the few rows that are wanted."""
         wanted, ids = ids.unique(return_inverse=True)
+        if not torch.equal(wanted, self._embedded[0]):  # a batch is embedded several times over
+            self._embedded = wanted, nn.Parameter(self.rows(self._embedding, "weight", wanted), False)
         empty = self._embedding.weight
-        self._embedding._parameters["weight"] = nn.Parameter(self.rows(self._embedding, "weight", wanted), False)
+        self._embedding._parameters["weight"] = self._embedded[1]
         try:
             return type(self._embedding).forward(self._embedding, ids)
         finally:

@@ -6,6 +6,7 @@ from a seed, so it can be undone without a copy of the weights.
 """
 
 from contextlib import contextmanager
+from functools import partial
 
 import pandas as pd
 import torch
@@ -24,6 +25,10 @@ def scrambled(model, layers, seed=0):
     >>> with scrambled(model, range(20, 31)):
     ...     table = weight_saliency(model, prompts, answers)
     """
+    if model.streams:
+        with model.weights.changed({layer: partial(_reorder, model, layer, seed) for layer in layers}):
+            yield
+        return
     done = []
     try:
         for layer in layers:
