@@ -123,13 +123,17 @@ def test_a_domain_with_too_few_pairs_keeps_a_panel_that_says_so_and_what_is_not_
     figure, panels = patch_figures.beside_control(curves, controls, known, few)
     assert [text.get_text() for text in panels["age"].texts] == ["too few couples (3)"] and not panels["drugs"].texts
     assert [text.get_text() for text in panels["dosage"].texts] == ["elements: too few couples (2)"]
-    assert panels["drugs"].get_title() == "drugs (n = 7) / foods (n = 7)"
-    assert panels["dosage"].get_title() == "dosage (n = 7), not known / elements"
+    assert panels["drugs"].get_title() == "drugs / foods, n = 7 / 7"
+    assert panels["dosage"].get_title() == "dosage (not known) / elements, n = 7"
     assert panels["dosage"].lines[-1].get_color() != panels["drugs"].lines[-1].get_color()
     assert panels["drugs"].lines[-1].get_color() == patch_figures.PLACES["last"]["color"]
     assert len(panels["drugs"].collections) == 2  # the control has its band too
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["last", "its control", "grey: not known to the model"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "last token",
+        "its control",
+        "grey: not known to the model",
+    ]
     plt.close("all")
 
 
@@ -138,7 +142,7 @@ def test_an_estimate_is_dashed_beside_the_exact_curve_and_has_no_band():
     figure, panels = patch_figures.against_estimate({"drugs": LAST}, {"drugs": LAST}, known, known, {})
     assert [line.get_linestyle() for line in panels["drugs"].lines[1:]] == ["-", "--"]
     assert len(panels["drugs"].collections) == 1
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["last", "its estimate"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["last token", "its estimate"]
     plt.close("all")
 
 
@@ -155,6 +159,7 @@ def test_every_figure_draws_where_domains_are_missing():
     exact = {("residual", name): table for name, table in SWEPT.items()}
     _, axes = patch_figures.dots(patch_tables.agreements(exact, exact), KNOWN, "rank correlation")
     assert [label.get_text() for label in axes.get_yticklabels()] == ["drugs", "foods", "dosage, not known"]
-    patch_figures.beside_control({}, CONTROLS, KNOWN, dict.fromkeys(KNOWN, "not patched"))
+    figure, _ = patch_figures.beside_control({}, CONTROLS, KNOWN, dict.fromkeys(KNOWN, "not patched"))
+    assert not figure.legends
     patch_figures.maps(CONTROLS, {}, KNOWN, dict.fromkeys(CONTROLS, "too few"))
     plt.close("all")

@@ -21,10 +21,11 @@ PLACES = {
     "attention": dict(color=_COLOURS[4], marker="P"),
     "MLP": dict(color=_COLOURS[1], marker="D"),
 }
+_WORDS = {"between": "words between", "last": "last token"}
 _GREYS = dict(zip(PLACES, ("0.35", "0.5", "0.65", "0.35", "0.6"), strict=True))
 
 
-def beside_control(curves, controls, known, missing, ylabel="recovered, P"):
+def beside_control(curves, controls, known, missing, ylabel="answer recovered, P"):
     """A panel for each medical domain with the curves of its parts, and thin and dashed those of its control.
 
     `curves`: domain -> part -> table `layer, value, low, high, n`; `controls`: medical domain -> control; `missing`: as
@@ -35,20 +36,23 @@ def beside_control(curves, controls, known, missing, ylabel="recovered, P"):
     lines = [(curves, {}, "", known), (held, dict(ls="--", lw=0.9, marker=""), "its control", known_too)]
     figure, panels = overlay(controls, lines, known, ylabel, missing)
     for domain, control in controls.items():
-        one, other = _counted(domain, curves), _counted(control, curves)
-        panels[domain].set_title(f"{one}{'' if known[domain] else ', not known'} / {other}", fontsize="small")
+        counts = " / ".join(filter(None, (_couples(name, curves) for name in (domain, control))))
+        title = f"{domain}{'' if known[domain] else ' (not known)'} / {control}{', n = ' * bool(counts)}{counts}"
+        panels[domain].set_title(title, fontsize="small")
         if domain in curves and domain not in held:
             place = dict(transform=panels[domain].transAxes, fontsize="x-small", color="0.5")
-            panels[domain].text(0.03, 0.03, f"{control}: {missing[control]}", **place)
+            panels[domain].text(0.03, 0.97, f"{control}: {missing[control]}", va="top", **place)
     return figure, panels
 
 
 def against_estimate(curves, estimated, controls, known, missing):
     """Exact curves and their first-order estimates, dashed: arguments as `beside_control`, `estimated` as `curves`."""
     lines = [(curves, {}, "", known), (estimated, dict(ls="--", marker="", band=False), "its estimate", known)]
-    figure, panels = overlay(controls, lines, known, "recovered, P", missing)
+    figure, panels = overlay(controls, lines, known, "answer recovered, P", missing)
     for domain, axes in panels.items():
-        axes.set_title(f"{_counted(domain, curves)}{'' if known[domain] else ', not known'}", fontsize="small")
+        counts = _couples(domain, curves)
+        title = f"{domain}{'' if known[domain] else ' (not known)'}{', n = ' * bool(counts)}{counts}"
+        axes.set_title(title, fontsize="small")
         axes.set_ylim(-1, 2)
     return figure, panels
 
@@ -62,12 +66,13 @@ def overlay(names, lines, known, ylabel, missing):
     its panel says where the first of `lines` has nothing for it.
     """
     figure, panels = figures.panels(names, sharey=True)
-    drawn = set()
+    drawn, grey = set(), False
     for name, axes in panels.items():
         axes.axhline(0, color="0.85", lw=1, zorder=0)
         for curves, style, _, coloured in lines:
             for part, table in curves.get(name, {}).items():
                 drawn.add(part)
+                grey |= not coloured[name]
                 _line(axes, table, part, coloured[name], **style)
         if name not in lines[0][0]:
             axes.text(0.5, 0.5, missing[name], transform=axes.transAxes, ha="center", va="center", color="0.5")
@@ -75,11 +80,14 @@ def overlay(names, lines, known, ylabel, missing):
             axes.set_title(axes.get_title(), color="0.4")
         axes.set(xlabel="layer", ylabel=ylabel)
         axes.label_outer()
-    handles = [Line2D([], [], label=part, markersize=4, **PLACES[part]) for part in PLACES if part in drawn]
-    handles += [Line2D([], [], color="0.2", label=label, **_drawable(style)) for _, style, label, _ in lines if label]
-    if not all(coloured[name] for _, _, _, coloured in lines for name in names):
-        handles.append(Patch(color=_GREYS["last"], label="grey: not known to the model"))
-    figure.legend(handles=handles, loc="outside lower center", ncol=5, fontsize="small")
+    if drawn:
+        handles = [
+            Line2D([], [], label=_WORDS.get(part, part), ms=4, **PLACES[part]) for part in PLACES if part in drawn
+        ]
+        for _, style, label, _ in lines:
+            handles += [Line2D([], [], color="0.2", label=label, **_drawable(style))] * bool(label)
+        handles += [Patch(color=_GREYS["last"], label="grey: not known to the model")] * grey
+        figure.legend(handles=handles, loc="outside lower center", ncol=5, fontsize="small")
     return figure, panels
 
 
@@ -96,10 +104,10 @@ def _drawable(style):
     return {key: value for key, value in style.items() if key != "band"}
 
 
-def _counted(name, curves):
-    """A name with the number of couples behind its curves."""
-    n = max((table["n"].max() for table in curves.get(name, {}).values()), default=0)
-    return f"{name} (n = {n})" if n else name
+def _couples(name, curves):
+    """How many couples stand behind the curves of a name, the most of any part; "" without curves."""
+    n = max((table["n"].max() for table in curves.get(name, {}).values()), default="")
+    return f"{n}"
 
 
 def maps(names, found, known, missing):
@@ -154,7 +162,7 @@ def forest(table, controls, known, layers):
         counted = all(known[name] for name in both[row.what])
         colour = figures.LOOKS[look]["color"] if counted else figures.NOT_KNOWN
         axes.plot([row.low, row.high], [at, at], color=colour, lw=2)
-        marker = dict(color=colour, marker=figures.LOOKS[look]["marker"], ls="", ms=6)
+        marker = dict(color=colour, marker=figures.LOOKS[look]["marker"], ls="", ms=4.5)
         axes.plot(row.value, at, label=label[row.what] if counted else "grey: not known to the model", **marker)
     missing = set(controls) - set(table.loc[table["what"] == "difference", "domain"])
     for domain in missing:
@@ -174,7 +182,7 @@ def forest(table, controls, known, layers):
     ends = table.loc[table["what"] == "difference", ["low", "high"]].abs()
     width = 1.1 * max(ends.max(axis=None) if len(ends) else 0, 1)
     right.set(xlabel="medical minus control, layers", xlim=(-width, width))
-    figures.legend(figure, [left, right], ncol=3)
+    figures.legend(figure, [left, right])
     return figure, (left, right)
 
 
