@@ -2,8 +2,7 @@
 # # When does the answer move from the subject to the last word?
 #
 # {glue:text}`verdict`
-# Prompts that differ in one name alone call for different answers; in {glue:text}`model` we moved the states of one part of the prompt from one run into the other and saw how much of the answer comes with it, in {glue:text}`n_couples_used` couples of the {glue:text}`n_domains` of {glue:text}`n_asked` medical domains that it knows.
-# In the first layers the name holds the answer, by construction; the handover is the first layer at which a patch of the last token alone recovers more than half of the logit difference.
+# Prompts that differ in one name alone call for different answers: we moved the states of one part of the prompt from one run of {glue:text}`model` into the other, in {glue:text}`n_couples_used` couples of the {glue:text}`n_domains` of {glue:text}`n_asked` medical domains that it knows, and saw at which layer those of the last token alone bring more than half of the answer with them, the handover.
 # {glue:text}`handover_said`
 # {glue:text}`handover_differences`
 # The words between name and last token carry at most {glue:text}`between_most`.
@@ -270,7 +269,7 @@ handovers["handover_interpolated"].style.format(precision=2).hide()
 # ## What this cannot show
 #
 # A patched state brings everything with it that differs between the runs; it shows where the answer passes, not which layer worked it out, and not where it is stored {cite:p}`hase2023localization`.
-# At the last layer the last token recovers everything by construction, at every token before the subject a patch recovers nothing, and all parts together recover everything at every layer.
+# In the first layers the name recovers everything by construction, and at the last layer the last token does; at every token before the subject a patch recovers nothing, and all parts together recover everything at every layer.
 # A part of several tokens is patched at once, so its curve does not say which of them matters; the maps do, for one template each.
 # Pairs that the model gets wrong stand apart, so the map is of answers it gives and not of all that it was asked.
 # The intervals cover the draw of couples; they do not cover the choice of templates, of the threshold or of the weights.
