@@ -33,11 +33,11 @@ def patch_sweep(model, pairs, direction="denoise", component="residual", groups=
     out; attention and MLP that follow see the change.  Returns one row per pair, layer and token: `pair`
     (index), `layer` (1..L, the state after that block is replaced), `position` (0-based), `token` (of the run that is
     patched), `clean_diff`, `corrupt_diff`, `logit_diff` (answer minus wrong, logits; patched), `recovered`
-    (logit_diff - corrupt_diff) / (clean_diff - corrupt_diff).  With `groups`, a table `pair, position, group` such as
-    `sites.parts`, all tokens of a group are patched at once, and the rows have `group` in place of `position` and
-    `token`.  `attrs["no_op"]` is the largest difference from the
-    model's own logits without a patch, `attrs["positions_shared"]` whether branches shared earlier tokens.  Raises
-    `MedlibError` for prompts of unequal length, answers that begin with the same token, and a failed no-op check.
+    (logit_diff - corrupt_diff) / (clean_diff - corrupt_diff).  With `groups`, a table `pair, position, group`, all
+    tokens of a group are patched at once, and the rows have `group` in place of `position` and `token`.
+    `attrs["no_op"]` is the largest difference from the model's own logits without a patch, `attrs["positions_shared"]`
+    whether branches shared earlier tokens.  Raises `MedlibError` for prompts of unequal length, answers that begin with
+    the same token, and a failed no-op check.
     """
     check_options(direction, component)
     clean, corrupt, tokens = encode_pairs(model, pairs)

@@ -181,8 +181,8 @@ def pairs(circuit):
     """Each subject against the next one, in both templates; the gains differ, so no difference is its twin's."""
     return [
         Pair(
-            template.format(entity=SUBJECTS[a]),
-            template.format(entity=SUBJECTS[b]),
+            Prompt.fill(template, SUBJECTS[a]),
+            Prompt.fill(template, SUBJECTS[b]),
             f" {ANSWERS[a]}",
             f" {ANSWERS[b]}",
         )

@@ -15,6 +15,10 @@ from medlib.chapters.lesion import grading, windows
 from medlib.chapters.patching import sites
 from medlib.chapters.saliency import sanity
 
+NAMED = [
+    medlib.Pair(Prompt.fill("w1 {entity} w4 w5", a), Prompt.fill("w1 {entity} w4 w5", b), " w10", " w11")
+    for a, b in (("w2", "w3"), ("w6 w7", "w6 w8"), ("w9 w8", "w7 w8"))
+]
 FILLED = [Prompt.fill("w1 {entity} w7", entity) for entity in ("w3 w4", "w5", "w8 w9 w2")]
 GENERATOR = np.random.default_rng(0)
 CLOUD = GENERATOR.normal(size=(60, 12))
@@ -66,7 +70,7 @@ SWEEPS = {
         for component in ("residual", "attention", "mlp")
     },
     "parts": lambda m: sites.sweep_parts(
-        m, PAIRS, pd.DataFrame({name: list("abc") for name in ("item", "other", "template", "couple")})
+        m, NAMED, pd.DataFrame({name: list("abc") for name in ("item", "other", "template", "couple")})
     ),
     "saliency": lambda m: medlib.weight_saliency(m, PROMPTS, ANSWERS),
     "saliency of weights": lambda m: medlib.weight_saliency(m, PROMPTS, ANSWERS, "weight_grad"),

@@ -160,7 +160,9 @@ def questions(domain):
     known["cluster"] = known[_describe(domain)[1].get("cluster", "item")].astype(str)
     known["also"] = [{f" {other}" for other in cell.split(";") if other} for cell in also]
     filled = _filled(known, told["templates"])
-    asked = pd.DataFrame([_space_before_digits(row) for row in filled.to_dict("records")], columns=filled.columns)
+    rows = [_space_before_digits(row) for row in filled.to_dict("records")]
+    asked = pd.DataFrame(rows, columns=filled.columns)
+    asked["prompt"] = pd.Series([row["prompt"] for row in rows], dtype=object)  # a column of text would be text alone
     asked = asked[["item", "variant", "prompt", "answer", "also", "cluster"]]
     asked.attrs["asks"] = told.get("asks", table.attrs["title"].lower())
     return asked

@@ -1,12 +1,15 @@
 """The figures of the patching chapter: a panel for each medical domain, with what is held against it inside.
 
-A part of the prompt, or of a block, has one colour and one marker in all of them.  What the model does
-not know is in shades of grey; a domain with too few pairs keeps its panel, and the panel says so.
+A part of the prompt, or of a block, has one colour and one marker in all of them, and each curve its band.  What the
+model does not know is in shades of grey, and the legend says so; a domain with too few pairs keeps its panel, and the
+panel says so.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from medlib import figures
 
@@ -18,56 +21,93 @@ PLACES = {
     "attention": dict(color=_COLOURS[4], marker="P"),
     "MLP": dict(color=_COLOURS[1], marker="D"),
 }
+_WORDS = {"between": "words between", "last": "last token"}
 _GREYS = dict(zip(PLACES, ("0.35", "0.5", "0.65", "0.35", "0.6"), strict=True))
 
 
-def beside_control(curves, controls, known, missing, ylabel="recovered, P"):
+def beside_control(curves, controls, known, missing, ylabel="answer recovered, P"):
     """A panel for each medical domain with the curves of its parts, and thin and dashed those of its control.
 
-    `curves`: domain -> part -> table `layer, value, low, high`; `controls`: medical domain -> control; `missing`: as
-    in `overlay`.
+    `curves`: domain -> part -> table `layer, value, low, high, n`; `controls`: medical domain -> control; `missing`: as
+    in `overlay`.  Titles have the couples, the most of any part.
     """
     held = {domain: curves[control] for domain, control in controls.items() if control in curves}
-    lines = [(curves, {}, ""), (held, dict(ls="--", lw=0.9, marker=""), ", control")]
+    known_too = {domain: known[control] for domain, control in controls.items()}
+    lines = [(curves, {}, "", known), (held, dict(ls="--", lw=0.9, marker=""), "its control", known_too)]
     figure, panels = overlay(controls, lines, known, ylabel, missing)
     for domain, control in controls.items():
-        title = panels[domain].get_title()
-        panels[domain].set_title(title.replace(domain, f"{domain} / {control}", 1), fontsize="medium")
+        counts = " / ".join(filter(None, (_couples(name, curves) for name in (domain, control))))
+        title = f"{domain}{'' if known[domain] else ' (not known)'} / {control}{', n = ' * bool(counts)}{counts}"
+        panels[domain].set_title(title, fontsize="small")
         if domain in curves and domain not in held:
             place = dict(transform=panels[domain].transAxes, fontsize="x-small", color="0.5")
-            panels[domain].text(0.03, 0.03, f"{control}: {missing[control]}", **place)
+            panels[domain].text(0.03, 0.97, f"{control}: {missing[control]}", va="top", **place)
+    return figure, panels
+
+
+def against_estimate(curves, estimated, controls, known, missing):
+    """Exact curves and their first-order estimates, dashed: arguments as `beside_control`, `estimated` as `curves`."""
+    lines = [(curves, {}, "", known), (estimated, dict(ls="--", marker="", band=False), "its estimate", known)]
+    figure, panels = overlay(controls, lines, known, "answer recovered, P", missing)
+    for domain, axes in panels.items():
+        counts = _couples(domain, curves)
+        title = f"{domain}{'' if known[domain] else ' (not known)'}{', n = ' * bool(counts)}{counts}"
+        axes.set_title(title, fontsize="small")
+        axes.set_ylim(-1, 2)
     return figure, panels
 
 
 def overlay(names, lines, known, ylabel, missing):
-    """A panel for each name with several curves over layers: the figure and its axes.
+    """A panel for each name with several curves over layers and their bands: the figure and its axes.
 
-    `lines`: a list of `(curves, style, label)`, where `curves` maps name -> part -> table `layer, value` and perhaps
-    `low, high`, `style` is what matplotlib takes for a line and `label` is put after the part's name.  `missing`: name
-    -> what its panel says where the first of `lines` has nothing for it.
+    `lines`: a list of `(curves, style, label, known)`, where `curves` maps name -> part -> table `layer, value` and
+    perhaps `low, high`, `style` is what matplotlib takes for a line (`band=False`: without one), `label` is what the
+    legend calls this style beside the first one's, and `known` says what is drawn in colour.  `missing`: name -> what
+    its panel says where the first of `lines` has nothing for it.
     """
     figure, panels = figures.panels(names, sharey=True)
+    drawn, grey = set(), False
     for name, axes in panels.items():
         axes.axhline(0, color="0.85", lw=1, zorder=0)
-        for curves, style, label in lines:
+        for curves, style, _, coloured in lines:
             for part, table in curves.get(name, {}).items():
-                look = PLACES[part] | dict(ls="-", markersize=2.5) | style
-                if not known[name]:
-                    look["color"] = _GREYS[part]
-                axes.plot(table["layer"], table["value"], label=f"{part}{label}", **look)
-                if "low" in table and look["ls"] == "-":
-                    axes.fill_between(
-                        table["layer"], table["low"], table["high"], color=look["color"], alpha=0.15, lw=0
-                    )
+                drawn.add(part)
+                grey |= not coloured[name]
+                _line(axes, table, part, coloured[name], **style)
         if name not in lines[0][0]:
             axes.text(0.5, 0.5, missing[name], transform=axes.transAxes, ha="center", va="center", color="0.5")
         if not known[name]:
-            axes.set_title(f"{axes.get_title()}, not known", fontsize="medium", color="0.4")
+            axes.set_title(axes.get_title(), color="0.4")
         axes.set(xlabel="layer", ylabel=ylabel)
         axes.label_outer()
-    coloured = [axes for name, axes in panels.items() if known[name]] or list(panels.values())
-    figures.legend(figure, [*coloured, *panels.values()], ncol=3)
+    if drawn:
+        handles = [
+            Line2D([], [], label=_WORDS.get(part, part), ms=4, **PLACES[part]) for part in PLACES if part in drawn
+        ]
+        for _, style, label, _ in lines:
+            handles += [Line2D([], [], color="0.2", label=label, **_drawable(style))] * bool(label)
+        handles += [Patch(color=_GREYS["last"], label="grey: not known to the model")] * grey
+        figure.legend(handles=handles, loc="outside lower center", ncol=5, fontsize="small")
     return figure, panels
+
+
+def _line(axes, table, part, known, band=True, **style):
+    look = PLACES[part] | dict(ls="-", markersize=2.5) | style
+    look["color"] = look["color"] if known else _GREYS[part]
+    axes.plot(table["layer"], table["value"], **look)
+    if band and "low" in table:
+        alpha = 0.15 if look["ls"] == "-" else 0.08
+        axes.fill_between(table["layer"], table["low"], table["high"], color=look["color"], alpha=alpha, lw=0)
+
+
+def _drawable(style):
+    return {key: value for key, value in style.items() if key != "band"}
+
+
+def _couples(name, curves):
+    """How many couples stand behind the curves of a name, the most of any part; "" without curves."""
+    n = max((table["n"].max() for table in curves.get(name, {}).values()), default="")
+    return f"{n}"
 
 
 def maps(names, found, known, missing):
@@ -94,7 +134,7 @@ def maps(names, found, known, missing):
         axes.set_xticks(range(len(tokens)), tokens, rotation=60, ha="right", rotation_mode="anchor", fontsize="x-small")
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("layer")
-        axes.set_title(f"{name}{'' if known[name] else ', not known'} ({n} pairs)", fontsize="medium")
+        axes.set_title(f"{name}{'' if known[name] else ', not known'} (n = {n} pairs)", fontsize="small")
     if mesh is not None:
         figure.colorbar(mesh, ax=list(panels.values()), label="recovered, P", shrink=0.6, extend="both")
     return figure, panels
@@ -103,7 +143,7 @@ def maps(names, found, known, missing):
 def forest(table, controls, known, layers):
     """Handover layers: each medical domain and its control on the left, their difference on the right, with intervals.
 
-    `table`: `sites.handovers`; `layers`: how many the model has.
+    `table`: `sites.handovers`, interpolated; `layers`: how many the model has.
     """
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(8.4, 0.5 * len(controls) + 1.6), sharey=True, layout="constrained", width_ratios=(3, 2)
@@ -119,29 +159,30 @@ def forest(table, controls, known, layers):
         }
         at = list(controls).index(row.domain) + shift
         axes = right if row.what == "difference" else left
-        colour = figures.LOOKS[look]["color"] if all(known[name] for name in both[row.what]) else figures.NOT_KNOWN
+        counted = all(known[name] for name in both[row.what])
+        colour = figures.LOOKS[look]["color"] if counted else figures.NOT_KNOWN
         axes.plot([row.low, row.high], [at, at], color=colour, lw=2)
-        axes.plot(row.value, at, color=colour, marker=figures.LOOKS[look]["marker"], ls="", ms=6, label=label[row.what])
+        marker = dict(color=colour, marker=figures.LOOKS[look]["marker"], ls="", ms=4.5)
+        axes.plot(row.value, at, label=label[row.what] if counted else "grey: not known to the model", **marker)
     missing = set(controls) - set(table.loc[table["what"] == "difference", "domain"])
     for domain in missing:
         right.text(
             0,
             list(controls).index(domain),
-            "too few pairs",
+            "too few couples",
             color="0.5",
             ha="center",
             fontsize="small",
             backgroundcolor="white",
         )
     left.set_yticks(range(len(controls)), [f"{domain} / {control}" for domain, control in controls.items()])
-    left.set(xlabel="handover, layer", xlim=(0.5, layers + 0.5))
+    left.set(xlabel="handover, layer (interpolated)", xlim=(0.5, layers + 0.5))
     left.invert_yaxis()
     right.axvline(0, color="0.6", lw=1, zorder=0)
     ends = table.loc[table["what"] == "difference", ["low", "high"]].abs()
-    width = max(ends.max(axis=None) if len(ends) else 0, 3) + 0.5
+    width = 1.1 * max(ends.max(axis=None) if len(ends) else 0, 1)
     right.set(xlabel="medical minus control, layers", xlim=(-width, width))
-    right.xaxis.get_major_locator().set_params(integer=True)
-    figures.legend(figure, [left, right], ncol=3)
+    figures.legend(figure, [left, right])
     return figure, (left, right)
 
 

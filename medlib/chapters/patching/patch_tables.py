@@ -1,8 +1,10 @@
-"""What the patching chapter says and saves: sweeps of many domains, put into words, tables and rows of the record."""
+"""What the patching chapter shows and saves: sweeps of many domains, put into tables and rows of the record."""
 
+import numpy as np
 import pandas as pd
 
-from medlib.chapters.patching import sites
+from medlib import stats
+from medlib.chapters.patching import couples, sites
 
 
 def examples(drawn):
@@ -29,29 +31,22 @@ def at_part(sweeps, part, seed=0):
     return found
 
 
-def first_couples(drawn, n):
-    """The pairs and labels of the first `n` couples of a `sites.Drawn`, in the order of their (random) drawing."""
-    names = drawn.labels["couple"].drop_duplicates()[:n]
-    chosen = drawn.labels[drawn.labels["couple"].isin(names)]
-    return [drawn.pairs[i] for i in chosen.index], chosen.reset_index(drop=True)
-
-
 def agreements(exact, estimated, seed=0):
     """`sites.agreement` of each sweep, `(component, domain) -> table`: `domain, component, value, low, high`.
 
     Domains come in the order in which they first appear; a sweep with fewer used couples than
-    `sites.FEWEST` is left out.
+    `couples.FEWEST` is left out.
     """
     rows = [
         (name, part, *sites.agreement(table, estimated[part, name], seed))
         for (part, name), table in exact.items()
-        if table[table["used"]]["couple"].nunique() >= sites.FEWEST
+        if table[table["used"]]["couple"].nunique() >= couples.FEWEST
     ]
     return pd.DataFrame(rows, columns=["domain", "component", "value", "low", "high"])
 
 
 def spans(model, swept, weak):
-    """`sites.extremes` of the swept domains and of couples too weak to be used, name -> `sites.Drawn`."""
+    """`sites.extremes` of the swept domains and of couples too weak to be used, name -> `couples.Drawn`."""
     parts = [sites.extremes(table).assign(domain=name) for name, table in swept.items()]
     for name, one in weak.items():
         if one.pairs:
@@ -70,80 +65,73 @@ def largest(table, threshold):
 
 def answers(drawn, seed=0):
     """How often the model prefers the right answer of a pair, over all that could be made, by domain."""
-    rows = [(name, *sites.accuracy(one, seed)) for name, one in drawn.items()]
+    rows = [(name, *couples.accuracy(one, seed)) for name, one in drawn.items()]
     return pd.DataFrame(rows, columns=["domain", "right when clean", "low", "high"]).set_index("domain")
 
 
-def numbers(drawn, curves, handover, agreement, controls, few, threshold):
-    """The numbers of the chapter's prose: key -> `(value, text)`, true whatever they are for another model."""
-    patched = [name for name in controls if name in curves]
-    n = sum(drawn[name].labels["couple"].nunique() for name in patched)
-    left = [f"{name} ({text})" for name, text in few.items()]
-    own = handover[handover["what"] == "domain"]
-    differences = handover[handover["what"] == "difference"]
-    found = {
-        "n_couples_used": (n, str(n)),
-        "n_domains": (len(patched), str(len(patched))),
-        "n_asked": (len(controls), str(len(controls))),
-        "left_out": (len(left), f"left out: {_listed(left)}" if left else "no domain and no control is left out"),
-        "handover_domains": (
-            float(own["value"].median()) if len(own) else "none",
-            _listed([f"layer {_span(row, '.0f')} for {row.domain}" for row in own.itertuples()]),
-        ),
-        "handover_verdict": (len(differences), _verdict(differences, controls)),
-        "n_differences": (len(differences), str(len(differences))),
-        "by_chance": (0.05 * len(differences), f"{0.05 * len(differences):.2g}"),
-        "threshold": (threshold, f"{threshold:g} logit{'s' * (threshold != 1)}"),
-        "fewest": (sites.FEWEST, str(sites.FEWEST)),
-    }
-    for component in ("residual", "attention", "mlp"):
-        ranks = agreement[agreement["component"] == component]["value"]
-        text = f"{ranks.min():.2f} to {ranks.max():.2f}" if len(ranks) else "not measured"
-        found[f"estimate_{component}"] = (float(ranks.median()) if len(ranks) else "none", text)
-    return found | {"between_most": _between(curves, patched)}
+SIDES = ("right when clean", "wrong when clean")
+MEASURES = {
+    "clean_diff_median": "clean, logits",
+    "corrupt_diff_median": "corrupt, logits",
+    "span_median": "divided by, logits",
+    "handover": "handover, layer",
+    "last_share_before": "P a layer before it",
+    "last_share_at": "P at it",
+}
 
 
-def _verdict(differences, controls):
-    """Which differences of handover exclude zero, in a sentence or two."""
-    if differences.empty:
-        return "No domain has enough couples beside its control to compare the two."
-    words = {"earlier than in the control": [], "later than in the control": [], "not shown to differ": []}
-    earlier, later, neither = words.values()
-    for row in differences.itertuples():
-        where = later if row.low > 0 else earlier if row.high < 0 else neither
-        where.append(f"{row.domain} / {controls[row.domain]} ({_span(row, '+.0f')})")
-    said = "; ".join(f"{how} for {_listed(names)}" for how, names in words.items() if names)
-    end = " What its control does as well is no mark of medicine." if neither else ""
-    return f"In layers, medical minus control, it is {said}.{end}"
+def sides(swept, seed=0):
+    """What P divides by and where the last token takes over, of the pairs right and wrong when clean, each apart.
+
+    Returns `domain, side, metric, value, low, high, n` (couples): of each of `SIDES` the median clean and corrupt logit
+    difference and of what P is divided by, the handover, and P of the last token at that layer and at the one before.
+    A side with fewer than `couples.FEWEST` couples has its `n` and no more.
+    """
+    rows = []
+    for name, table in swept.items():
+        for side, own in zip(SIDES, (table, sites.wrong_when_clean(table)), strict=True):
+            used = own[own["used"]]
+            n = used["couple"].nunique()
+            few = n < couples.FEWEST
+            found = dict.fromkeys(MEASURES, (np.nan,) * 3) if few else _of_side(own, used, seed)
+            rows += [(name, side, metric, *interval, n) for metric, interval in found.items()]
+    return pd.DataFrame(rows, columns=["domain", "side", "metric", "value", "low", "high", "n"])
 
 
-def _between(curves, patched):
-    """The largest median share that the words between bring back in any domain and layer, with its interval."""
-    tables = [curves[name]["between"].assign(domain=name) for name in patched if "between" in curves[name]]
-    if not tables:
-        return "none", "nothing, for no template has any"
-    table = pd.concat(tables, ignore_index=True)
-    top = table.loc[table["value"].idxmax()]
-    return top[
-        "value"
-    ], f"{top['value']:.0%} ({top['low']:.0%} to {top['high']:.0%}, {top['domain']}, layer {top['layer']})"
+def _of_side(table, used, seed):
+    pairs = used.drop_duplicates("pair")
+    columns = (pairs["clean_diff"], pairs["corrupt_diff"], pairs["clean_diff"] - pairs["corrupt_diff"])
+    found = [stats.bootstrap(column, np.median, seed=seed, groups=pairs["couple"]) for column in columns]
+    layer = sites.handover(table, seed=seed)
+    last = sites.curves(table, parts=["last"], seed=seed)["last"].set_index("layer")[["value", "low", "high"]]
+    last.loc[0] = 0.0  # before the first layer, where both prompts end in the same token
+    found += [layer, *(tuple(last.loc[at]) for at in (layer.value - 1, layer.value))]
+    return dict(zip(MEASURES, found, strict=True))
 
 
-def _span(row, form):
-    return f"{row.value:{form}} ({row.low:{form}} to {row.high:{form}})"
+def side_by_side(table):
+    """`sides` to be read: a row for each domain and side, a column for each measure, with its interval in words."""
+    forms = dict.fromkeys(MEASURES, ".1f") | {"handover": ".0f", "last_share_before": ".2f", "last_share_at": ".2f"}
+    text = [
+        "too few" if np.isnan(row.value) else f"{row.value:{f}} ({row.low:{f}} to {row.high:{f}})"
+        for row in table.itertuples()
+        for f in [forms[row.metric]]
+    ]
+    index = ["domain", "side", "n"]
+    wide = table.assign(text=text).pivot(index=index, columns="metric", values="text")[list(MEASURES)]
+    order = {name: place for place, name in enumerate(table["domain"].drop_duplicates())}
+    wide = wide.rename(columns=MEASURES).reset_index().rename(columns={"n": "couples"})
+    return wide.sort_values(["domain", "side"], key=lambda c: c.map(order) if c.name == "domain" else c)
 
 
-def _listed(words):
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else "nothing"
-
-
-def results_of(sweeps, medians, handover, agreement, controls):
+def results_of(sweeps, medians, handovers, agreement, by_side, controls):
     """Everything measured as rows of the results table.
 
     Per pair and site the raw logit difference (`logit_diff`; `component` is what was patched, `space` the part of the
     prompt), per pair `clean_diff` and `corrupt_diff`; the curves of `medians` (metric -> domain -> part -> table), the
-    handover and the rank correlation of the estimate with their intervals.  An item is a couple, a variant one pair of
-    it; a pair that is wrong when clean has a `clean_diff` below zero.
+    `handovers` (metric -> `sites.handovers`), the rank correlation of the estimate and what `sides` found, with their
+    intervals.  An item is a couple, a variant one pair of it, or one of `SIDES`; a pair that is wrong when clean has a
+    `clean_diff` below zero.
     """
     rows = []
     for (component, name), table in sweeps.items():
@@ -159,11 +147,14 @@ def results_of(sweeps, medians, handover, agreement, controls):
                 table.assign(domain=name, component="residual", space=part, metric=metric)
                 for part, table in parts.items()
             ]
-    for row in handover.itertuples():
-        what = {"domain": "handover", "control": "handover", "difference": "handover_difference"}[row.what]
-        name = controls[row.domain] if row.what == "control" else row.domain
-        one = dict(domain=name, metric=what, value=row.value, low=row.low, high=row.high, component="residual")
-        rows.append(pd.DataFrame([one | dict(space="last")]))
+    for metric, table in handovers.items():
+        for row in table.itertuples():
+            what = f"{metric}_difference" if row.what == "difference" else metric
+            name = controls[row.domain] if row.what == "control" else row.domain
+            one = dict(domain=name, metric=what, value=row.value, low=row.low, high=row.high, component="residual")
+            rows.append(pd.DataFrame([one | dict(space="last")]))
+    own = by_side.dropna(subset=["value"]).rename(columns={"side": "variant"}).assign(component="residual")
+    rows.append(own.replace({"metric": {"handover": "handover_of_side"}}))
     rows.append(agreement.assign(metric="estimate_rank_correlation"))
     table = pd.concat(rows, ignore_index=True)
     columns = ["domain", "item", "variant", "layer", "component", "space", "metric", "value", "low", "high", "n"]

@@ -1,91 +1,49 @@
 """Reading a patch sweep by place: which part of the prompt, which layer, and where the answer changes hands.
 
-Pairs are screened before they are patched, for that costs nothing: what the model says after every question of a domain
-is known.  A couple whose logit differences lie close together says little, for a small denominator makes any share; a
-pair that the model gets wrong when clean is kept in the table, and flagged.
+The parts follow the entity of the prompt, not the tokens in which two prompts happen to differ: of "81-year-old man"
+beside "16-year-old man" all is the subject.  A pair that the model gets wrong when clean is kept in the table, and
+flagged.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from medlib import concepts, knowledge, stats, summary
+from medlib import concepts, hooks, stats, summary
 from medlib.attribution import attribution_sweep
+from medlib.chapters.patching.couples import FEWEST, first_couples
 from medlib.errors import MedlibError
 from medlib.patching import encode_pairs, patch_sweep
+from medlib.prompts import Prompt
+from medlib.states import entity_tokens
 
 PARTS = ("subject", "between", "last")
-FEWEST = 5  # couples: an interval over fewer says next to nothing
-
-
-class Drawn(NamedTuple):
-    """Pairs to be patched: the `pairs`, their `labels`, one row each, and the `screened` table of all candidates."""
-
-    pairs: list
-    labels: pd.DataFrame
-    screened: pd.DataFrame
-
-
-def draw(model, domain, n, threshold=1.0, seed=0, weak=False):
-    """Draw `n` couples of a domain at random among those that can be used: a `Drawn`.
-
-    >>> pairs, labels, screened = draw(model, "drugs", 10)
-    >>> screened["reason"].value_counts()
-
-    A couple can be used where the clean logit difference lies `threshold` logits above the corrupt one; the two pairs'
-    clean differences add up to that, so that at least one of them is right when clean.  `labels` has `item`, `other`,
-    `template`, `couple` and the two differences.  With `weak`, couples are drawn that cannot be used, for their
-    difference is too small.  A domain with fewer couples gives all that it has, perhaps none.
-    """
-    made, candidates = concepts.pairs(domain, model.tokenizer)
-    screened = knowledge.filter_pairs(knowledge.ask(model, domain), candidates, threshold)
-    labels = screened[candidates["kept"]].reset_index(drop=True)
-    labels["couple"] = [" / ".join(sorted(names)) for names in zip(labels["item"], labels["other"], strict=True)]
-    strong = labels["clean_diff"] - labels["corrupt_diff"] >= threshold
-    chosen = labels[~strong if weak else strong]
-    names = chosen["couple"].drop_duplicates()
-    chosen = chosen[chosen["couple"].isin(names.sample(min(n, len(names)), random_state=seed))]
-    labels = chosen.drop(columns=["kept", "reason"]).reset_index(drop=True)
-    return Drawn([made[i] for i in chosen.index], labels, screened)
-
-
-def counts(drawn):
-    """What became of all pairs of some domains, `drawn`: domain -> `Drawn`; a row for each fate, a column a domain."""
-    table = pd.DataFrame(
-        {name: one.screened["reason"].replace("", "usable").value_counts() for name, one in drawn.items()}
-    )
-    table.loc["patched (both pairs of a couple)"] = [len(one.pairs) for one in drawn.values()]
-    table.loc["of these right when clean, in the figures"] = [
-        (one.labels["clean_diff"] > 0).sum() for one in drawn.values()
-    ]
-    return table.fillna(0).astype(int)
-
-
-def accuracy(drawn, seed=0):
-    """How often the model prefers the right answer of a pair, over all candidates, with its interval over items."""
-    asked = drawn.screened.dropna(subset=["clean_diff"])
-    return stats.bootstrap((asked["clean_diff"] > 0).astype(float), seed=seed, groups=asked["item"])
+ENDS = ("subject", "last")
 
 
 def token_groups(model, pairs):
     """Which part of its prompt each token is: `pair`, `position`, `group`, one row a token.
 
-    "subject" are the tokens from the first to the last in which clean and corrupt differ, "last" is the last token of
-    the prompt, "between" what lies between, "before" what stands before the subject, where a patch changes nothing.  A
-    subject that ends the prompt ends in "last".
+    "subject" are the tokens of the entity, whichever of them the other prompt shares, "last" is the last token of the
+    prompt, "between" what lies between, "before" what stands before the subject, where a patch changes nothing.  Where
+    a tokenizer ends the entity's last or begins its first token elsewhere in the two prompts, both ends count.  A
+    subject that ends the prompt ends in "last".  Raises `MedlibError` for texts that are no `medlib.Prompt`.
     """
+    if any(not isinstance(text, Prompt) for pair in pairs for text in (pair.clean, pair.corrupt)):
+        raise MedlibError(
+            "A pair is of plain text, which does not say where its subject stands. Build its prompts with "
+            "medlib.Prompt.fill, or patch single tokens with medlib.patch_sweep."
+        )
     rows = []
-    for number, (clean, corrupt) in enumerate(zip(*encode_pairs(model, pairs)[:2], strict=True)):
-        differing = [i for i, (a, b) in enumerate(zip(clean, corrupt, strict=True)) if a != b]
-        first, end, last = min(differing), max(differing), len(clean) - 1
+    for number, (pair, clean) in enumerate(zip(pairs, encode_pairs(model, pairs)[0], strict=True)):
+        starts, ends = zip(*(entity_tokens(model, text) for text in (pair.clean, pair.corrupt)), strict=True)
+        last = len(clean) - 1
         for position in range(len(clean)):
             if position == last:
                 group = "last"
-            elif position > end:
+            elif position >= max(ends):
                 group = "between"
             else:
-                group = "subject" if position >= first else "before"
+                group = "subject" if position >= min(starts) else "before"
             rows.append((number, position, group))
     return pd.DataFrame(rows, columns=["pair", "position", "group"])
 
@@ -93,7 +51,7 @@ def token_groups(model, pairs):
 def sweep_parts(model, pairs, labels, component="residual", parts=PARTS, estimate=False):
     """Patch some parts of each prompt, clean into corrupt, with what a chapter needs beside each site.
 
-    >>> table = sweep_parts(model, *draw(model, "drugs", 10)[:2])
+    >>> table = sweep_parts(model, *couples.draw(model, "drugs", 10)[:2])
     >>> summary.by_layer(shares(table, "last"), "share", np.median)
 
     `labels` has one row a pair, both pairs of each couple in it.  To what `patch_sweep` gives for these groups of
@@ -115,6 +73,59 @@ def sweep_parts(model, pairs, labels, component="residual", parts=PARTS, estimat
     table["gap"] = (table["share"] - table["removed"]).abs()
     table.attrs["no_op"] = sweep.attrs["no_op"]
     return table
+
+
+def sweep_blocks(model, drawn, n):
+    """Patch what attention or MLP of one block gives out, in the first `n` couples of each domain.
+
+    Returns `(component, domain) -> table`, "attention" and "mlp", at subject and last token; nothing where `n` is below
+    `FEWEST`.
+    """
+    if n < FEWEST:
+        return {}
+    chosen = {name: first_couples(one, n) for name, one in drawn.items()}
+    return {
+        (component, name): sweep_parts(model, *one, component=component, parts=ENDS)
+        for name, one in chosen.items()
+        for component in ("attention", "mlp")
+    }
+
+
+def estimates(model, drawn, exact, n):
+    """The first-order estimate of each exact sweep, `(component, domain) -> table`, of the same pairs and parts.
+
+    `drawn`: domain -> `couples.Drawn`; `n`: couples in which attention and MLP were patched.
+    """
+    found = {}
+    for component, name in exact:
+        whole = component == "residual"
+        chosen = drawn[name][:2] if whole else first_couples(drawn[name], n)
+        parts = PARTS if whole else ENDS
+        found[component, name] = sweep_parts(model, *chosen, component, parts, estimate=True)
+    return found
+
+
+def planted(model, seed=0):
+    """P by part of the prompt and side of the one block that is left in the model, and the largest error of P.
+
+    With every block but the middle one taken out, only that one can move anything from the subject to the last token.
+    So below it a patch of the subject must recover everything and one of the last token nothing, from it on the
+    reverse, and one of the words between nothing at any layer.
+    """
+    block = model.n_layers // 2
+    pairs, labels = concepts.couples("cities", model.tokenizer, 3, seed)
+    with hooks.only(model, block):
+        table = sweep_parts(model, pairs, labels)
+    table["block passed"] = table["layer"] >= block
+    found = table.groupby(["group", "block passed"])["share"].median()
+    expected = found * 0.0
+    expected[[("subject", False), ("last", True)]] = 1
+    return found.to_frame("P"), (found - expected).abs().max()
+
+
+def wrong_when_clean(table):
+    """A sweep in which the pairs that the model gets wrong when clean take the place of the used ones."""
+    return table.assign(used=~table["used"])
 
 
 def shares(table, group, column="share"):
@@ -143,24 +154,30 @@ def handover(table, other=None, seed=0):
     With `other`, a second sweep: the difference of the two layers.  At the last layer the share is 1 by construction,
     so there always is such a layer.
     """
-    own, couples = _last_token(table)
-    if other is None:
-        return stats.bootstrap(own, _first_above_half, seed=seed, groups=couples)
-    others, other_couples = _last_token(other)
-    return stats.bootstrap_difference(own, others, _first_above_half, seed=seed, groups=(couples, other_couples))
+    return _of_last_token(_first_above_half, table, other, seed)
 
 
-def handovers(swept, controls, seed=0):
+def crossing(table, other=None, seed=0):
+    """Where the last token's median share passes one half, interpolated between layers, as `handover`.
+
+    A real number of layers: 12.4 lies four tenths of the way from layer 12 to layer 13, if the share rose evenly there.
+    Before the first layer the share is 0, for both prompts end in the same token.
+    """
+    return _of_last_token(_crossing_of_half, table, other, seed)
+
+
+def handovers(swept, controls, seed=0, measure=handover):
     """The handover of each medical domain, of its control, and the difference: one row each.
 
-    `swept`: domain -> sweep, without those that had too few pairs.  Returns `domain`, `what` ("domain", "control" or
-    "difference"), `value`, `low`, `high` (layers); a row that cannot be had is left out.
+    `swept`: domain -> sweep, without those that had too few pairs; `measure`: `handover` or `crossing`.  Returns
+    `domain`, `what` ("domain", "control" or "difference"), `value`, `low`, `high` (layers); a row that cannot be had is
+    left out.
     """
     rows = []
     for domain, control in controls.items():
         for what, names in {"domain": [domain], "control": [control], "difference": [domain, control]}.items():
             if all(name in swept for name in names):
-                rows.append((domain, what, *handover(*(swept[name] for name in names), seed=seed)))
+                rows.append((domain, what, *measure(*(swept[name] for name in names), seed=seed)))
     return pd.DataFrame(rows, columns=["domain", "what", "value", "low", "high"])
 
 
@@ -196,8 +213,9 @@ def extremes(table):
 def token_map(model, pairs, labels, most):
     """Median P by layer and token over the used pairs of the commonest shape (template and length), `most` at most.
 
-    Returns `(matrix [layer, position], names of the tokens, number of pairs)`, from the subject's first token on.
-    Raises `MedlibError` without pairs.
+    Returns `(matrix [layer, position], names of the tokens, number of pairs)`, from the subject's first token on.  A
+    token is named by its text where all these prompts share it, or else by its place in the subject.  Raises
+    `MedlibError` without pairs.
     """
     if not pairs:
         raise MedlibError("There are no pairs to map.")
@@ -207,16 +225,25 @@ def token_map(model, pairs, labels, most):
     shape = labels["template"] + " " + parts
     used = labels["clean_diff"] > 0
     chosen = labels.index[used & (shape == shape[used].mode()[0])][:most]
-    sweep = patch_sweep(model, [pairs[i] for i in chosen])
+    chosen_pairs = [pairs[i] for i in chosen]
+    sweep = patch_sweep(model, chosen_pairs)
     own = groups[(groups["pair"] == chosen[0]) & (groups["group"] != "before")]
     heat = sweep.pivot_table(index="layer", columns="position", values="recovered", aggfunc="median")
-    words = sweep[sweep["pair"] == 0].drop_duplicates("position").set_index("position")["token"]
-    number = iter(range(1, len(own) + 1))
-    names = [
-        f"subject {next(number)}" if group == "subject" else words[position].strip() or "(space)"
-        for position, group in zip(own["position"], own["group"], strict=True)
-    ]
+    clean, corrupt, _ = encode_pairs(model, chosen_pairs)
+    names = []
+    for place, position in enumerate(own["position"], start=1):
+        met = {ids[position] for ids in (*clean, *corrupt)}
+        text = model.tokenizer.decode(sorted(met)[:1]).strip() or "(space)"
+        names.append(text if len(met) == 1 else f"subject {place}")
     return heat[own["position"]].to_numpy(), names, len(chosen)
+
+
+def _of_last_token(statistic, table, other, seed):
+    own, couples = _last_token(table)
+    if other is None:
+        return stats.bootstrap(own, statistic, seed=seed, groups=couples)
+    others, other_couples = _last_token(other)
+    return stats.bootstrap_difference(own, others, statistic, seed=seed, groups=(couples, other_couples))
 
 
 def _last_token(table):
@@ -226,3 +253,11 @@ def _last_token(table):
 
 def _first_above_half(curves, axis):
     return (np.median(curves, axis=axis) > 0.5).argmax(axis=-1) + 1.0
+
+
+def _crossing_of_half(curves, axis):
+    medians = np.median(curves, axis=axis)
+    medians = np.concatenate([np.zeros_like(medians[..., :1]), medians], axis=-1)
+    above = (medians > 0.5).argmax(axis=-1)
+    below, there = (np.take_along_axis(medians, at[..., None], -1)[..., 0] for at in (above - 1, above))
+    return above - 1 + (0.5 - below) / (there - below)
