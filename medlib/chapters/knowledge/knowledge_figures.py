@@ -16,7 +16,8 @@ def scores(scores, known):
     figure, axes = plt.subplots(1, len(knowledge.METRICS), figsize=(8.6, 5.0), sharey=True, layout="constrained")
     for one, metric in zip(axes, knowledge.METRICS, strict=True):
         figures.accuracies(one, overall.loc[metric], known)
-        one.set(xlabel=f"{metric} accuracy", xlim=(0, 1.03))
+        one.set(xlabel=f"{metric} accuracy", xlim=(0, 1.03), xticks=(0, 0.25, 0.5, 0.75, 1))
+        one.set_xticklabels(["0", "", "0.5", "", "1"])
     axes[0].axvline(knowledge.KNOWN, color="0.3", ls="--", lw=1)
     return figure, axes
 
