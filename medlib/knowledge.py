@@ -4,13 +4,14 @@ All questions of the domain are asked, and at each one the first tokens of all i
 follow, each with an interval, and of each it is known what a model without the knowledge scores:
 
 - *pairwise*: at item A's question, is A's answer likelier than B's?  Over all A and B, both ways round, so that a model
-  which always likes one answer better is right half of the time.
-- *contrast*: the same for the sum of both margins, A's answer at A and B's at B.  A liking for an answer cancels.
+  with a bias for one answer is right half of the time.
+- *contrast*: the same for the sum of both margins, A's answer at A and B's at B.  A bias for an answer cancels.
 - *n-way*: is the item's own answer likelier than every wrong one?  To be read beside what the model would score if it
   gave its answers the same order whatever the item.
 
 Answers with the same first token are one answer here, and what could also be right for an item is never a wrong one.
 A tie is half a win.  Intervals resample the domain's clusters: single items, or several that are about one thing.
+What is measured is a preference; a domain is called known, for short, where the right answer of two is preferred.
 
 Every chapter asks what the model knows, so the logits are kept in the cache folder, under a hash of all that they
 depend on.
@@ -33,6 +34,7 @@ from medlib.states import rows_within_budget
 
 KNOWN = 0.6  # pairwise accuracy above which a domain is known; chance is 0.5
 FEWEST = 20  # items: of six a random model may get all right, and no interval would show it
+FEWEST_CLUSTERS = 10  # what an interval resamples: with fewer it is too short (stats.bootstrap)
 
 
 class Asked(NamedTuple):
@@ -82,8 +84,9 @@ def scores(asked, seed=0, metrics=METRICS):
     """The three accuracies, or some of them, over all templates and in each one.
 
     One row per `metric` (pairwise, contrast, n-way) and `variant` ("" for all templates together): `value`, `low`,
-    `high` (95 % interval over clusters), `n` (items with a wrong answer), and `chance`, what a model without the
-    knowledge scores: a half, and n-way what this model scores with each answer's mean logit over the items.
+    `high` (95 % interval over clusters), `n` and `items` (clusters, and items, with a wrong answer), and `chance`, what
+    a model without the knowledge scores: a half, and n-way what this model scores with each answer's mean logit over
+    the items.
     """
     parts = {
         "": asked,
@@ -91,12 +94,12 @@ def scores(asked, seed=0, metrics=METRICS):
     }
     table = []
     for variant, part in parts.items():
-        items = part.questions["item"][part.wrong.any(axis=1)].nunique()
+        counts = part.questions[part.wrong.any(axis=1)][["cluster", "item"]].nunique()
         for metric in metrics:
             measure = {"pairwise": pairwise, "contrast": contrast}.get(metric)
             score, chance = (measure(part, seed), 0.5) if measure else _n_way(part, seed)
-            table.append((metric, variant, *score, items, chance))
-    return pd.DataFrame(table, columns=["metric", "variant", "value", "low", "high", "n", "chance"])
+            table.append((metric, variant, *score, *counts, chance))
+    return pd.DataFrame(table, columns=["metric", "variant", "value", "low", "high", "n", "items", "chance"])
 
 
 def pairwise(asked, seed=0):
@@ -132,13 +135,14 @@ def compared(asked):
 
 
 def is_known(scores):
-    """Whether the `scores` of a domain say that it is known.
+    """Whether the `scores` of a domain say that it is known: the right answer of two is reliably preferred.
 
     The interval of its pairwise accuracy lies above `KNOWN`, and in no template is the accuracy itself below: what
-    shows in one wording only is not known.  Fewer than `FEWEST` items say nothing.
+    shows in one wording only is not known.  Fewer than `FEWEST` items or `FEWEST_CLUSTERS` clusters say nothing.
     """
     found = scores[scores["metric"] == "pairwise"].set_index("variant")
-    return bool(found.low[""] > KNOWN and found.value.min() > KNOWN and found.n[""] >= FEWEST)
+    enough = found["items"][""] >= FEWEST and found["n"][""] >= FEWEST_CLUSTERS
+    return bool(enough and found["low"][""] > KNOWN and found["value"].min() > KNOWN)
 
 
 def knows(model, domains, seed=0):
@@ -149,21 +153,14 @@ def knows(model, domains, seed=0):
 
     `known`: domain -> bool.  What a model does not know is drawn in grey: a map of it would be a map of something else.
     """
-    known, words = {}, {True: [], False: []}
-    for domain in domains:
-        asked = ask(model, domain)
-        found = scores(asked, seed, ["pairwise"])
-        known[domain] = is_known(found)
-        value, low, high = found.set_index("variant").loc["", ["value", "low", "high"]]
-        words[known[domain]].append(f"{asked.questions.attrs['asks']} ({domain}, {value:.2f}, {low:.2f} to {high:.2f})")
-    said = [f"{verb} {'; '.join(words[side])}" for side, verb in _SAID.items() if words[side]]
+    known = {domain: is_known(scores(ask(model, domain), seed, ["pairwise"])) for domain in domains}
+    if unknown := [str(domain) for domain, is_so in known.items() if not is_so]:
+        grey = f"Grey, since the model does not reliably prefer the right answer to a wrong one: {', '.join(unknown)}"
+        return known, f"{grey} (see the knowledge chapter)."
     return known, (
-        f"In its knowledge check this model {', and '.join(said)}. "
-        "In brackets the pairwise accuracy with its 95 % interval, where chance is 0.5; what is not known is grey."
+        "Nothing is grey, since in every domain here the model reliably prefers the right answer to a wrong one "
+        "(see the knowledge chapter)."
     )
-
-
-_SAID = {True: "shows that it knows", False: "does not show that it knows"}
 
 
 def filter_pairs(asked, candidates, threshold=1.0):

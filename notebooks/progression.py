@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Do the stages of a disease run along a line or in a ring?
 #
-# Ten stages of {glue:text}`n_series` diseases, from health to the most severe picture, are held against the ten steps of {glue:text}`n_control` everyday processes.
+# Ten stages of {glue:text}`n_series` diseases, from health to the most severe state, are held against the ten steps of {glue:text}`n_control` everyday processes.
 # Averaged over the {glue:text}`n_layers` states after the blocks, the distances between the stages of a disease have a rank correlation of {glue:text}`line` with a line and of {glue:text}`ring` with a ring; ring minus line is {glue:text}`circularity`, and would be above zero for a ring.
 # For the processes it is {glue:text}`circularity_control` (diseases minus processes {glue:text}`circularity_difference`).
 # Significantly more like a ring than shuffled orders, on any state, are {glue:text}`n_ring` of the diseases and {glue:text}`n_ring_control` of the processes ({glue:text}`rings_named`; by chance at most 0.6 of 12); significantly like a line are {glue:text}`n_line` and {glue:text}`n_line_control`.

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from medlib import MedlibError, concepts, stats
+from medlib import MedlibError, concepts
 from medlib.chapters.saliency import saliency_contrast as contrast
+from medlib.chapters.saliency import saliency_reference as reference
 from medlib.chapters.saliency import saliency_tables as told
+from medlib.chapters.saliency import sanity
 
 
 def asked(answers, also=None, clusters=None):
@@ -185,36 +187,70 @@ def test_the_peak_is_the_planted_layer_and_a_clear_one_has_no_width():
     assert contrast.peaks(contrast.select(measured(lambda a, layer, m: 3.0 * (layer == 5)))) == (5, 5, 5)
 
 
-# --- in words and rows ------------------------------------------------------------------------------------------------
+def test_the_summary_of_orders_holds_every_domain_against_its_control_and_its_other_answers():
+    tables = {name: measured(flat, 4, 4, seed=i) for i, name in enumerate("ab")}
+    both = {
+        name: pd.concat([table, table.assign(kind="weight_grad")], ignore_index=True) for name, table in tables.items()
+    }
+    found = contrast.orders(both, {"a": "b"})
+    assert found["peak"] == {"a": (4, 4, 4)} and set(found["templates"]) == {"a", "b"}
+    assert found["other answers"]["a"].value == found["times weight"]["a"].value == found["control"]["a"].value == 1
 
 
-def test_extremes_name_the_lowest_and_the_highest_domain_with_their_intervals():
-    found = {"drugs": stats.Interval(0.9, 0.8, 1.0), "age": stats.Interval(0.5, 0.4, 0.6)}
-    assert told.extremes(found) == (0.5, "0.50 (age, 95 % interval 0.40 to 0.60) to 0.90 (drugs, 0.80 to 1.00)")
-    assert told.extremes({"age": found["age"]})[1] == "0.50 (age, 95 % interval 0.40 to 0.60)"
+def test_curves_and_ratios_are_named_by_domain_and_answer():
+    table = measured(flat, 3, 3)
+    tables = dict.fromkeys("ab", pd.concat([table, table.assign(kind="weight_grad")], ignore_index=True))
+    assert len(contrast.curves(tables)) == 2 * 2 * 2
+    found = contrast.against_controls(contrast.level, tables, {"a": "b"})
+    assert set(found) == {("a", "own"), ("a", "other")} and found["a", "own"].value == pytest.approx(1)
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_rows_fit_the_results_table():
     from medlib import results
 
-    tables = {name: measured(flat, 3, 3, seed=i) for i, name in enumerate("ab")}
+    tables = {name: measured(flat, 3, 3, seed=i) for i, name in enumerate("abcd")}
     tables = {
         name: pd.concat([table, table.assign(kind="weight_grad")], ignore_index=True) for name, table in tables.items()
     }
-    controls, interval = {"a": "b"}, stats.Interval(0.5, 0.4, 0.6)
-    steps = {"a": pd.DataFrame([(1, "all", 0.5, 0.4, 0.6)], columns=["scrambled", "blocks", "value", "low", "high"])}
+    controls = {"a": "b", "c": "d"}
+    steps = pd.DataFrame(
+        [(name, 0, 1, "all", 0.5, 0.4, 0.6) for name in controls],
+        columns=["domain", "order", "scrambled", "blocks", "value", "low", "high"],
+    )
+    ratios, levels = (contrast.against_controls(of, tables, controls) for of in (contrast.ratio, contrast.level))
+    sizes = reference.compare(tables, controls, dict.fromkeys("abcd", True))
+    tests, orders = contrast.tests(tables, controls, n=9), contrast.orders(tables, controls)
     saved = pd.concat(
         [
+            told.curve_rows(contrast.curves(tables), ratios, controls),
             told.prompt_rows(tables),
             told.module_rows(tables, controls),
-            told.tested_rows({"own": contrast.compare_all(tables, controls, n=9)}, controls),
-            told.agreement_rows(
-                steps, {"a": interval}, {"a": interval}, {"a": interval}, {("a", "own"): interval}, controls
-            ),
+            told.tested_rows(tests, controls),
+            told.agreement_rows(steps, orders, levels, sizes, controls),
         ]
     )
     tidy = results.tidy(saved, model="m", technique="saliency", seed=0)
-    assert len(tidy[tidy["item"].notna()]) == 2 * 6 * 3 * 3  # domains, prompts, layers, metrics
+    assert len(tidy[tidy["item"].notna()]) == 4 * 6 * 3 * 3  # domains, prompts, layers, metrics
     assert {"grad", "grad_ratio", "grad_shape_p", "rank_correlation_scrambled_1", "grad_ratio_level"} <= set(
         tidy["metric"]
     )
+    assert sorted(tidy[tidy["metric"] == "grad_shape_rms"]["variant"]) == ["over b", "over d", "over d"]
+
+    blocks = {what: contrast.corrected(table[table["module"] == "block"]) for what, table in tests.items()}
+    summed = told.summed(orders, sanity.spread_of_orders(steps), levels, blocks, sizes, controls)
+    assert summed["scrambled"]["a"] == "0.50 (0.50 to 0.50)" and (summed["size of shape"] != "").all()
+    assert (
+        told.summed(orders, sanity.spread_of_orders(steps), levels, blocks, None, controls)["size of shape"] == ""
+    ).all()
+    assert len(told.two_controls(sizes)) == 1 and told.two_controls(None).empty
+
+
+def test_what_was_asked_is_counted_with_the_likelihood_of_both_answers(ask, tiny):
+    questions = ask(asked([f" w{20 + i}" for i in range(4)]))
+    table = contrast.measure(tiny, questions)
+    found = told.asked({"mine": questions}, {"mine": table}).loc["mine"]
+    assert found[["items", "clusters", "prompts"]].tolist() == [4, 4, 8]
+    assert found["own"] == pytest.approx(table[table["answer"] == "own"]["log_p"].mean())

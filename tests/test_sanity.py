@@ -8,6 +8,7 @@ from conftest import tiny_model
 from test_sweeps import ANSWERS, PROMPTS
 
 from medlib import MedlibError, weight_saliency
+from medlib.chapters.saliency import saliency_contrast as contrast
 from medlib.chapters.saliency import sanity
 from medlib.saliency import weight_matrices
 
@@ -72,3 +73,27 @@ def test_a_cascade_in_even_steps_begins_with_one_block_and_ends_with_all(tiny):
     assert sanity.evenly(tiny, 2) == [1, 2, 4]
     assert sanity.evenly(tiny, 1) == [1, 4]
     assert sanity.evenly(tiny, 4) == [1, 2, 3, 4]
+
+
+def test_several_orders_agree_with_the_model_as_it_was_as_single_cascades_do(tiny, monkeypatch):
+    monkeypatch.setattr(sanity, "FEWEST_BLOCKS", 4)  # it has no more
+    questions = pd.DataFrame(
+        [(f"w{i}", v, f"{w} w{i}", f" w{20 + i}", f"w{i}") for i in range(4) for v, w in (("a", "w50"), ("b", "w51"))],
+        columns=["item", "variant", "prompt", "answer", "cluster"],
+    )
+    both = questions.assign(other=questions["answer"].iloc[::-1].tolist())
+    table = contrast.measure(tiny, both)
+    found = sanity.over_orders(tiny, {"mine": both}, {"mine": table}, n_items=3, n_steps=1, n_orders=2)
+    assert found.groupby("order")["scrambled"].apply(list).tolist() == [[1, 4]] * 2
+    few = contrast.spread(questions.drop_duplicates("item"), 3).sort_index().reset_index(drop=True)
+    alone = sanity.cascade(tiny, list(few["prompt"]), list(few["answer"]), [1, 4], seed=1).query("module == 'block'")
+    alone = alone.join(few[["item", "variant", "cluster"]], on="prompt")
+    first = contrast.select(table).merge(few[["item", "variant"]])
+    expected = sanity.agreement(first, alone)
+    assert found[found["order"] == 1]["value"].tolist() == expected[expected["blocks"] == "all"]["value"].tolist()
+
+
+def test_the_spread_of_orders_is_their_median_and_range():
+    steps = pd.DataFrame({"domain": "a", "blocks": "all", "scrambled": 4, "value": [0.1, 0.5, -0.2]})
+    found = sanity.spread_of_orders(steps).iloc[0]
+    assert found[["value", "low", "high"]].tolist() == [0.1, -0.2, 0.5]

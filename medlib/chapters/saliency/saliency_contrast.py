@@ -12,9 +12,10 @@ from scipy.stats import rankdata
 from medlib import concepts, stats, summary
 from medlib.errors import MedlibError
 from medlib.prompts import answer_token
-from medlib.saliency import saliency_sweep
+from medlib.saliency import KINDS, saliency_sweep
 
 FEWEST = 3  # clusters: fewer have no interval
+ANSWERS = ("own", "other")
 
 
 def ask(model, domain, n_items, seed=0):
@@ -33,7 +34,7 @@ def ask(model, domain, n_items, seed=0):
     items = questions.drop_duplicates("item")
     items = items.assign(first=[answer_token(model, row.prompt, row.answer) for row in items.itertuples()])
     items = items.sort_values(["answer", "item"], kind="stable")
-    chosen = items.loc[sorted(_spread(items, n_items, seed).index, key=items.index.get_loc)]
+    chosen = items.loc[sorted(spread(items, n_items, seed).index, key=items.index.get_loc)]
     others = {item: _other(chosen, place, items) for place, item in enumerate(chosen["item"])}
     asked = questions.assign(other=questions["item"].map(others)).dropna(subset="other").reset_index(drop=True)
     if (left := asked["cluster"].nunique()) < FEWEST:
@@ -46,8 +47,11 @@ def ask(model, domain, n_items, seed=0):
     return asked
 
 
-def _spread(items, n, seed):
-    """`n` rows drawn at random, no cluster a second time before every cluster has been drawn once."""
+def spread(items, n, seed=0):
+    """`n` rows drawn at random, no cluster a second time before every cluster has been drawn once.
+
+    >>> spread(questions.drop_duplicates("item"), 8)
+    """
     shuffled = items.sample(frac=1, random_state=seed)
     turn = shuffled.groupby("cluster").cumcount()
     return shuffled.loc[turn.sort_values(kind="stable").index[:n]]
@@ -84,6 +88,28 @@ def select(table, answer="own", kind="grad", module="block"):
     return table[(table["answer"] == answer) & (table["kind"] == kind) & (table["module"] == module)]
 
 
+def curves(tables, seed=0):
+    """The mean curve of each domain with each answer and kind: (domain, answer, kind) -> `summary.by_layer`."""
+    return {
+        (name, answer, kind): summary.by_layer(select(table, answer, kind), "saliency", seed=seed)
+        for name, table in tables.items()
+        for answer in ANSWERS
+        for kind in KINDS
+    }
+
+
+def against_controls(of, tables, controls, seed=0):
+    """`ratio` or `level` of each medical domain and its control, with both answers: (domain, answer) -> result.
+
+    >>> against_controls(level, tables, {"drugs": "foods"})["drugs", "own"]
+    """
+    return {
+        (domain, answer): of(tables[domain], tables[control], seed, answer=answer)
+        for domain, control in controls.items()
+        for answer in ANSWERS
+    }
+
+
 def ratio(medical, control, seed=0, **which):
     """Saliency on medical prompts over that on control prompts, layer by layer, with its interval.
 
@@ -111,7 +137,7 @@ def shape(table, answer="own", kind="grad"):
 
 
 def moved(table, kind="grad"):
-    """How the shape moves when the own answer takes the other's place: column `shape`."""
+    """How the shape changes when the own answer takes the other's place: column `shape`."""
     own, other = (shape(table, answer, kind).reset_index(drop=True) for answer in ("own", "other"))
     return own.assign(shape=own["shape"] - other["shape"])
 
@@ -153,10 +179,39 @@ def compare_all(tables, controls, of=shape, n=4999, seed=0):
     return pd.concat(parts, ignore_index=True)
 
 
+def tests(tables, controls, n=4999, seed=0):
+    """The ratio's shape with own and with other answers, and its change from these to those: what -> `compare_all`."""
+    of = {"own": shape, "other": lambda table: shape(table, "other"), "moved": moved}
+    return {what: compare_all(tables, controls, function, n, seed) for what, function in of.items()}
+
+
 def corrected(table, rate=0.05):
     """The table with `q`, its column `p` adjusted as one family (Benjamini & Hochberg), and `clear`: `q` below rate."""
     q = stats.benjamini_hochberg(table["p"])
     return table.assign(q=q, clear=q < rate)
+
+
+def orders(tables, controls, seed=0):
+    """How alike curves order the layers: what they are held against -> domain -> result.
+
+    >>> orders(tables, {"drugs": "foods"})["other answers"]["drugs"].low
+
+    "other answers" and "times weight": the same prompts with other items' answers, and each slope times its weight;
+    "control": the domain's control; all three `Interval`s.  "templates": the rank correlation of the two least alike
+    templates.  "peak": result of `peaks`.
+    """
+    own = {name: select(table) for name, table in tables.items()}
+
+    def alike(domain, **which):
+        return summary.rank_agreement(own[domain], select(tables[domain], **which), "saliency", seed)
+
+    return {
+        "other answers": {name: alike(name, answer="other") for name in tables},
+        "times weight": {name: alike(name, kind="weight_grad") for name in controls},
+        "control": {name: rank_between(own[name], own[control], seed=seed) for name, control in controls.items()},
+        "templates": {name: summary.rank_of_templates(own[name], "saliency") for name in tables},
+        "peak": {name: peaks(own[name], seed) for name in controls},
+    }
 
 
 def rank_between(frame, other, column="saliency", n=2000, seed=0):

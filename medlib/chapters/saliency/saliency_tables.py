@@ -1,4 +1,4 @@
-"""The chapter about saliency in words and rows: what its prose quotes, and its results table."""
+"""The chapter about saliency in tables: those that it shows, and the rows of its results table."""
 
 import pandas as pd
 
@@ -11,21 +11,55 @@ def text(interval, form="{:.2f}"):
     return "{} ({} to {})".format(*(form.format(end) for end in (interval.value, interval.low, interval.high)))
 
 
-def extremes(intervals):
-    """The lowest value of some domains, and a text with the lowest and the highest, each with its interval.
+def asked(questions, tables):
+    """What was asked of each domain: counts, and the mean log-probabilities of `own` and `other` answers, in nats."""
+    likely = {name: table.groupby("answer")["log_p"].mean() for name, table in tables.items()}
+    rows = {
+        name: dict(
+            items=found["item"].nunique(),
+            clusters=found["cluster"].nunique(),
+            prompts=len(found),
+            own=likely[name]["own"],
+            other=likely[name]["other"],
+        )
+        for name, found in questions.items()
+    }
+    return pd.DataFrame(rows).T.astype(dict.fromkeys(["items", "clusters", "prompts"], int))
 
-    >>> extremes({"drugs": Interval(0.9, 0.8, 1.0), "age": Interval(0.5, 0.4, 0.6)})[1]
-    '0.50 (age, 95 % interval 0.40 to 0.60) to 0.90 (drugs, 0.80 to 1.00)'
+
+def summed(orders, spread, levels, blocks, sizes, controls):
+    """One row a medical domain: its peak, how alike its order is to that of other curves, its level, layers counted.
+
+    `orders`: of `saliency_contrast.orders`; `spread`: of `sanity.spread_of_orders`; `levels`: (domain, answer) ->
+    `level`; `blocks`: what -> corrected tests; `sizes`: of `saliency_reference.compare`, or None.
     """
-    names = sorted(intervals, key=lambda name: intervals[name].value)
-    lowest, highest = names[0], names[-1]
+    counts = {what: table.groupby("domain")["clear"].sum() for what, table in blocks.items()}
+    size = {} if sizes is None else sizes.sizes.query("medical").set_index("domain")["value"]
+    last = spread[(spread["blocks"] == "all") & (spread["scrambled"] == spread["scrambled"].max())]
+    scrambled = {row.domain: text(row) for row in last.itertuples()}
+    rows = {
+        domain: {
+            "peak": "{} ({} to {})".format(*orders["peak"][domain]),
+            **{name: text(orders[name][domain]) for name in ("control", "other answers", "times weight")},
+            "scrambled": scrambled[domain],
+            "ratio": text(levels[domain, "own"]),
+            "ratio, others": text(levels[domain, "other"]),
+            "size of shape": f"{size[domain]:.2f}" if domain in size else "",
+            "differs": counts["own"][domain],
+            "differs, others": counts["other"][domain],
+            "changes": counts["moved"][domain],
+        }
+        for domain in controls
+    }
+    return pd.DataFrame(rows).T
 
-    def said(name, words):
-        value, low, high = (f"{getattr(intervals[name], end):.2f}" for end in ("value", "low", "high"))
-        return f"{value} ({name}, {words}{low} to {high})"
 
-    words = said(lowest, "95 % interval ")
-    return float(intervals[lowest].value), words if len(names) == 1 else f"{words} to {said(highest, '')}"
+def two_controls(sizes):
+    """The sizes of the shapes of two controls, the largest first, as a table to show; empty for None."""
+    if sizes is None:
+        return pd.DataFrame(columns=["over", "size of shape"])
+    table = sizes.sizes[~sizes.sizes["medical"]].sort_values("value", ascending=False)
+    return table.rename(columns={"value": "size of shape"}).set_index("domain")[["over", "size of shape"]]
 
 
 def rows(curve, **columns):
@@ -92,12 +126,39 @@ def tested_rows(tests, controls):
     return pd.concat(parts)
 
 
-def agreement_rows(steps, labels, kinds, alike, levels, controls):
-    """Rank correlations and levels, a row each: a metric says how many blocks are scrambled, `space` which compared."""
-    found = [(name, "rank_correlation_other_answers", None, interval) for name, interval in labels.items()]
-    found += [(name, "rank_correlation_weight_grad", None, interval) for name, interval in kinds.items()]
-    found += [
-        (name, "rank_correlation_control", f"over {controls[name]}", interval) for name, interval in alike.items()
+def curve_rows(curves, ratios, controls):
+    """Curves of blocks and their ratios, with both answers: metrics `grad`, `weight_grad` and `grad_ratio`."""
+    suffix = {"own": "", "other": "_other_answers"}
+    parts = [
+        rows(curve, domain=name, component="block", metric=kind + suffix[answer])
+        for (name, answer, kind), curve in curves.items()
+    ]
+    parts += [
+        rows(
+            curve,
+            domain=name,
+            component="block",
+            variant=f"over {controls[name]}",
+            metric="grad_ratio" + suffix[answer],
+        )
+        for (name, answer), curve in ratios.items()
+    ]
+    return pd.concat(parts)
+
+
+def agreement_rows(steps, orders, levels, sizes, controls):
+    """Rank correlations, levels and sizes of shapes, a row each.
+
+    Of scrambled weights the metric says how many blocks, `space` which blocks are compared and `variant` which order.
+    """
+    found = [
+        (name, metric, f"over {controls[name]}" if of == "control" else None, interval)
+        for of, metric in (
+            ("other answers", "rank_correlation_other_answers"),
+            ("times weight", "rank_correlation_weight_grad"),
+            ("control", "rank_correlation_control"),
+        )
+        for name, interval in orders[of].items()
     ]
     found += [
         (name, "grad_ratio_level" + ("" if answer == "own" else "_other_answers"), f"over {controls[name]}", interval)
@@ -105,12 +166,16 @@ def agreement_rows(steps, labels, kinds, alike, levels, controls):
     ]
     columns = ["domain", "metric", "variant", "value", "low", "high"]
     table = pd.DataFrame([(*names, *interval) for *names, interval in found], columns=columns)
-    scrambled = [
-        part.assign(
-            domain=name,
-            metric="rank_correlation_scrambled_" + part["scrambled"].astype(str),
-            space=part["blocks"] + " blocks",
-        ).drop(columns=["scrambled", "blocks"])
-        for name, part in steps.items()
-    ]
-    return pd.concat([table, *scrambled]).assign(component="block")
+    scrambled = steps.assign(
+        metric="rank_correlation_scrambled_" + steps["scrambled"].astype(str),
+        space=steps["blocks"] + " blocks",
+        variant="order " + steps["order"].astype(str),
+    ).drop(columns=["scrambled", "blocks", "order"])
+    parts = [table, scrambled]
+    if sizes is not None:
+        parts.append(
+            sizes.sizes.assign(metric="grad_shape_rms", variant="over " + sizes.sizes["over"])[
+                ["domain", "metric", "variant", "value"]
+            ]
+        )
+    return pd.concat(parts).assign(component="block")

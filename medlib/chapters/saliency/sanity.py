@@ -2,7 +2,7 @@
 
 Weights are destroyed by putting those of each matrix in random order, which keeps their sizes and nothing else; from
 the last block down, one more at a time, in the cascade of Adebayo et al. 2018, who draw new weights.  The order comes
-from a seed, so it can be undone without a copy of the weights.
+from a seed, so it can be undone without a copy of the weights.  One order is one draw: several say how far it matters.
 """
 
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from medlib import summary
+from medlib.chapters.saliency.saliency_contrast import select, spread
 from medlib.errors import MedlibError
 from medlib.saliency import weight_matrices, weight_saliency
 
@@ -100,3 +101,36 @@ def agreement(original, cascaded, seed=0):
                 both = (one[one["layer"] <= kept] for one in (original, part))
                 table.append((step, blocks, *summary.rank_agreement(*both, "saliency", seed)))
     return pd.DataFrame(table, columns=["scrambled", "blocks", "value", "low", "high"])
+
+
+def over_orders(model, questions, tables, n_items, n_steps, n_orders, seed=0):
+    """`agreement` of each domain, for several random orders of the weights: with the columns `domain` and `order`.
+
+    >>> over_orders(model, {"drugs": asked}, {"drugs": measured}, n_items=8, n_steps=3, n_orders=5)
+
+    `questions` and `tables` are results of `ask` and `measure` by domain.  Of each domain `n_items` items are taken, in
+    one template, spread over its clusters.
+    """
+    few = pd.concat(
+        [
+            spread(asked.drop_duplicates("item"), n_items, seed).sort_index().assign(domain=name)
+            for name, asked in questions.items()
+        ],
+        ignore_index=True,
+    )
+    originals = {name: select(tables[name]).merge(part[["item", "variant"]]) for name, part in few.groupby("domain")}
+    parts = []
+    for order in range(n_orders):
+        found = cascade(model, list(few["prompt"]), list(few["answer"]), evenly(model, n_steps), seed=seed + order)
+        found = found[found["module"] == "block"].join(few[["domain", "item", "variant", "cluster"]], on="prompt")
+        parts += [
+            agreement(originals[name], part, seed).assign(domain=name, order=order)
+            for name, part in found.groupby("domain")
+        ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def spread_of_orders(steps):
+    """The median of `over_orders` and its lowest and highest order: `domain, scrambled, blocks, value, low, high`."""
+    values = steps.groupby(["domain", "blocks", "scrambled"])["value"]
+    return values.agg(value="median", low="min", high="max").reset_index()
