@@ -203,6 +203,8 @@ shape, noise = (
     atlas.curves(likeness, ["space", "domain"], column, seed)
     for column in ("value", "noise")
 )
+
+# %%
 seen = number_line.spread_out(layers, n_umap_states)
 seeds = range(seed, seed + n_umap_seeds)
 umap = number_line.by_domain(
@@ -262,7 +264,7 @@ plt.show()
 # %% [markdown]
 # ### What is taken out, and does it matter?
 #
-# How many times longer numerals make a step, as the regression fits it: the steps 9|10 and 99|100 by the digits and tokens that they add, and a last digit against the mean of all last digits (mean over layers, wordings and the two kinds, and the range over layers).
+# How many times longer numerals make a step, over and above the same step of the control, as the regression fits it: the steps 9|10 and 99|100 by the digits and tokens that they add, which is one effect for both where they add as many, and a last digit against the mean of all last digits (mean over layers, wordings and the two kinds, and the range over layers).
 
 # %%
 factors = age_steps.numeral_lengths(steps)
@@ -307,25 +309,21 @@ number_figures.pictures(states[:, late], frame[late], chosen)
 plt.show()
 
 # %% tags=["remove-cell"]
-note(
-    dict(
-        n_umap=(n_umap_seeds, str(n_umap_seeds)),
-        n_umap_states=(len(seen), str(len(seen))),
-        neighbours=(neighbours, str(neighbours)),
-        near=(age_steps.NEAR, str(age_steps.NEAR)),
-    )
+counted = dict(
+    n_umap=n_umap_seeds,
+    n_umap_states=len(seen),
+    neighbours=neighbours,
+    near=age_steps.NEAR,
 )
-run.save(
-    age_tables.table(
-        (r2, r2_control, r2_difference, reading),
-        (moved, moved_control),
-        (shape, noise),
-        umap,
-        elsewhere,
-        everywhere,
-        factors,
-    )
+note({key: (value, str(value)) for key, value in counted.items()})
+
+# %% tags=["remove-cell"]
+read = r2, r2_control, r2_difference, reading
+ordered, shapes = (moved, moved_control), (shape, noise)
+table = age_tables.table(
+    read, ordered, shapes, umap, elsewhere, everywhere, factors
 )
+run.save(table)
 
 # %% [markdown]
 # ## What would change our mind

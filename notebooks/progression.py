@@ -310,6 +310,8 @@ counted = dict(
 )
 note({key: (value, str(value)) for key, value in counted.items()})
 run.number("shown_layer", shown_layer, f"state {shown_layer}")
+
+# %% tags=["remove-cell"]
 run.save(
     stage_tables.table(
         seen, curves, loops, shares, rings, in_umap, trust, weaker

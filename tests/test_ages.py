@@ -275,11 +275,14 @@ def test_over_all_layers_a_step_has_the_mean_of_its_t_and_the_range_of_its_wordi
 
 
 def test_the_verdict_says_what_stands_against_a_break():
-    clear = dict(p_people=0.05, p_routes=0.9, n_corrected=2, n_corrected_routes=0, rank_after=40, n_steps=100)
+    clear = dict(
+        rank_people=1, p_people=0.05, p_routes=0.9, n_corrected=2, n_corrected_routes=0, rank_after=40, n_steps=100
+    )
     assert age_prose.verdict(**clear) == "There is a break at 17|18 that routes do not have."
-    assert age_prose.verdict(**clear | dict(p_people=0.4, n_corrected=0)) == "No break at 17|18 is seen."
+    assert age_prose.verdict(**clear | dict(rank_people=9, p_people=0.4, n_corrected=0)) == "No break at 17|18 is seen."
     weak = age_prose.verdict(**clear | dict(n_corrected=0, rank_after=8))
     assert "not decided" in weak and "after correction" in weak and "fast stretch" in weak
+    assert "other steps below 20 are longer" in age_prose.verdict(**clear | dict(p_people=0.1))
     assert "among roads and trails too" in age_prose.verdict(**clear | dict(p_routes=0.05))
 
 

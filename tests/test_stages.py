@@ -7,7 +7,7 @@ from conftest import tiny_model
 from scipy.stats import kstest, rankdata
 
 import medlib
-from medlib import geometry
+from medlib import figures, geometry
 from medlib.chapters import three_places
 from medlib.chapters.progression import (
     planted_stages,
@@ -453,3 +453,10 @@ def test_what_is_not_known_is_named_so_in_the_heat_map():
     stage_figures.heat_map(axes, tables, {"progression": False, "processes": True}, "circularity", "ring", "sure")
     assert [label.get_text() for label in axes.get_yticklabels()] == ["COPD, not known", "baking"]
     plt.close("all")
+
+
+def test_processes_keep_their_colour_where_they_are_not_known_and_diseases_do_not():
+    known = {"progression": False, "processes": False}
+    assert stage_figures.look_of("progression", known)["color"] == figures.NOT_KNOWN
+    of_control = stage_figures.look_of("processes", known)
+    assert of_control["color"] == figures.LOOKS["control"]["color"] and of_control["label"] == "processes, not known"

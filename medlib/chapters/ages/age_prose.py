@@ -109,38 +109,48 @@ def breaking(found, past, steps):
         "most_breaks": (most_said, most_said),
     }
     said = verdict(
-        **{key: numbers[key][0] for key in ("p_people", "p_routes", "n_corrected", "n_corrected_routes", "rank_after")},
+        **{
+            key: numbers[key][0] for key in ("rank_people", "p_people", "p_routes", "n_corrected", "n_corrected_routes")
+        },
+        rank_after=numbers["rank_after"][0],
         n_steps=n_steps,
     )
     return numbers | {"verdict": (said, said)}, table, overall, everywhere
 
 
-def verdict(p_people, p_routes, n_corrected, n_corrected_routes, rank_after, n_steps):
+def verdict(rank_people, p_people, p_routes, n_corrected, n_corrected_routes, rank_after, n_steps):
     """Whether there is a break at 17|18: seen, not seen, or not decided, and what stands against it.
 
-    >>> verdict(0.05, 0.9, 0, 0, 8, 100)
-    'Whether the line breaks at 18 is not decided: ...'
+    >>> verdict(3, 0.05, 0.9, 0, 0, 8, 100)
+    'Whether the line breaks at 18 is not decided: over all layers 17|18 is among the longest 5 % of steps, but ...'
 
-    A break is called where 17|18 stands out over all layers and, after correction, in every wording and both sexes on
-    some layer, where neither is so for routes, and where the step after it does not stand out too.
+    A break is called where 17|18 is among the longest 5 % of all steps and the first of the small ones, and, after
+    correction, among the longest in every wording and both sexes on some layer; where neither is so for routes; and
+    where the step after it does not stand out too.
     """
-    over_all, somewhere = p_people <= 0.05, n_corrected > 0
-    against = []
-    if not over_all:
-        against.append("it does not stand out over all layers")
-    if not somewhere:
-        against.append("on no layer does it in every wording and both sexes, after correction")
-    if p_routes <= 0.05 or n_corrected_routes:
-        against.append("it does among roads and trails too")
-    if rank_after <= n_steps / 10:
-        against.append("18|19 is among the longest tenth as well, as in a fast stretch from 17 to 19")
+    among, first, somewhere = rank_people <= n_steps / 20, p_people <= 0.05, n_corrected > 0
+    if not (among or first or somewhere):
+        return "No break at 17|18 is seen."
+    for_it = [
+        *["over all layers 17|18 is among the longest 5 % of steps"] * among,
+        *["over all layers 17|18 is the longest step below 20"] * (first and not among),
+        *["17|18 is among the longest 5 % in every wording and both sexes on some layer"] * somewhere,
+    ]
+    against = [
+        *["over all layers it is not among the longest 5 %"] * (not among),
+        *["other steps below 20 are longer"] * (not first),
+        *["on no layer is it so in every wording and both sexes, after correction"] * (not somewhere),
+        *["it stands out among roads and trails too"] * (p_routes <= 0.05 or n_corrected_routes > 0),
+        *["18|19 is among the longest tenth as well, as in a fast stretch from 17 to 19"]
+        * (rank_after <= n_steps / 10),
+    ]
     if not against:
         return "There is a break at 17|18 that routes do not have."
-    if not over_all and not somewhere:
-        return "No break at 17|18 is seen."
-    said = " and ".join([", ".join(against[:-1]), against[-1]]) if len(against) > 1 else against[0]
-    found = "17|18 stands out over all layers" if over_all else "17|18 stands out on some layers"
-    return f"Whether the line breaks at 18 is not decided: {found}, but {said}."
+    return f"Whether the line breaks at 18 is not decided: {_listed(for_it)}, but {_listed(against)}."
+
+
+def _listed(parts):
+    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
 
 
 def places(reads, found):
