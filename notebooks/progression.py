@@ -4,7 +4,7 @@
 # {glue:text}`verdict`
 # Over {glue:text}`n_layers` states, the distances between the ten stages of {glue:text}`n_series` diseases correlate {glue:text}`line` with a line and {glue:text}`ring` with a ring; ring minus line is {glue:text}`circularity` ({glue:text}`line_perfect` for a perfect line, {glue:text}`ring_perfect` for a perfect ring), and {glue:text}`circularity_control` for {glue:text}`n_control` everyday processes (difference {glue:text}`circularity_difference`).
 # Before any block has run, the words alone give {glue:text}`line_start` with a line, significantly so in {glue:text}`n_line_start` of the diseases, and the blocks change it by {glue:text}`line_gain`; with length and shared words taken out, the line is {glue:text}`line_corrected`, and {glue:text}`line_corrected_start` before any block; at the last token of a description it is {glue:text}`line_entity`, and ring minus line {glue:text}`circularity_entity`.
-# More like a ring than shuffled orders, on any state, are {glue:text}`n_ring` of the diseases ({glue:text}`rings_named`) and {glue:text}`n_ring_control` of the processes, at most 0.6 by chance; loops in any order: {glue:text}`n_loop` and {glue:text}`n_loop_control`, where a loop would be found that holds {glue:text}`loop_found_from` of the variance between stages, and a weaker one would go unseen.
+# More like a ring than shuffled orders, on any state, are {glue:text}`n_ring` of the diseases ({glue:text}`rings_named`) and {glue:text}`n_ring_control` of the processes, at most 0.6 by chance; loops in any order: {glue:text}`n_loop` and {glue:text}`n_loop_control`, where a planted loop is {glue:text}`loop_found_from`, and a weaker one would go unseen.
 # Late stages lie nearer to the healthy start than middle ones on {glue:text}`late_parkinson` for Parkinson's disease and on {glue:text}`late_copd` for COPD, significantly on {glue:text}`late_parkinson_significant` and {glue:text}`late_copd_significant`; shuffled orders do so {glue:text}`chance_late` of the time.
 # In brackets: 95 % intervals over diseases or processes; what {cite:t}`marinescu2026knowledge` describe is of far larger models, and a model of this size cannot show what one of 70 billion parameters does.
 
@@ -98,7 +98,8 @@ print(detail)
 # %% [markdown]
 # How weak may a ring be?
 # Other differences between the stages are added until it drowns.
-# A loop in any order is found in 16 of 20 or more where the ring holds {glue:text}`loop_found_from` of the variance between the stages, and a ring in their order where it holds {glue:text}`ring_found_from`.
+# In 16 of 20 draws or more, a loop in any order is {glue:text}`loop_found_from`, and a ring in the order of the stages is {glue:text}`ring_found_from`.
+# The other differences are the same in all directions here; real ones need not be, and may hide more.
 
 # %%
 weaker = planted_stages.weaker_rings(len(free), model.hidden_size, seed)
@@ -191,7 +192,7 @@ stage_figures.late(main, known)
 plt.show()
 
 # %% [markdown]
-# The processes lie widest apart on {glue:text}`widest`, from {glue:text}`widest_raw`; there, with the three dimensions of the largest mean square dropped, from {glue:text}`widest_without`: so much of the swing is a few huge activations.
+# The processes lie widest apart on {glue:text}`widest`, from {glue:text}`widest_raw`; there, with the three dimensions of the largest mean square dropped, from {glue:text}`widest_without`; the difference is what a few huge activations do.
 # The pictures below are of {glue:text}`shown_layer`, the middle of the model.
 
 # %%

@@ -301,8 +301,8 @@ def test_the_weakest_ring_found_is_above_the_first_that_is_missed():
     assert planted_stages.found_from(table.assign(ring=[20, 3, 20]), "ring") == 0.9
     assert planted_stages.found_from(table, "loop") is None
     said = stage_prose.unseen(table)
-    assert said["ring_found_from"] == (0.2, "20 % of it")
-    assert said["loop_found_from"][1] == "no share that was tried"
+    assert said["ring_found_from"] == (0.2, "found where it holds 20 % of the variance between stages")
+    assert said["loop_found_from"][1] == "not found at any size that was tried"
 
 
 def test_the_planted_check_passes():

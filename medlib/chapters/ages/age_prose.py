@@ -137,9 +137,10 @@ def verdict(rank_people, p_people, p_routes, n_corrected, n_corrected_routes, ra
         *["17|18 is among the longest 5 % in every wording and both sexes on some layer"] * somewhere,
     ]
     against = [
-        *["over all layers it is not among the longest 5 %"] * (not among),
+        *["it is not among the longest 5 % of all steps"] * (not among),
         *["other steps below 20 are longer"] * (not first),
-        *["on no layer is it so in every wording and both sexes, after correction"] * (not somewhere),
+        *["on no layer is it among the longest 5 % in every wording and both sexes, after correction"]
+        * (not somewhere),
         *["it stands out among roads and trails too"] * (p_routes <= 0.05 or n_corrected_routes > 0),
         *["18|19 is among the longest tenth as well, as in a fast stretch from 17 to 19"]
         * (rank_after <= n_steps / 10),

@@ -103,7 +103,8 @@ def unseen(weaker):
     found = {}
     for column in ("loop", "ring"):
         share = planted_stages.found_from(weaker, column)
-        text = "no share that was tried" if share is None else f"{percent(share)} of it"
+        held = f"found where it holds {percent(share or 0)} of the variance between stages"
+        text = "not found at any size that was tried" if share is None else held
         found[f"{column}_found_from"] = (text if share is None else share, text)
     return found
 
