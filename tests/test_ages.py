@@ -282,6 +282,7 @@ def test_the_verdict_says_what_stands_against_a_break():
     assert age_prose.verdict(**clear | dict(rank_people=9, p_people=0.4, n_corrected=0)) == "No break at 17|18 is seen."
     weak = age_prose.verdict(**clear | dict(n_corrected=0, rank_after=8))
     assert "not decided" in weak and "after correction" in weak and "fast stretch" in weak
+    assert ", and 18|19" in age_prose.verdict(**clear | dict(p_people=0.1, n_corrected=0, rank_after=8))
     assert "other steps below 20 are longer" in age_prose.verdict(**clear | dict(p_people=0.1))
     assert "among roads and trails too" in age_prose.verdict(**clear | dict(p_routes=0.05))
 

@@ -151,7 +151,12 @@ def verdict(rank_people, p_people, p_routes, n_corrected, n_corrected_routes, ra
 
 
 def _listed(parts):
-    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
+    """Clauses with "and" before the last.
+
+    >>> _listed(["a", "b, after c", "d"])
+    'a, b, after c, and d'
+    """
+    return f"{', '.join(parts[:-1])}, and {parts[-1]}" if len(parts) > 2 else " and ".join(parts)
 
 
 def places(reads, found):
