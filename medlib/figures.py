@@ -7,6 +7,7 @@ on drawing.
 
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.ticker import MaxNLocator
 
 _COLOURS = sns.color_palette("colorblind")
 LOOKS = {
@@ -76,6 +77,7 @@ def curve(axes, table, look, label, known=True):
     if "low" in table:
         axes.fill_between(table["layer"], table["low"], table["high"], color=drawn["color"], alpha=0.2, lw=0)
     axes.set_xlabel("layer (0: embedding)" if table["layer"].min() == 0 else "layer")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def beside_controls(curves, controls, known, ylabel, centre=None, **options):
@@ -133,6 +135,7 @@ def layer_by_domain(axes, curves, known, label, diverging=False):
     axes.set_yticks(range(len(curves)), [name if known[name] else f"{name}, not known" for name in curves])
     axes.invert_yaxis()
     axes.set_xlabel("layer")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     shown = next((mesh for mesh, name in zip(meshes, curves, strict=True) if known[name]), meshes[0])
     axes.figure.colorbar(shown, ax=axes, label=label)
 

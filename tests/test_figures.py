@@ -35,6 +35,12 @@ def test_a_curve_is_one_line_through_the_values_and_one_band_between_the_bounds(
     }
 
 
+def test_layers_are_marked_at_whole_numbers(axes):
+    figures.curve(axes, table().assign(layer=[1, 2, 3, 4]), "medical", "drugs")
+    axes.set_xlim(0.5, 4.2)
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
 def test_what_is_not_known_is_grey_says_so_and_keeps_its_line(axes):
     figures.curve(axes, table(), "control", "foods", known=False)
     (line,), (band,) = axes.lines, axes.collections

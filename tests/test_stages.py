@@ -7,10 +7,19 @@ from conftest import tiny_model
 from scipy.stats import kstest, rankdata
 
 import medlib
-from medlib import geometry
-from medlib.chapters.progression import stage_figures, stages
+from medlib import figures, geometry
+from medlib.chapters import three_places
+from medlib.chapters.progression import (
+    planted_stages,
+    stage_figures,
+    stage_prose,
+    stage_tables,
+    stage_words,
+    stages,
+)
 from medlib.errors import MedlibError
 from medlib.prompts import Prompt
+from medlib.stats import Interval
 
 TEN = range(10)
 
@@ -59,7 +68,7 @@ def test_a_loop_does_not_know_order_scale_or_place():
 
 
 def test_the_bar_against_dealt_stages_is_that_of_the_mean_over_templates():
-    x = stages.planted("ring", templates=3, n_stages=10, hidden=60)
+    x = planted_stages.planted("ring", templates=3, n_stages=10, hidden=60)
     found = geometry.dealt_loop_test(x, n=19)
     assert found["bar"] == pytest.approx(geometry.longest_loop(x.mean(axis=0))["bar"], abs=1e-5)
     assert found["p"] == 1 / 20
@@ -90,7 +99,7 @@ def test_one_point_has_no_diameter():
 def test_a_planted_line_is_a_line_a_ring_is_a_ring_and_a_dealt_one_is_neither(seed):
     found = {}
     for shape in ("line", "ring", "dealt"):
-        x = stages.planted(shape, templates=3, n_stages=10, hidden=100, seed=seed)
+        x = planted_stages.planted(shape, templates=3, n_stages=10, hidden=100, seed=seed)
         order = geometry.progression(x.mean(axis=0), TEN, n=199)
         found[shape] = order | {"p_loop": geometry.dealt_loop_test(x, n=39)["p"]}
     line, ring, dealt = found.values()
@@ -179,7 +188,7 @@ def test_states_of_three_places_are_those_that_activations_gives():
 
 
 def test_causes_count_tokens_and_shared_words():
-    (first, second) = stages.causes(tiny_model(), frame())
+    (first, second) = stage_words.causes(tiny_model(), frame())
     tokens, words = first
     assert tokens[:3, :3].tolist() == [[0, 1, 2], [1, 0, 1], [2, 1, 0]]  # 1, 2 and 3 words
     assert words[1, 2] == pytest.approx(1 - 1 / 4)  # {w1, w2} and {w2, w3, w4}
@@ -189,8 +198,10 @@ def test_causes_count_tokens_and_shared_words():
 
 def test_each_view_has_a_row_for_each_state_and_series():
     prompts = frame(n_series=4, n_stages=6)
-    states = {place: np.random.default_rng(i).normal(size=(3, 4, 2, 6, 20)) for i, place in enumerate(stages.PLACES)}
-    causes = stages.causes(tiny_model(), prompts)
+    states = {
+        place: np.random.default_rng(i).normal(size=(3, 4, 2, 6, 20)) for i, place in enumerate(three_places.PLACES)
+    }
+    causes = stage_words.causes(tiny_model(), prompts)
     found = stages.views(states, prompts, causes, ["late"], n_components=10, n=9)
     views = found.groupby(["place", "wording", "space"]).size()
     assert views.to_dict() == {
@@ -213,7 +224,7 @@ def test_one_huge_dimension_does_not_count_where_the_largest_are_dropped():
     line = np.zeros((1, 4, 2, 6, 20)) + np.arange(6.0)[:, None] * np.linspace(1, 2, 20)
     line[..., 5] = 1e3 * np.random.default_rng(0).permutation(6)
     states = {"mean": line}
-    found = stages.views(states, prompts, stages.causes(tiny_model(), prompts), ["late"], n_components=10, n=9)
+    found = stages.views(states, prompts, stage_words.causes(tiny_model(), prompts), ["late"], n_components=10, n=9)
     mean = found.query("wording == 'unnumbered'").groupby("space")["line"].mean()
     assert mean["raw, without 3 dimensions"] == pytest.approx(1)
     assert mean["raw"] < 0.9
@@ -245,13 +256,13 @@ def test_significance_is_corrected_within_each_series():
 
 
 def test_loops_and_causes_have_a_row_for_each_state_and_series():
-    x = np.stack([stages.planted(shape, 2, 8, 20) for shape in ("line", "ring")])[None]
+    x = np.stack([planted_stages.planted(shape, 2, 8, 20) for shape in ("line", "ring")])[None]
     found = stages.loops(x, ["line", "ring"], n=9).set_index("item")
     assert found.loc["ring", "p"] == 0.1
     assert found.loc["line", "bar"] < found.loc["ring", "bar"]
     tables = stages.distances(x.mean(axis=2))
     causes = np.stack([np.stack([t, np.ones_like(t)]) for t in tables[0]])
-    shares = stages.cause_shares(tables, causes, ["line", "ring"], ["itself", "constant"])
+    shares = stage_words.cause_shares(tables, causes, ["line", "ring"], ["itself", "constant"])
     assert shares["cause"].tolist() == ["itself", "itself"]
     assert shares["value"].tolist() == pytest.approx([1, 1])
 
@@ -272,6 +283,145 @@ def test_every_fit_of_umap_is_scored_by_the_order_of_its_stages(monkeypatch):
     of_d = found.query("item == 'd' and seed == 4").set_index("space")["circularity"]
     assert of_d["umap30"] == pytest.approx(geometry.circularity(x[1, 3], range(8)))
     assert of_d["umap2"] == pytest.approx(geometry.circularity(x[1, 3, :, :2], range(8)))
+
+
+# --- weaker rings
+
+
+def test_a_ring_is_found_until_other_differences_drown_it():
+    table = planted_stages.weaker_rings(templates=3, hidden=60)
+    assert table["share"].is_monotonic_decreasing and table["share"].iloc[0] > 0.95
+    assert table["loop"].iloc[0] >= 19 and table["loop"].iloc[-1] <= 6
+    assert table["bar"].iloc[0] > 4 * table["bar"].iloc[-1]
+
+
+def test_the_weakest_ring_found_is_above_the_first_that_is_missed():
+    table = pd.DataFrame({"share": [0.9, 0.5, 0.2], "ring": [20, 16, 20], "loop": [15, 20, 20]})
+    assert planted_stages.found_from(table, "ring") == 0.2
+    assert planted_stages.found_from(table.assign(ring=[20, 3, 20]), "ring") == 0.9
+    assert planted_stages.found_from(table, "loop") is None
+    said = stage_prose.unseen(table)
+    assert said["ring_found_from"] == (0.2, "found where it holds 20 % of the variance between stages")
+    assert said["loop_found_from"][1] == "not found at any size that was tried"
+
+
+def test_the_planted_check_passes():
+    passed, detail = planted_stages.check(templates=3, hidden=60)
+    assert passed and "line: order 20" in detail
+
+
+# --- words of the stages
+
+
+def test_words_that_come_back_are_named_with_their_stages():
+    texts = ["well", "thick calves", "thick calves, weak", "thick arms", "a chair", "a mask", "a bed", "thick calves"]
+    frame = pd.DataFrame({"series": "one", "stage": range(8), "item": texts})
+    table = pd.DataFrame({"layer": [0, 1], "item": "one", "circularity": [9.0, 0.25]})
+    found = stage_words.recurring({"progression": frame}, {"progression": table})
+    assert found.loc["one"].tolist() == [0.25, "thick (1-3, 7); calves (1-2, 7)"]
+    assert stage_words.stretches([5, 0, 1]) == "0-1, 5"
+
+
+# --- prose and tables
+
+
+def made_up_views():
+    prompts = frame(n_series=6, n_stages=10)
+    shapes = {place: np.zeros((3, 6, 2, 10, 20)) for place in three_places.PLACES}
+    for place, x in shapes.items():
+        for layer in range(3):
+            for i in range(6):
+                kind = "ring" if place == "entity" else "line"
+                x[layer, i] = planted_stages.planted(kind, 2, 10, 20, seed=10 * layer + i)
+    causes = np.random.default_rng(0).random((6, 2, 10, 10))
+    return stages.views(shapes, prompts, causes + causes.swapaxes(2, 3), ["late"], n_components=10, n=39)
+
+
+def test_the_scale_of_circularity_is_that_of_a_perfect_line_and_ring():
+    found = stage_prose.perfect()
+    assert found["line_perfect"][1] == "−0.34" and found["ring_perfect"][1] == "0.34"
+
+
+@pytest.mark.parametrize(
+    ("circularity", "difference", "gain", "words"),
+    [
+        ((-0.1, -0.2, -0.05), (0, -0.1, 0.1), (0, -0.1, 0.1), ["a line than a ring", "by more than chance", "as much"]),
+        ((0.1, 0.05, 0.2), (0.1, 0.05, 0.2), (0.1, 0.05, 0.2), ["a ring than a line", "like a ring than", "make more"]),
+        ((0, -0.1, 0.1), (-0.1, -0.2, -0.05), (-0.1, -0.2, -0.05), ["not decided", "like a line than", "make less"]),
+    ],
+)
+def test_the_verdict_is_as_sure_as_its_intervals(circularity, difference, gain, words):
+    said = stage_prose.verdict(Interval(*circularity), Interval(*difference), Interval(*gain))
+    assert all(word in said for word in words)
+
+
+def test_the_answer_quotes_each_view_and_what_the_words_alone_give():
+    views = made_up_views()
+    found = stage_prose.answer({"progression": views, "processes": views})
+    main = stages.view(views)
+    assert found["line"][0] == pytest.approx(main.query("layer > 0")["line"].mean())
+    assert found["line_start"][0] == pytest.approx(main.query("layer == 0")["line"].mean())
+    assert found["line_gain"][0] == pytest.approx(found["line"][0] - found["line_start"][0])
+    assert found["circularity_entity"][0] > 0.1 > -0.1 > found["circularity"][0]
+    assert found["n_line_start"] == (6, "6") and found["circularity_difference"][0] == 0
+
+
+def test_late_returns_are_counted_and_the_widest_state_named():
+    views = made_up_views()
+    names = {"series 0": "Parkinson's disease", "series 1": "COPD"}
+    found = stage_prose.returns({"progression": views.replace({"item": names}), "processes": views})
+    assert found["late_parkinson"][1] == "0 of 3 states" and found["late_processes"][1] == "0 of 6"
+    raw = stages.view(views).groupby("layer")["late_return"].std()
+    assert found["widest"][0] == raw.idxmax()
+    assert found["chance_late"][1].endswith(" %")
+
+
+def test_umap_is_held_against_the_raw_scores_of_the_same_series_and_state():
+    main = pd.DataFrame(
+        {"layer": 1, "item": ["a", "b"], "circularity": [-0.2, 0.2], "csfs": [1.0, 8], "csls": [8.0, 1]}
+    )
+    rows = [
+        (1, item, seed, space, c, csfs, 8.0)
+        for space in ("umap30", "umap2")
+        for item, values, csfs in (("a", (-0.1, 0.3), 9.0), ("b", (-0.1, -0.2), 1.0))
+        for seed, c in enumerate(values)
+    ]
+    umap = pd.DataFrame(rows, columns=["layer", "item", "seed", "space", "circularity", "csfs", "csls"])
+    bent = stage_prose.beside_raw({"progression": umap}, {"progression": main})
+    found = stage_prose.in_umap(bent, pd.DataFrame({"trustworthiness": [0.8, 0.9]}))
+    counts = {key: found[key][0] for key in ("n_umap", "raw_rings", "umap2_made", "umap2_lost", "umap_flips")}
+    assert counts == dict(n_umap=2, raw_rings=1, umap2_made=1, umap2_lost=1, umap_flips=1)
+    scores = stage_prose.paper_scores(bent).loc["progression"]
+    assert scores.loc["raw", "CSFS"] == 4.5 and scores.loc["umap2", "CSFS is 5 to 9"] == 0.5
+    assert scores.loc["raw", "CSLS is 0 to 4"] == 0.5 and scores.loc["umap30", "CSLS"] == 8
+
+
+def test_the_p_of_every_view_over_templates_is_in_the_results_table():
+    views = made_up_views()
+    main = stages.view(views)
+    loops = main[["layer", "item"]].assign(bar=0.1, p=0.5, null_mean=0.1, significant=False)
+    curves = stage_figures.mean_curves({"progression": main}, {"progression": loops})
+    shares = pd.DataFrame({"layer": [1], "item": "series 0", "cause": "words", "value": 0.5})
+    rings = stages.counts(main, "circularity", "chance_circularity")
+    umap = pd.DataFrame(dict(layer=[1], item="series 0", seed=0, space="umap2", circularity=0.1, csfs=1.0, csls=8.0))
+    trust = pd.DataFrame(dict(layer=[1], seed=0, trustworthiness=0.9))
+    weaker = pd.DataFrame(dict(share=[0.5], ring=20, loop=10))
+    of = ({"progression": one} for one in (views, loops, shares, rings, umap, trust))
+    seen, *rest = of
+    table = stage_tables.table(seen, curves, *rest, weaker)
+    tested = table.query("metric == 'p_line'")[["variant", "space"]].drop_duplicates()
+    assert {
+        ("entity, unnumbered", "raw"),
+        ("last, unnumbered", "raw"),
+        ("mean, unnumbered", "raw, corrected"),
+        ("mean, unnumbered", "raw, without 3 dimensions"),
+    } <= set(map(tuple, tested.to_numpy()))
+    assert {"csls", "planted_loop_found", "h1_bar", "trustworthiness"} <= set(table["metric"])
+
+
+def test_numbers_are_written_with_a_true_minus_and_none_before_zero():
+    assert stage_prose.signed(-0.104) == "−0.10" and stage_prose.signed(-0.001) == "0.00"
+    assert stage_prose.interval(Interval(0.5, -0.1, 1))[1] == "0.50 (−0.10 to 1.00)"
 
 
 # --- pictures
@@ -303,3 +453,10 @@ def test_what_is_not_known_is_named_so_in_the_heat_map():
     stage_figures.heat_map(axes, tables, {"progression": False, "processes": True}, "circularity", "ring", "sure")
     assert [label.get_text() for label in axes.get_yticklabels()] == ["COPD, not known", "baking"]
     plt.close("all")
+
+
+def test_processes_keep_their_colour_where_they_are_not_known_and_diseases_do_not():
+    known = {"progression": False, "processes": False}
+    assert stage_figures.look_of("progression", known)["color"] == figures.NOT_KNOWN
+    of_control = stage_figures.look_of("processes", known)
+    assert of_control["color"] == figures.LOOKS["control"]["color"] and of_control["label"] == "processes, not known"

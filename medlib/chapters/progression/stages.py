@@ -7,17 +7,13 @@ before distances are measured, so that a wording's own place cancels.  Arrays ke
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.spatial.distance import pdist, squareform
 from threadpoolctl import threadpool_limits
 
 from medlib import concepts, geometry, stats
+from medlib.chapters import three_places
+from medlib.chapters.progression import stage_words
 from medlib.errors import MedlibError
-from medlib.prompts import batches, encode
-from medlib.replay import Replay, check_no_op, tokens_per_call
-from medlib.states import entity_tokens
-
-PLACES = ("mean", "entity", "last")
 
 
 def prompts(domain, series):
@@ -42,57 +38,17 @@ def prompts(domain, series):
     return frame.astype({"series": str, "variant": str})
 
 
-@torch.no_grad()
 def read(model, frame):
-    """The states of all `prompts` at three places, in one walk up the layers.
+    """The states of all `prompts` at three places: place -> [state, series, template, stage, hidden], float32.
 
-    >>> stages.read(model, frame)["mean"].shape            # [state, series, template, stage, hidden]
+    >>> stages.read(model, frame)["mean"].shape
 
-    Returns a dict of float32 arrays: `mean` over the tokens of the description, `entity` its last token, `last` the
-    last token of the prompt; each as `medlib.activations` gives it.
+    The places are those of `three_places.read`: `mean` over the description, `entity` its last token, `last` that of
+    the prompt.
     """
-    texts = list(frame["prompt"])
-    ids = encode(model, texts)
-    spans = [entity_tokens(model, text) for text in texts]
-    found = np.empty((len(PLACES), model.n_layers + 1, len(ids), model.hidden_size), dtype=np.float32)
-    size = tokens_per_call(model)
-    for members, batch, last in batches(ids, lambda length: size // length):
-        replay = Replay(model, {"input_ids": batch.to(model.device)})
-        weights = replay.embedding.new_zeros(len(members), len(PLACES), replay.positions)
-        for row, member in enumerate(members):
-            start, end = spans[member]
-            weights[row, 0, start:end] = 1 / (end - start)
-            weights[row, 1, end - 1] = weights[row, 2, last[row]] = 1
-        state = replay.embedding
-        for layer in range(model.n_layers + 1):
-            state = replay.block(layer, state) if layer else state
-            found[:, layer, members] = (weights @ state).transpose(0, 1).float().cpu().numpy()
-        check_no_op(replay, state[torch.arange(len(members)), last], last, "activations")
     shape = [frame[column].nunique() for column in ("series", "variant", "stage")]
-    return {place: x.reshape(len(x), *shape, -1) for place, x in zip(PLACES, found, strict=True)}
-
-
-def planted(shape, templates, n_stages, hidden, scatter=0.5, seed=0):
-    """Made-up states of one series, [template, stage, hidden]: a `line`, a `ring`, or a ring `dealt` anew in each.
-
-    >>> stages.planted("ring", templates=3, n_stages=10, hidden=576)
-
-    `scatter` is the length of the noise of each state, in steps from one stage to the next.  Each template has a place
-    of its own, far from the others.
-    """
-    generator = np.random.default_rng(seed)
-    way = np.arange(n_stages)
-    if shape == "line":
-        flat = np.stack([way, np.zeros(n_stages)], axis=1).astype(float)
-    else:
-        around = 2 * np.pi * way / n_stages
-        flat = np.stack([np.cos(around), np.sin(around)], axis=1) / (2 * np.sin(np.pi / n_stages))
-    plane = np.linalg.qr(generator.normal(size=(hidden, 2)))[0]
-    x = np.tile(flat @ plane.T, (templates, 1, 1))
-    if shape == "dealt":
-        x = np.stack([generator.permutation(one) for one in x])
-    noise = generator.normal(size=x.shape) * scatter / np.sqrt(hidden)
-    return x + noise + 10 * generator.normal(size=(templates, 1, hidden))
+    found = three_places.read(model, list(frame["prompt"]))
+    return {place: x.reshape(len(x), *shape, -1) for place, x in found.items()}
 
 
 def distances(means):
@@ -157,7 +113,7 @@ def views(states, frame, causes, numbered, n_components, n=1000, seed=0):
     smaller = [geometry.without_largest(layer.reshape(-1, layer.shape[-1]), 3) for layer in means]
     smaller = np.reshape(smaller, (*means.shape[:3], -1))
     seen["mean", "unnumbered", "raw, without 3 dimensions"] = distances(smaller)
-    seen["mean", "unnumbered", "raw, corrected"] = corrected_for(seen["mean", "unnumbered", "raw"], causes)
+    seen["mean", "unnumbered", "raw, corrected"] = stage_words.corrected_for(seen["mean", "unnumbered", "raw"], causes)
     for i, name in enumerate(templates):
         seen["mean", name, "raw"] = distances(states["mean"][:, :, i])
     parts = [
@@ -184,59 +140,59 @@ def difference_over_states(table, control, measure, seed=0):
     return stats.bootstrap_difference(a, b, seed=seed)
 
 
-def causes(model, frame):
-    """What the texts of the stages do by themselves, [series, cause, stage, stage]: two causes without any order.
-
-    The difference in tokens, and the share of words that two stages do not have in common (one minus Jaccard's index of
-    their sets of words).  `frame`: as `prompts` gives it; the text is the description in the first template.
-    """
-    first = frame[frame["variant"] == frame["variant"].iloc[0]]
-    found = []
-    for _, rows in first.groupby("series", sort=False):
-        spans = [entity_tokens(model, prompt) for prompt in rows["prompt"]]
-        tokens = np.array([end - start for start, end in spans])
-        words = [set(item.lower().replace(",", "").split()) for item in rows["item"]]
-        apart = [[1 - len(a & b) / len(a | b) for b in words] for a in words]
-        found.append([np.abs(tokens[:, None] - tokens), apart])
-    return np.array(found, dtype=float)
-
-
-def corrected_for(tables, causes):
-    """Distances [state, series, stage, stage] with each series' `causes` taken out (`geometry.without`)."""
-    return np.array([[geometry.without(d, c) for d, c in zip(one, causes, strict=True)] for one in tables])
-
-
-def cause_shares(tables, causes, names, cause_names):
-    """Spearman of the distances with each cause, per state and series: `layer`, `item`, `cause`, `value`."""
-    upper = np.triu_indices(tables.shape[-1], 1)
+def shown(frames):
+    """What the series of each domain are, for a page: how many series, stages and templates, and an example."""
     return pd.DataFrame(
-        {"layer": layer, "item": name, "cause": cause_name, "value": stats.spearman(table[upper], cause[upper])}
-        for layer, of_series in enumerate(tables)
-        for name, table, of_cause in zip(names, of_series, causes, strict=True)
-        for cause_name, cause in zip(cause_names, of_cause, strict=True)
-        if np.ptp(cause[upper]) and np.ptp(table[upper])
-    )
+        {
+            name: dict(
+                series=frame["series"].nunique(),
+                stages=frame["stage"].nunique(),
+                templates=frame["variant"].nunique(),
+                first=frame["item"].iloc[0],
+                last=frame["item"].iloc[frame["stage"].max()],
+            )
+            for name, frame in frames.items()
+        }
+    ).T
+
+
+def unnumbered(domain):
+    """The places of the templates that do not say the number of a stage, and the names of those that do."""
+    templates = concepts.templates(domain)
+    numbered = [name for name, template in templates.items() if "{stage}" in template]
+    return [i for i, name in enumerate(templates) if name not in numbered], numbered
+
+
+def view(table, place="mean", wording="unnumbered", space="raw"):
+    """The rows of one of the `views`, and whether its line, ring and late return are `significant`."""
+    here = (table["place"] == place) & (table["wording"] == wording) & (table["space"] == space)
+    found = table[here].copy()
+    for measure in ("line", "circularity", "late_return"):
+        found[f"significant_{measure}"] = significant(found, f"p_{measure}")
+    return found
 
 
 def loops(states, names, n=200, seed=0):
-    """The longest H1 bar of each series on each state against dealt stages: `layer`, `item`, `bar`, `p`, `null_mean`.
+    """The longest H1 bar of each series on each state against dealt stages.
 
-    `states`: [state, series, template, stage, hidden].
+    `states`: [state, series, template, stage, hidden].  Returns `layer`, `item`, `bar`, `p`, `null_mean` and whether
+    it is `significant`.
     """
     with threadpool_limits(1):  # hundreds of small products: two threads only wait for each other
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {"layer": layer, "item": name} | geometry.dealt_loop_test(x, n, seed)
             for layer, of_series in enumerate(states)
             for name, x in zip(names, of_series, strict=True)
         )
+    return table.assign(significant=significant(table, "p"))
 
 
 def in_umap(means, names, layers, seeds):
     """The order of each series in UMAP of all series' stage means together, for some states and several seeds.
 
     `means`: [state, series, stage, hidden].  Returns one row per state, series, seed and space (`umap30`, `umap2`):
-    `layer`, `item`, `seed`, `space`, `circularity`, `csfs`; and one row per state and seed with the `trustworthiness`
-    of the picture, `umap2`.
+    `layer`, `item`, `seed`, `space`, `circularity`, `csfs`, `csls`; and one row per state and seed with the
+    `trustworthiness` of the picture, `umap2`.
     """
     rows, trust = [], []
     series, k = means.shape[1:3]
@@ -250,7 +206,7 @@ def in_umap(means, names, layers, seeds):
                 for name, d in zip(names, distances(y.reshape(series, k, -1)), strict=True):
                     test = geometry.order_test(d, n=1)
                     row = {"layer": layer, "item": name, "seed": seed, "space": space}
-                    rows.append(row | {measure: test[measure] for measure in ("circularity", "csfs")})
+                    rows.append(row | {measure: test[measure] for measure in ("circularity", "csfs", "csls")})
     return pd.DataFrame(rows), pd.DataFrame(trust)
 
 
