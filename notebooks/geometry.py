@@ -36,10 +36,10 @@ from medlib.chapters import atlas
 from medlib.chapters.geometry import (
     fits,
     kind_figures,
+    kind_prose,
     kind_tables,
     kinds,
     slider,
-    telling,
 )
 
 figures.style()
@@ -75,7 +75,7 @@ run.number("knowledge", said)
 # %%
 of = {domain: kinds.read(model, domain, n_items, seed) for domain in labels}
 frames = {domain: frame for domain, (frame, _) in of.items()}
-run.number("left_out", "left_out", telling.left_out(frames))
+run.number("left_out", "left_out", kind_prose.left_out(frames))
 kind_tables.labels(wanted, frames).style.hide()
 
 # %% [markdown]
@@ -249,7 +249,7 @@ kind_tables.trust(drawn).style.format("{:.2f}")
 # ## The numbers
 
 # %%
-numbers = telling.numbers(
+numbers = kind_prose.numbers(
     overview, differences, between, wanted, held, drawn, n_shuffles
 )
 for key, (value, text) in (numbers | {"n_fits": (n_fits, None)}).items():
