@@ -4,7 +4,7 @@
 # {glue:text}`verdict`
 # That is so on more than half of the {glue:text}`n_states` states, in every wording that counts.
 # There the medical domain lies further above its shuffled labels than its control does for: {glue:text}`further`; the control further than the medical domain for: {glue:text}`less_far`.
-# Spelling is much of it: where names that share a piece are not compared, {glue:text}`apart` still lie together, and of the controls {glue:text}`apart_control`; the best state adds to state 0, which is spelling alone, for: {glue:text}`gains` (controls: {glue:text}`gains_control`).
+# Spelling is much of it: where names that share a piece are not compared, {glue:text}`apart` lie together, and of the controls {glue:text}`apart_control`; the best state adds to state 0, which is spelling alone, for: {glue:text}`gains` (controls: {glue:text}`gains_control`).
 # {cite:t}`marinescu2026knowledge` found drugs to lie together by specialty more than by mechanism, on plain silhouettes after UMAP; here, in the raw states, {glue:text}`two_labels`.
 # UMAP to 30 dimensions shows {glue:text}`n_umap` of {glue:text}`n_cases` cases of a label and a state; the raw states show {glue:text}`n_held` of these and {glue:text}`n_raw_alone` more.
 # A model of this size knows less than one of 70 billion parameters, so how its states lie may have more to do with words and less with medicine.
@@ -121,8 +121,7 @@ scores = pd.concat(
 keys = ["domain", "label", "view", "space"]
 by_item = kinds.over_templates(scores)
 above = atlas.curves(by_item, keys, "excess", seed)
-tests = scores.drop_duplicates([*keys, "layer", "variant"])
-p = atlas.in_every_template(tests, keys)
+p = kinds.weakest(scores)
 
 # %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Silhouette above that of shuffled labels, raw states at the last token of the item: above zero, things of one kind lie together. Solid: the medical domain; dashed: its control. Mean over items and templates with its 95 % bootstrap interval over items, neighbours held still. State 0 is spelling. Scales differ between panels.", "name": "fig-geometry-silhouette"}, "image": {"alt": "Six panels of curves over states, a medical domain and its control in each, with interval bands around them and a line at zero."}}
 kind_figures.silhouettes(wanted, above, known)
@@ -177,6 +176,8 @@ overview = kind_tables.overview(wanted, p, gained, by_item)
 kind_tables.shown(overview).style.hide()
 
 # %% [markdown]
+# {glue:text}`with_opening`
+#
 # ## Where in the prompt
 #
 # The paper does not state where it reads the states.

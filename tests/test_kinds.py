@@ -209,7 +209,7 @@ def measured():
         parts.append(kinds.scores(rows, states, labels, 40).assign(domain=domain))
     scores, keys = pd.concat(parts), ["domain", "label", "view", "space"]
     by_item = kinds.over_templates(scores)
-    p = atlas.in_every_template(scores.drop_duplicates([*keys, "layer", "variant"]), keys)
+    p = kinds.weakest(scores)
     gained = kind_tables.gains(by_item, kinds.labels(wanted))
     held = pd.DataFrame(
         [
@@ -289,6 +289,20 @@ def test_the_verdict_names_what_lies_together_on_more_than_half_of_the_states(ra
     assert said.endswith(f"among the controls, {'foods by kind' if raw[1] > 5 else 'none'}.")
 
 
+def test_a_wording_that_the_item_opens_can_undo_what_the_others_show(scores):
+    opened = scores[scores["view"] == "item"].assign(view="opening", p=1.0)
+    p = kinds.weakest(pd.concat([scores, opened]))
+    item, every = (kinds.of_side(p, ("d", "kind"), view).set_index("layer")["p"] for view in ("item", "any"))
+    assert item[1] < 0.1 and every[1] == 1
+    same = kinds.weakest(scores)
+    assert list(kinds.of_side(same, ("d", "kind"), "any")["p"]) == list(kinds.of_side(same, ("d", "kind"))["p"])
+
+
+def test_what_would_count_with_all_wordings_is_said_where_some_are_left_out(measured):
+    assert "1 medical labels and 0 of the controls" in kind_prose.with_opening(measured["overview"], 3)
+    assert kind_prose.with_opening(measured["overview"].assign(opening=np.nan), 3).startswith("All wordings")
+
+
 def test_the_numbers_of_the_prose_are_those_of_the_tables(measured):
     args = (measured[name] for name in ("overview", "differences", "between", "wanted", "held", "drawn"))
     found = kind_prose.numbers(*args, n_shuffles=99)
@@ -296,7 +310,7 @@ def test_the_numbers_of_the_prose_are_those_of_the_tables(measured):
     assert found["further"][0] == 1 and found["less_far"] == (0, "none")
     assert [found[key][0] for key in ("n_cases", "n_umap", "n_held", "n_raw_alone")] == [3, 2, 1, 1]
     assert found["p_floor"][1] == "0.0100" and found["trust"][1] == "0.70 to 0.90" and found["seed_spread"][1] == "0.20"
-    assert found["two_labels"][1].startswith("specialty scores -")
+    assert found["two_labels"][1].startswith("specialty minus mechanism is -")
 
 
 def test_one_label_a_domain_leaves_the_paper_without_an_answer(measured):

@@ -74,7 +74,7 @@ def against_paper(wanted, between):
         return f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
 
     return (
-        f"{second} scores {value('item')} against {first} above shuffled labels, mean over states, "
+        f"{second} minus {first} is {value('item')} above shuffled labels, mean over states, "
         f"and {value('apart')} without names that share a piece; on plain silhouettes {second} is ahead on "
         f"{(plain['low'] > 0).sum()} of {len(plain)} states and {first} on {(plain['high'] < 0).sum()}"
     )
@@ -91,6 +91,20 @@ def left_out(frames):
     return (
         f"Left out are the wordings in which the item is the first thing that the model reads ({listed(opening)}): "
         "a first token's state is far larger than any other, so names of one piece lie apart from names of several."
+    )
+
+
+def with_opening(overview, n_states):
+    """What would lie together if the wordings that their item opens counted too.
+
+    >>> with_opening(kind_tables.overview(wanted, p, gained, by_item), 31)
+    """
+    if overview["opening"].isna().all():
+        return "All wordings count here."
+    here, there = (len(names(overview, overview["any"] > n_states / 2, medical)) for medical in (True, False))
+    return (
+        f"If the wordings that their item opens counted too, {here} medical labels and {there} of the controls would "
+        "lie together on more than half of the states."
     )
 
 
@@ -118,6 +132,7 @@ def numbers(overview, differences, between, wanted, held, drawn, n_shuffles):
     trust = [picture["trustworthiness"] for of in drawn.values() for picture in of.values()]
     return found | {
         "two_labels": (len(kinds.twice(wanted)), against_paper(wanted, between)),
+        "with_opening": ("with_opening", with_opening(overview, n_states)),
         "p_floor": (1 / (n_shuffles + 1), f"{1 / (n_shuffles + 1):.4f}"),
         "n_cases": (len(held), None),
         "n_fit_states": (held["layer"].nunique(), None),

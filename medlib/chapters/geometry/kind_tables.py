@@ -12,6 +12,7 @@ PLACES = {
     "end": "residual stream, last token of the prompt",
     "apart": "residual stream, no shared piece",
     "opening": "residual stream, item opens the text",
+    "any": "residual stream, all wordings",
 }
 
 
@@ -48,11 +49,12 @@ def gains(by_item, labels, seed=0):
 def overview(wanted, p, gained, by_item):
     """One row for each side of each comparison, medical and control in turn.
 
-    >>> overview(wanted, atlas.in_every_template(tests, keys), gained, by_item)
+    >>> overview(wanted, kinds.weakest(scores), gained, by_item)
 
     Columns: `name`, `medical`; on how many states p is below 0.05 in every template: `raw`, `pca30`, `apart` (no shared
-    piece), `opening` (templates that the item opens; null where there are none); `gain`, `gain_low`, `gain_high` and
-    `best`, the states the gain chose; `highest`, the highest plain silhouette, and `at`, its state.
+    piece), `opening` (templates that the item opens; null where there are none), `any` (these among the others);
+    `gain`, `gain_low`, `gain_high` and `best`, the states the gain chose; `highest`, the highest plain silhouette, and
+    `at`, its state.
     """
     of_item = gained[gained["view"] == "item"].set_index(["domain", "label"])
     rows = []
@@ -64,6 +66,7 @@ def overview(wanted, p, gained, by_item):
                 ("pca30", "item", "pca30"),
                 ("apart", "apart", "raw"),
                 ("opening", "opening", "raw"),
+                ("any", "any", "raw"),
             ):
                 found = kinds.of_side(p, side, view, space)["p"]
                 row[column] = (found < 0.05).sum() if len(found) else np.nan
@@ -143,7 +146,7 @@ def trust(drawn):
 def results_table(scores, above, p, differences, between, gained, fits, drawn):
     """Everything the chapter measured in the columns of `medlib.results`; metrics are named after the label.
 
-    `scores`: of `kinds.scores`, with `domain`; `above`, `p`: of `atlas.curves` and `atlas.in_every_template`; the
+    `scores`: of `kinds.scores`, with `domain`; `above`, `p`: of `atlas.curves` and `kinds.weakest`; the
     others as `kinds.against_control`, `kinds.two_labels`, `gains`, `fits.in_umap` and `slider.pictures` return them.
     """
     main = kinds.over_templates(scores).query("view == 'item' and space == 'raw'")

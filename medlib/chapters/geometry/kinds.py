@@ -193,6 +193,19 @@ def gain(scores, seed=0):
     return {"value": found.value, "low": found.low, "high": found.high, "n": len(gains), "states": sorted(set(chosen))}
 
 
+def weakest(scores):
+    """The corrected p-value of each state's weakest template (`atlas.in_every_template`), for each view and space.
+
+    >>> of_side(weakest(scores), ("drugs", "specialty"), "any")
+
+    To the views of `scores` it adds "any": as "item", with the templates that open with their item among the others.
+    """
+    keys = ["domain", "label", "view", "space"]
+    tests = scores.drop_duplicates([*keys, "layer", "variant"])
+    together = tests[tests["view"].isin(("item", "opening")) & tests["space"].eq("raw")].assign(view="any")
+    return atlas.in_every_template(pd.concat([tests, together]), keys)
+
+
 def against_control(by_item, wanted, seed=0):
     """Each comparison's medical score above shuffled labels minus its control's: comparison -> `summary.by_layer`."""
     return {
