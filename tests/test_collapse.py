@@ -273,7 +273,8 @@ def test_an_opening_item_counts_where_its_mean_is_read():
     n, text = collapse_prose.opening(fallen, rows, lambda prompt: prompt == "early")
     assert n == 2 and text.startswith("2 of the 3")
     n, text = collapse_prose.opening(fallen.assign(place="last"), rows, lambda prompt: prompt == "early")
-    assert n == 0 and text.startswith("None")
+    assert n == 0 and text.startswith("None of the 3")
+    assert collapse_prose.opening(fallen, rows, lambda prompt: True)[1].startswith("All of the 3")
     assert "No medical cloud" in collapse_prose.opening(fallen.assign(collapsed=False), rows, bool)[1]
 
 

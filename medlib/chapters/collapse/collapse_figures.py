@@ -4,9 +4,12 @@
 control keeps its colour, since the medical curve is read against it.  Each function returns its matplotlib figure.
 """
 
+from itertools import product
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from medlib import figures
 from medlib.chapters.collapse.clouds import SIGNS, WAYS
@@ -59,7 +62,7 @@ def curves(found, controls, known, ylabel, thin=("rms", "without largest"), cent
             coloured = _coloured(name, controls, known)
             figures.curve(axes, found[name, "raw"], look, look, coloured)
             for way in thin:
-                curve, colour = found[name, way], axes.lines[0 if look == "medical" else -1].get_color()
+                curve = found[name, way]
                 colour = figures.LOOKS[look]["color"] if coloured else figures.NOT_KNOWN
                 axes.plot(curve["layer"], curve["value"], color=colour, ls=THIN[way], lw=0.9)
         if centre is not None:
@@ -91,23 +94,25 @@ def signs(found, size, controls, place):
         "intrinsic_dimension": "intrinsic dimension",
         "max_over_median": "largest over median activation",
     }
+    sides = {"medical": list(controls), "control": list(controls.values())}
     figure, panels = plt.subplots(1, 3, figsize=(9.6, 3.2), layout="constrained")
     for axes, (sign, title) in zip(panels, names.items(), strict=True):
-        for look, of in (("medical", list(controls)), ("control", list(controls.values()))):
-            for place_of, way in enumerate(WAYS):
-                if way == "rms":
-                    continue
-                every = [found[place, n][sign][place_of, :, :, 0] if sign in SIGNS else size[n][place_of] for n in of]
-                each = np.array([one.mean(axis=1) for one in every])
-                layers = range(1, each.shape[1] + 1)
-                drawn = figures.LOOKS[look] if way == "raw" else dict(color=_colour(look), ls="-", lw=0.9)
-                axes.plot(layers, each.mean(axis=0), label=f"{WORDS[way]}, {look}", **drawn)
-                if way == "raw":
-                    axes.fill_between(layers, each.min(axis=0), each.max(axis=0), color=drawn["color"], alpha=0.2, lw=0)
+        for (i, way), (look, of) in product(enumerate(WAYS), sides.items()):
+            if way == "rms":
+                continue
+            every = [found[place, name][sign][i, :, :, 0] if sign in SIGNS else size[name][i] for name in of]
+            each = np.array([one.mean(axis=1) for one in every])
+            layers = range(1, each.shape[1] + 1)
+            drawn = figures.LOOKS[look] if way == "raw" else dict(color=_colour(look), ls=THIN[way], lw=0.9)
+            axes.plot(layers, each.mean(axis=0), label=f"{WORDS[way]}, {look}", **drawn)
+            if way == "raw":
+                axes.fill_between(layers, each.min(axis=0), each.max(axis=0), color=drawn["color"], alpha=0.2, lw=0)
         axes.set_title(title, fontsize="medium")
         axes.set_xlabel("layer")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[2].set_yscale("log")
+    panels[2].yaxis.set_major_formatter(ScalarFormatter())
+    panels[2].yaxis.set_minor_formatter(NullFormatter())
     figures.legend(figure, panels)
     return figure
 

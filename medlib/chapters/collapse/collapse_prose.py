@@ -41,8 +41,11 @@ def opening(depths, frames, opens):
     }
     held = [first[key] for key in zip(fallen["domain"], fallen["variant"], strict=True)]
     n = int((np.array(held) & (fallen["place"] == "mean").to_numpy()).sum())
-    which = f"{n} of the {len(fallen)}" if n else "None"
-    return n, f"{which} single layers of medical series are means over items that hold the first token the model reads."
+    which = "None" if not n else "All" if n == len(fallen) else str(n)
+    return n, (
+        f"{which} of the {len(fallen)} single layers in medicine are of means over items that hold the first token the "
+        "model reads."
+    )
 
 
 def deepest(depths):
