@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 import medlib
-from medlib import concepts, figures, knowledge, summary
+from medlib import concepts, figures, knowledge
 from medlib.chapters import places
 from medlib.chapters.collapse import (
     clouds,
@@ -43,6 +43,7 @@ from medlib.chapters.collapse import (
     planted,
 )
 
+# %%
 figures.style()
 controls = concepts.controls(domains)
 names = list(dict.fromkeys(n for pair in controls.items() for n in pair))
@@ -208,20 +209,8 @@ collapse_tables.large(mean_share, top).style.format(precision=0).hide()
 # The label is the first that the domain's table names.
 
 # %%
-scores = pd.concat(
-    labels.silhouettes(
-        x,
-        frames[name],
-        largest[where, name],
-        ["raw", "without largest"],
-        seed=seed,
-    ).assign(place=where, domain=name)
-    for (where, name), x in at.items()
-)
-of_place = scores[scores["place"] == place].groupby(["domain", "space"])
-curves = {
-    key: summary.by_layer(part, "excess", seed=seed) for key, part in of_place
-}
+scores = labels.everywhere(at, frames, largest, seed)
+curves = labels.over_layers(scores, place, seed)
 labelled = {
     m: c for m, c in controls.items() if {m, c} <= {d for d, _ in curves}
 }

@@ -42,6 +42,7 @@ from medlib.chapters.geometry import (
     slider,
 )
 
+# %%
 figures.style()
 model = medlib.load(model_name)
 parameters = dict(

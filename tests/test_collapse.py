@@ -135,6 +135,16 @@ def test_silhouettes_are_those_of_geometry_in_each_template_and_above_shuffled_l
     assert labels.silhouettes(states, rows.assign(label="a"), np.zeros((3, 1), dtype=int)).empty
 
 
+def test_silhouettes_of_all_places_make_a_curve_for_each_domain_and_way():
+    rows, none = frame(), np.zeros((3, 1), dtype=int)
+    states = {("mean", name): np.random.default_rng(i).normal(size=(3, 60, 8)) for i, name in enumerate("ab")}
+    scores = labels.everywhere(states, {"a": rows, "b": rows.assign(label="same")}, dict.fromkeys(states, none))
+    curves = labels.over_layers(scores, "mean")
+    assert set(curves) == {("a", "raw"), ("a", "without largest")}
+    one = scores.query("space == 'raw' and layer == 2")["excess"].mean()
+    assert curves["a", "raw"].set_index("layer").loc[2, "value"] == pytest.approx(one)
+
+
 def test_overlap_is_one_for_the_same_dimensions_in_any_order():
     one = np.array([[5.0, 4, 3, 0], [5, 4, 3, 0]])
     other = np.array([[3.0, 4, 5, 0], [0, 0, 3, 4]])

@@ -7,7 +7,7 @@ collapse against the other layers of the same series, so that domain, wording an
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from medlib import geometry, stats
+from medlib import geometry, stats, summary
 from medlib.chapters.collapse.clouds import WAYS, prepared, templates
 from medlib.chapters.collapse.depths import SERIES
 
@@ -35,6 +35,29 @@ def silhouettes(states, frame, largest, ways=WAYS, n=20, seed=0):
                     tables.append(part.assign(layer=layer, space=way, value=value, excess=excess))
     columns = ["item", "variant", "cluster", "layer", "space", "value", "excess"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def everywhere(states, frames, largest, seed=0):
+    """The `silhouettes` of every place and domain, as the states are and without the largest dimensions.
+
+    >>> everywhere({("mean", "drugs"): states}, {"drugs": frame}, {("mean", "drugs"): largest})
+
+    Returns their table with `place` and `domain`.
+    """
+    ways = ["raw", "without largest"]
+    return pd.concat(
+        silhouettes(x, frames[name], largest[place, name], ways, seed=seed).assign(place=place, domain=name)
+        for (place, name), x in states.items()
+    )
+
+
+def over_layers(scores, place, seed=0):
+    """The excess over layers at one place, mean over items and templates: (domain, way) -> `summary.by_layer`.
+
+    >>> over_layers(scores, "mean")["drugs", "raw"]
+    """
+    parts = scores[scores["place"] == place].groupby(["domain", "space"])
+    return {key: summary.by_layer(part, "excess", seed=seed) for key, part in parts}
 
 
 def gains(scores, depths, domains, seed=0):
