@@ -94,7 +94,7 @@ def signs_where(depths, signs, size, frames, place):
         at = list(templates(frame))
         for collapsed, part in mine.groupby("collapsed"):
             cells = part["layer"].to_numpy() - 1, [at.index(variant) for variant in part["variant"]]
-            means = {sign: np.nanmean(of[cells]) for sign, of in values.items()}
+            means = {sign: pd.Series(of[cells]).mean() for sign, of in values.items()}
             rows.append(dict(domain=name, layers="collapsed" if collapsed else "other", clouds=len(part)) | means)
     return pd.DataFrame(rows)
 
