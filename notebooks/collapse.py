@@ -1,19 +1,12 @@
 # %% [markdown]
 # # Does a layer's cloud of states collapse?
 #
-# A cloud is what the items of one domain look like to one layer, in one wording.
-# It collapses where its effective rank falls below {glue:text}`deep` of its best before and of its best after: few directions in between, and a recovery.
-# Of {glue:text}`n_clouds` clouds of medical domains, read at three places, {glue:text}`n_raw` collapse, and of {glue:text}`n_clouds_control` of their controls, {glue:text}`n_raw_control` (the 95 % interval of the depth lies below the bound); what the controls show as well is not a matter of medicine.
-# Of the medical ones, {glue:text}`n_opening` are means over items that hold the first token that the model reads.
-#
-# Are a few very large dimensions the cause?
-# With the {glue:text}`n_largest` dimensions left out that are largest on the *other* domains, {glue:text}`n_without` medical and {glue:text}`n_without_control` control clouds collapse; with all states scaled to one length, {glue:text}`n_rms` and {glue:text}`n_rms_control`.
-# The deepest fall of a medical cloud goes down to {glue:text}`deepest`.
-# The largest dimension of the medical domains is {glue:text}`largest`.
-#
-# Leaving these dimensions out changes the silhouette of the labels by {glue:text}`silhouette_collapsed` in the collapsed medical clouds and by {glue:text}`silhouette_other` in the other ones; in the controls by {glue:text}`silhouette_collapsed_control` and {glue:text}`silhouette_other_control` (95 % bootstrap intervals over items).
-#
-# {glue:text}`knowledge`
+# {glue:text}`verdict`
+# A series is one domain in one wording, read at one place of the prompt: {glue:text}`n_items` items over all layers, so an effective rank of at most {glue:text}`rank_limit`; it collapses at a layer whose rank falls below {glue:text}`deep` of its best before and of its best after, 95 % interval included ({glue:text}`n_raw` single layers of {glue:text}`n_clouds` in medicine, {glue:text}`n_raw_control` of {glue:text}`n_clouds_control` in the controls).
+# With all states scaled to one length, {glue:text}`n_rms` and {glue:text}`n_rms_control` layers collapse; without the {glue:text}`n_largest` dimensions that are largest on the *other* domains, {glue:text}`n_still` of the {glue:text}`n_raw` medical layers still do and {glue:text}`n_still_control` of the {glue:text}`n_raw_control` of the controls, and {glue:text}`n_new` and {glue:text}`n_new_control` do that had not.
+# {glue:text}`opening`
+# Leaving these dimensions out changes the silhouette above shuffled labels by {glue:text}`silhouette_collapsed` where medical series collapse and by {glue:text}`silhouette_other` at their other layers; in the controls by {glue:text}`silhouette_collapsed_control` and {glue:text}`silhouette_other_control` (95 % bootstrap intervals over items).
+# A small model's large dimensions need not be those of one of 70 billion parameters, so this does not say why the layers of a large one look collapsed.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run collapse`.
@@ -27,8 +20,9 @@ n_items = 48  # items drawn from each domain, as many from its control: an effec
 n_largest = (
     3  # dimensions left out of each state, the largest of the other domains
 )
+counts = "1 5 10 20"  # other numbers of dimensions to leave out, for a table
 place = "mean"  # where the curves are read: entity (its last token), mean (over the entity) or last (of the prompt)
-seed = 0  # draws items, groups to leave out and resamples
+seed = 0  # draws items, groups to leave out, shuffled labels and resamples
 
 # %%
 import matplotlib.pyplot as plt
@@ -36,9 +30,20 @@ import numpy as np
 import pandas as pd
 
 import medlib
-from medlib import concepts, figures, knowledge, stats, summary
-from medlib.chapters import collapse
+from medlib import concepts, figures, knowledge
+from medlib.chapters import places
+from medlib.chapters.collapse import (
+    clouds,
+    collapse_figures,
+    collapse_prose,
+    collapse_tables,
+    depths,
+    labels,
+    large_dimensions,
+    planted,
+)
 
+# %%
 figures.style()
 controls = concepts.controls(domains)
 names = list(dict.fromkeys(n for pair in controls.items() for n in pair))
@@ -48,51 +53,30 @@ parameters = dict(
     domains=domains,
     n_items=n_items,
     n_largest=n_largest,
+    counts=counts,
     place=place,
     seed=seed,
 )
 run = medlib.Run("collapse", model, parameters, seed)
+
+# %%
 known, said = knowledge.knows(model, names, seed)
 run.number("knowledge", said)
 
 # %% [markdown]
+# {glue:text}`knowledge`
+#
 # ## Does the method find what is planted?
 #
 # Made-up clouds, as many and as wide as the states, are planted in the middle third of the layers of two made-up domains.
 # One huge dimension has to look like a collapse and be gone when the largest dimensions of the other domain are left out; a cloud of two directions has to stay; noise must show neither.
 
-
 # %%
-def layers_found(kind, way):
-    """The layers at which made-up clouds collapse."""
-    made_up = [
-        collapse.made_up(n_items, model.hidden_size, model.n_layers, kind, s)
-        for s in (seed, seed + 1)
-    ]
-    means = {i: collapse.shares(x).mean(axis=1) for i, x in enumerate(made_up)}
-    rows = pd.DataFrame(dict(variant="made up", cluster=range(n_items)))
-    largest = collapse.largest_of_others(means, n_largest)[0]
-    which = ["effective_rank"]
-    found = collapse.clouds(made_up[0], rows, largest, which, [way], seed)
-    dips = collapse.dips(found["effective_rank"][0], ["made up"])
-    return dips.query("collapsed")["layer"].tolist()
-
-
-planted = list(collapse.middle(model.n_layers))
-for kind, way, expected in (
-    ("noise", "raw", []),
-    ("huge dimension", "raw", planted),
-    ("huge dimension", "without largest", []),
-    ("few directions", "raw", planted),
-    ("few directions", "without largest", planted),
+for name, passed, detail in planted.answers(
+    n_items, model.hidden_size, model.n_layers, n_largest, seed
 ):
-    found = layers_found(kind, way)
-    run.check(
-        f"{kind}, {way}",
-        passed=found == expected,
-        detail=f"{len(found)} layers collapse, {len(expected)} planted",
-    )
-    print(f"{kind}, {way}:", run.checks[-1]["detail"])
+    run.check(name, passed, detail)
+    print(f"{name}: {detail}")
 
 # %% [markdown]
 # ## The states
@@ -101,36 +85,20 @@ for kind, way, expected in (
 # Where an item opens the prompt, and no special token stands before it, its mean takes in the first token that the model reads, which often carries activations far larger than any other {cite:p}`sun2024massive`.
 
 # %%
-frames = {name: collapse.items(name, n_items, seed) for name in names}
-states = {
-    name: collapse.read(model, list(frame["prompt"]))
+frames = {name: clouds.items(name, n_items, seed) for name in names}
+at = {
+    (where, name): states
     for name, frame in frames.items()
+    for where, states in places.states(model, list(frame["prompt"])).items()
 }
-pd.DataFrame(
-    {
-        name: dict(
-            items=frame["item"].nunique(),
-            prompts=len(frame),
-            labels=frame["label"].nunique(),
-            example=frame["prompt"].iloc[0],
-        )
-        for name, frame in frames.items()
-    }
-).T.style
+collapse_tables.domains(frames).style
 
 # %%
-at = {
-    where: {name: states[name][where] for name in names}
-    for where in collapse.PLACES
-}
-means = {
-    where: {n: collapse.shares(x).mean(axis=1) for n, x in of.items()}
-    for where, of in at.items()
-}
-largest = {
-    where: collapse.largest_of_others(of, n_largest)
-    for where, of in means.items()
-}
+other_counts = [int(count) for count in counts.split()]
+most = max([n_largest, *other_counts])
+means = {key: large_dimensions.shares(x).mean(axis=1) for key, x in at.items()}
+ordered = large_dimensions.of_each_place(means, most)
+largest = {key: found[:, :n_largest] for key, found in ordered.items()}
 
 # %% [markdown]
 # ## Where does a cloud collapse?
@@ -140,92 +108,39 @@ largest = {
 
 # %%
 signs = {
-    (where, name): collapse.clouds(
-        at[where][name],
+    (where, name): clouds.clouds(
+        states,
         frames[name],
-        largest[where][name],
-        collapse.SIGNS if where == place else ["effective_rank"],
+        largest[where, name],
+        clouds.SIGNS if where == place else ["effective_rank"],
         seed=seed,
     )
-    for where in collapse.PLACES
-    for name in names
+    for (where, name), states in at.items()
 }
-depths = pd.concat(
-    collapse.dips(
-        found["effective_rank"][i], collapse.templates(frames[name])
-    ).assign(place=where, domain=name, space=way)
-    for (where, name), found in signs.items()
-    for i, way in enumerate(collapse.WAYS)
-)
+found = depths.every_depth(signs, frames)
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Depth of each cloud: its effective rank over the smaller of the best before and the best after, the deepest of the templates, 1 and above in white. Columns: states as they are, scaled to one length, and without the dimensions that are largest on the other domains. Rows: the three places to read, each medical domain above its control. A dot marks a collapse in one template at least; domains that the model does not know are in brackets.", "name": "fig-collapse-depth"}, "image": {"alt": "Nine heat maps, domains by layers: three ways to prepare the states by three places to read them. Dark cells are low effective ranks between higher ones, and dots mark collapses."}}
-figure, panels = plt.subplots(
-    3, 3, figsize=(9.6, 9.6), sharex=True, sharey=True, layout="constrained"
-)
-order = [name for pair in controls.items() for name in pair]
-for (i, where), (j, way) in (
-    (row, column)
-    for row in enumerate(collapse.PLACES)
-    for column in enumerate(collapse.WAYS)
-):
-    axes = panels[i, j]
-    here = depths[(depths["place"] == where) & (depths["space"] == way)]
-    cell = here.groupby(["domain", "layer"])
-    deepest = cell["value"].min().unstack().loc[order]
-    mesh = axes.pcolormesh(
-        deepest.columns,
-        range(len(order)),
-        deepest,
-        cmap="rocket",
-        vmin=0,
-        vmax=1,
-    )
-    dots = cell["collapsed"].any().unstack().loc[order].to_numpy()
-    rows, columns = np.nonzero(dots)
-    axes.plot(
-        deepest.columns[columns],
-        rows,
-        "o",
-        ms=3,
-        mfc="white",
-        mec="0.2",
-        mew=0.6,
-    )
-    axes.hlines(
-        np.arange(1.5, len(order) - 1, 2), *axes.get_xlim(), color="0.6", lw=0.5
-    )
-    axes.set_title(f"{where}, {way}", fontsize="medium")
-    axes.set_yticks(
-        range(len(order)), [n if known[n] else f"({n})" for n in order]
-    )
-for axes in panels[-1]:
-    axes.set_xlabel("layer")
-panels[0, 0].invert_yaxis()
-figure.colorbar(
-    mesh,
-    ax=panels,
-    label="depth (effective rank over that of both sides)",
-    shrink=0.5,
-)
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Depth of each cloud: its effective rank over the smaller of the best before and the best after, that of the deepest wording, 1 and above in white. A number says in how many wordings the cloud collapses. Columns: states as they are, scaled to one length, and without the dimensions that are largest on the other domains. Rows: the three places to read, each medical domain above its control. Medical domains that the model does not show that it knows are in brackets.", "name": "fig-collapse-depth"}, "image": {"alt": "Nine heat maps, domains by layers: three ways to prepare the states by three places to read them. Dark cells are low effective ranks between higher ones, and numbers count the wordings that collapse."}}
+collapse_figures.depth_maps(found, controls, known, places.PLACES)
 plt.show()
 
 # %% [markdown]
-# The counts are of clouds, templates apart, and not corrected: of clouds that lie on the bound itself, at most 2.5 % would be counted by chance.
-# Layers next to each other are alike, so the clouds of one domain and template that collapse are few events, not many.
+# The counts are of layers of clouds, and not corrected: of clouds that lie on the bound itself, at most 2.5 % would be counted by chance.
+# Layers next to each other are alike, so those of one series that collapse are few events, not many.
+# The deepest fall of a medical cloud goes down to {glue:text}`deepest`.
 
 # %%
-kind = (
-    depths["domain"]
-    .isin(list(controls))
-    .map({True: "medical", False: "control"})
-)
-counts = (
-    depths.assign(kind=kind)
-    .groupby(["place", "variant", "space", "kind"])["collapsed"]
-    .sum()
-    .unstack(["space", "kind"])
-)
-counts[list(collapse.WAYS)].style
+collapse_tables.counts(found, controls).style
+
+# %% [markdown]
+# ### How many dimensions to leave out
+#
+# Of the series and layers that collapse as they stand, how many still do when so many dimensions are left out, and how many do that had not (*new*): then the dimensions held open what closes without them.
+
+# %%
+without = depths.by_count(at, frames, ordered, other_counts, seed)
+usual = found[found["space"] == "without largest"].assign(count=n_largest)
+every_count = pd.concat([without, usual], ignore_index=True)
+collapse_tables.by_count(found, every_count, controls).style.hide()
 
 # %% [markdown]
 # ## The effective rank
@@ -235,74 +150,32 @@ counts[list(collapse.WAYS)].style
 # The signs are of the centred cloud, but for the mean cosine: there the common direction is what is measured.
 
 # %%
-ranks = {
-    (name, way): collapse.curve(
-        signs[place, name]["effective_rank"][i], log=True
-    )
-    for name in names
-    for i, way in enumerate(collapse.WAYS)
-}
+ranks = depths.curves(signs, place, "effective_rank", log=True)
+cosines = depths.curves(signs, place, "mean_cosine")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Effective rank: the number of equally strong directions with the same entropy, mean over templates. Lines with markers and bands: states as they are, with the 95 % jackknife interval over items. Thin lines: scaled to one length (dotted) and without the largest dimensions of the other domains (full), in the colour of their domain. The more items, the higher a rank can be.", "name": "fig-collapse-rank"}, "image": {"alt": "Six panels of effective rank over layers, one for each medical domain with its control: raw states with bands, scaled and without the largest dimensions as thin lines."}}
-raw = {name: ranks[name, "raw"] for name in names}
-figure, panels = figures.beside_controls(raw, controls, known, "effective rank")
-thin = {"rms": (":", "scaled"), "without largest": ("-", "without largest")}
-for domain, axes in panels.items():
-    for look, name in (("medical", domain), ("control", controls[domain])):
-        colour = (
-            figures.LOOKS[look]["color"] if known[name] else figures.NOT_KNOWN
-        )
-        for way, (dashes, words) in thin.items():
-            curve = ranks[name, way]
-            axes.plot(
-                curve["layer"],
-                curve["value"],
-                color=colour,
-                ls=dashes,
-                lw=0.9,
-                label=f"{words}, {look}",
-            )
-top = max(axes.get_ylim()[1] for axes in panels.values())
-for axes in panels.values():
-    axes.set_ylim(0, top)
-figure.legends[0].remove()
-figures.legend(figure, panels.values(), ncol=3)
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Effective rank: the number of equally strong directions with the same entropy, mean over templates. It cannot pass the number of items less one. Lines with markers and bands: states as they are, with the 95 % jackknife interval over items. Thin lines: scaled to one length (dotted) and without the largest dimensions of the other domains (full).", "name": "fig-collapse-rank"}, "image": {"alt": "Six panels of effective rank over layers, one for each medical domain with its control: raw states with bands, scaled and without the largest dimensions as thin lines."}}
+collapse_figures.curves(ranks, controls, known, "effective rank")
 plt.show()
 
 # %% [markdown]
 # A cloud can also be narrow without being flat: its states may all point the same way.
 # The mean cosine says so, and how much of it is the work of a few dimensions is seen when these are left out.
 
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean cosine of two states of one cloud, mean over templates, with the 95 % jackknife interval over items; one is a single direction. Thin lines: without the largest dimensions of the other domains.", "name": "fig-collapse-cosine"}, "image": {"alt": "Six panels of mean cosine over layers, one for each medical domain with its control, each also without the largest dimensions."}}
+thin = ["without largest"]
+collapse_figures.curves(cosines, controls, known, "mean cosine", thin)
+plt.show()
+
 # %%
-cosines = {
-    (name, way): collapse.curve(signs[place, name]["mean_cosine"][i])
+size = {
+    name: large_dimensions.max_over_median(
+        at[place, name], frames[name], largest[place, name]
+    )
     for name in names
-    for i, way in enumerate(collapse.WAYS)
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean cosine of two states of one cloud, mean over templates, with the 95 % jackknife interval over items; one is a single direction. Thin lines: without the largest dimensions of the other domains.", "name": "fig-collapse-cosine"}, "image": {"alt": "Six panels of mean cosine over layers, one for each medical domain with its control, each also without the largest dimensions."}}
-figure, panels = figures.beside_controls(
-    {name: cosines[name, "raw"] for name in names},
-    controls,
-    known,
-    "mean cosine",
-)
-for domain, axes in panels.items():
-    for look, name in (("medical", domain), ("control", controls[domain])):
-        curve = cosines[name, "without largest"]
-        axes.plot(
-            curve["layer"],
-            curve["value"],
-            color=figures.LOOKS[look]["color"]
-            if known[name]
-            else figures.NOT_KNOWN,
-            lw=0.9,
-            ls=figures.LOOKS[look]["linestyle"],
-            label=f"without largest, {look}",
-        )
-    axes.set_ylim(-0.05, 1.02)
-figure.legends[0].remove()
-figures.legend(figure, panels.values(), ncol=2)
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Three more signs at each layer: the share of the variance in the first principal component, the intrinsic dimension, and the largest over the median absolute activation. Markers: states as they are, mean over domains and templates, the band from the lowest to the highest domain. Thin lines: without the largest dimensions of the other domains.", "name": "fig-collapse-signs"}, "image": {"alt": "Three panels of curves over layers, medical domains and controls: first component, intrinsic dimension and largest over median activation, each with a band over domains and without the largest dimensions."}}
+collapse_figures.signs(signs, size, controls, place)
 plt.show()
 
 # %% [markdown]
@@ -310,237 +183,101 @@ plt.show()
 #
 # Each dimension's share of the squared length of a state, averaged over items, templates and domains.
 # Evenly spread, each would have {glue:text}`even` %.
+# The largest of the medical domains is {glue:text}`largest`.
 
 # %%
-sides = {"medical": list(controls), "control": list(controls.values())}
 mean_share = {
-    side: np.mean([means[place][name] for name in of], axis=0)
-    for side, of in sides.items()
+    side: np.mean([means[place, name] for name in of], axis=0)
+    for side, of in (("medical", controls), ("control", controls.values()))
 }
 top = np.argsort(-np.max(mean_share["medical"], axis=0), kind="stable")[:8]
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The eight dimensions that reach the largest share of the squared length at any state of the medical domains, in the order of that share, and the same dimensions in the controls.", "name": "fig-collapse-dimensions"}, "image": {"alt": "Two heat maps of eight dimensions by states, medical domains and controls: the share of the squared length that each dimension takes."}}
-figure, panels = plt.subplots(
-    1, 2, figsize=(9, 3), sharey=True, layout="constrained"
-)
-for axes, (side, share) in zip(panels, mean_share.items(), strict=True):
-    mesh = axes.pcolormesh(
-        range(len(share)),
-        range(len(top)),
-        100 * share[:, top].T,
-        cmap="rocket_r",
-        vmin=0,
-        vmax=100 * max(s[:, top].max() for s in mean_share.values()),
-    )
-    axes.set(title=f"{side} domains", xlabel="layer")
-    axes.set_yticks(range(len(top)), top)
-panels[0].invert_yaxis()
-panels[0].set_ylabel("dimension")
-figure.colorbar(mesh, ax=panels, label="share of the squared length, %")
+collapse_figures.dimensions(mean_share, top)
 plt.show()
 
 # %%
-in_common = {
-    domain: collapse.overlap(
-        means[place][domain], means[place][control], n_largest
-    )[1:].mean()
-    for domain, control in controls.items()
-}
-pd.DataFrame(
-    [
-        {
-            "dimension": dimension,
-            **{
-                f"peak, {side}, %": 100 * share[:, dimension].max()
-                for side, share in mean_share.items()
-            },
-            **{
-                f"at state, {side}": share[:, dimension].argmax()
-                for side, share in mean_share.items()
-            },
-            **{
-                f"states above 10 %, {side}": collapse.stretches(
-                    share[:, dimension] > 0.1
-                )
-                for side, share in mean_share.items()
-            },
-        }
-        for dimension in top
-    ]
-).style.format(precision=0).hide()
+collapse_tables.large(mean_share, top).style.format(precision=0).hide()
 
 # %% [markdown]
 # Of its {glue:text}`n_largest` largest dimensions, a medical domain shares {glue:text}`in_common` with its control (mean over layers; the range is that of the domains).
 #
 # ## Do the labels show again?
 #
-# The silhouette says whether items with one label lie closer together than to the others.
-# If a few large dimensions hide the labels, it has to rise when they are left out, and most where the cloud collapses.
+# The silhouette says whether items with one label lie closer together than to the others; it is held against the same labels dealt to other items, since the more labels a domain has, the lower it is by itself.
+# If a few large dimensions hide the labels, it has to rise when they are left out, and most where the cloud collapses; so those layers are set beside the other layers of the same series.
 # The label is the first that the domain's table names.
 
 # %%
-ways = ["raw", "without largest"]
-scores = pd.concat(
-    collapse.silhouettes(
-        at[where][name], frames[name], largest[where][name], ways
-    ).assign(place=where, domain=name)
-    for where in collapse.PLACES
-    for name in names
-)
-of_place = scores[scores["place"] == place]
-curves = {
-    key: summary.by_layer(part, "value", seed=seed)
-    for key, part in of_place.groupby(["domain", "space"])
-}
+scores = labels.everywhere(at, frames, largest, seed)
+curves = labels.over_layers(scores, place, seed)
 labelled = {
-    domain: control
-    for domain, control in controls.items()
-    if (domain, "raw") in curves and (control, "raw") in curves
+    m: c for m, c in controls.items() if {m, c} <= {d for d, _ in curves}
 }
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette by the first label of each domain, mean over items and templates. Lines with markers and bands: states as they are, with the 95 % bootstrap interval over items. Thin lines: without the largest dimensions of the other domains. The levels of a domain and its control are not comparable, since their labels differ in number.", "name": "fig-collapse-silhouette"}, "image": {"alt": "Six panels of silhouettes over layers, one for each medical domain with its control, as the states are and without the largest dimensions."}}
-figure, panels = figures.beside_controls(
-    {name: curves[name, "raw"] for pair in labelled.items() for name in pair},
-    labelled,
-    known,
-    "silhouette",
-    centre=0,
-)
-for domain, axes in panels.items():
-    for look, name in (("medical", domain), ("control", controls[domain])):
-        curve = curves[name, "without largest"]
-        axes.plot(
-            curve["layer"],
-            curve["value"],
-            color=figures.LOOKS[look]["color"]
-            if known[name]
-            else figures.NOT_KNOWN,
-            lw=0.9,
-            ls=figures.LOOKS[look]["linestyle"],
-            label=f"without largest, {look}",
-        )
-limits = np.array([axes.get_ylim() for axes in panels.values()])
-for axes in panels.values():
-    axes.set_ylim(limits[:, 0].min(), limits[:, 1].max())
-figure.legends[0].remove()
-figures.legend(figure, panels.values(), ncol=2)
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette by the first label of each domain above that of shuffled labels, mean over items and templates. Lines with markers and bands: states as they are, with the 95 % bootstrap interval over items. Thin lines: without the largest dimensions of the other domains.", "name": "fig-collapse-silhouette"}, "image": {"alt": "Panels of silhouettes above shuffled labels over layers, one for each medical domain with its control, as the states are and without the largest dimensions."}}
+ylabel = "silhouette above shuffled labels"
+collapse_figures.curves(curves, labelled, known, ylabel, thin, centre=0)
 plt.show()
 
 # %%
-keys = ["place", "domain", "variant", "layer"]
-gained = scores.pivot(
-    index=[*keys, "item", "cluster"], columns="space", values="value"
-)
-gained["gain"] = gained["without largest"] - gained["raw"]
-flags = depths[depths["space"] == "raw"]
-gained = gained.reset_index().merge(flags[[*keys, "collapsed"]], on=keys)
-
-
-def gain(key, part):
-    """Record how far the silhouette rises without the largest dimensions."""
-    units = part.groupby(["domain", "cluster"])[["gain", "raw"]].mean()
-    if len(units) < 3:
-        return run.number(key, "none", "no number, as there are none,")
-    value, low, high = stats.bootstrap(units["gain"], seed=seed)
-    text = f"{value:+.3f} ({low:+.3f} to {high:+.3f}, from {units['raw'].mean():.2f})"
-    return run.number(key, value, text)
-
-
-for end, of in (("", sides["medical"]), ("_control", sides["control"])):
-    here = gained[gained["domain"].isin(of)]
-    gain(f"silhouette_collapsed{end}", here[here["collapsed"]])
-    gain(f"silhouette_other{end}", here[~here["collapsed"]])
+raw = found[found["space"] == "raw"]
+for end, of in (("", controls), ("_control", controls.values())):
+    gains = labels.gains(scores, raw, list(of), seed)
+    for name, (value, text) in collapse_prose.gained(gains).items():
+        run.number(f"silhouette_{name}{end}", value, text)
 
 # %% [markdown]
+# Where series collapse, leaving the dimensions out changes the silhouette by {glue:text}`silhouette_difference` more than at the other layers of these series, and in the controls by {glue:text}`silhouette_difference_control`.
+#
 # ## The numbers
 
-# %% tags=["hide-input"]
-run.number("deep", collapse.DEEP)
-run.number("n_largest", n_largest)
-run.number("place", place)
-run.number("even", 100 / model.hidden_size, f"{100 / model.hidden_size:.2f}")
-words = {"raw": "raw", "rms": "rms", "without largest": "without"}
-total = {}
-for way, word in words.items():
-    for side, end in (("medical", ""), ("control", "_control")):
-        part = depths[(depths["space"] == way) & (kind == side)]
-        total[word + end] = int(part["collapsed"].sum())
-        run.number(f"n_{word}{end}", total[word + end])
-        if way == "raw":
-            run.number(f"n_clouds{end}", len(part))
-opens = {
-    (name, variant): collapse.opens(model, frames[name]["prompt"].iloc[rows])
-    for name in names
-    for variant, rows in collapse.templates(frames[name]).items()
+# %%
+in_common = {
+    domain: large_dimensions.overlap(
+        means[place, domain], means[place, control], n_largest
+    )[1:].mean()
+    for domain, control in controls.items()
 }
-fallen = depths[
-    (kind == "medical") & depths["collapsed"] & (depths["space"] == "raw")
-]
-opening = np.array(
-    [opens[n] for n in zip(fallen["domain"], fallen["variant"], strict=True)],
-    dtype=bool,
+numbers = collapse_prose.counted(found, controls) | collapse_prose.constants(
+    depths.DEEP, n_items, n_largest, place, model.hidden_size, in_common
 )
-run.number("n_opening", int((opening & (fallen["place"] == "mean")).sum()))
-keys = ["place", "domain", "variant", "layer"]
-medical = (
-    depths[kind == "medical"].set_index([*keys, "space"])["value"].unstack()
-)
-where = medical["raw"].idxmin()
-row = depths.set_index([*keys, "space"]).loc[(*where, "raw")]
-run.number(
-    "deepest",
-    row["value"],
-    f"{row['value']:.2f} of the rank on both sides ({row['low']:.2f} to {row['high']:.2f}; {where[1]}, layer {where[3]}, template {where[2]}, place {where[0]}), and {medical.loc[where, 'without largest']:.2f} without the largest dimensions",
-)
-first = mean_share["medical"][:, top[0]]
-other = mean_share["control"][:, top[0]]
-run.number(
-    "largest",
-    int(top[0]),
-    f"number {top[0]}, with up to {100 * first.max():.0f} % of the squared length (state {first.argmax()}; in the controls up to {100 * other.max():.0f} %, state {other.argmax()})",
-)
-common = pd.Series(in_common)
-run.number(
-    "in_common",
-    common.mean(),
-    f"{100 * common.mean():.0f} % ({100 * common.min():.0f} to {100 * common.max():.0f} %)",
+numbers["opening"] = collapse_prose.opening(
+    raw[raw["domain"].isin(list(controls))],
+    frames,
+    lambda prompt: places.opens(model, prompt),
 )
 
 # %%
-size = {
-    name: collapse.max_over_median(
-        at[place][name], frames[name], largest[place][name]
-    )
-    for name in names
-}
+medical = found[found["domain"].isin(list(controls))]
+numbers["deepest"] = collapse_prose.deepest(medical)
+numbers["largest"] = collapse_prose.largest(mean_share, top)
+for key, (value, text) in numbers.items():
+    run.number(key, value, text)
+
+# %%
 share = pd.concat(
-    collapse.share_of(
-        at[place][name], frames[name], largest[place][name]
+    large_dimensions.share_of(
+        at[place, name], frames[name], largest[place, name]
     ).assign(domain=name)
     for name in names
 )
+every_depth = pd.concat([found, without.drop(columns="count")])
 run.save(
-    collapse.results_table(depths, signs, scores, frames, size, share, place)
+    collapse_tables.results_table(
+        every_depth, signs, scores, frames, size, share, place
+    )
 )
 
+# %% [markdown]
+# Each sign, states as they are, as a mean over the layers of clouds that collapse at the place *{glue:text}`place`*, and over the others of the domain.
+
 # %%
-whole = {
-    (sign, way, name): signs[place, name][sign][i][:, :, 0].mean()
-    for sign in collapse.SIGNS
-    for i, way in enumerate(collapse.WAYS)
-    for name in order
-} | {
-    ("max_over_median", way, name): size[name][i].mean()
-    for i, way in enumerate(collapse.WAYS)
-    for name in order
-}
-pd.Series(whole).unstack([0, 1]).loc[
-    order, [*collapse.SIGNS, "max_over_median"]
-].style.format(precision=2, na_rep="")
+collapse_tables.signs_where(
+    found, signs, size, frames, place
+).style.hide().format(precision=2, na_rep="")
 
 # %% [markdown]
-# The table gives each sign's mean over layers and templates at the place *{glue:text}`place`*.
-#
 # ## What would change our mind
 #
 # - Collapsed clouds that stay so without the largest dimensions, in every template, and in the medical domains only.
@@ -557,5 +294,5 @@ pd.Series(whole).unstack([0, 1]).loc[
 # A large dimension that is left out may carry something that the model uses: that the picture of a cloud depends on it does not make it noise.
 # The label of the silhouettes is one of several that a domain has.
 # The weights of this model were quantised to 4 bits and de-quantised on loading, if its card says so.
-# The models in which {cite:t}`marinescu2026knowledge` saw a collapse have hundreds of times as many weights; a small model's large dimensions need not be theirs.
+# The models in which {cite:t}`marinescu2026knowledge` saw a collapse have hundreds of times as many weights.
 # The method is on [its own page](../../methods/collapse.md).

@@ -97,30 +97,6 @@ def test_what_a_score_has_above_shuffled_labels_does_not_grow_with_the_number_of
     assert means["excess"].abs().max() < 0.01
 
 
-def test_the_mean_share_explained_is_the_score_of_the_probe():
-    generator = np.random.default_rng(0)
-    rows = pd.DataFrame({"value": np.repeat(np.arange(30), 2)})
-    x = np.outer(rows["value"], generator.normal(size=12)) + 20 * generator.normal(size=(60, 12))
-    table = atlas.probe(x, rows, seed=3)
-    assert list(table["item"]) == list(range(30))
-    assert table["explained"].mean() == pytest.approx(
-        geometry.ridge_probe(x, rows["value"], 3, groups=rows["value"])["r2"]
-    )
-
-
-def test_a_break_of_one_kind_is_found_against_the_other_in_any_order_of_rows():
-    generator = np.random.default_rng(0)
-    walk = generator.normal(size=(40, 20)).cumsum(axis=0)
-    broken = walk + 10 * (np.arange(40) > 17)[:, None]
-    rows = pd.DataFrame({"kind": ["a"] * 40 + ["b"] * 40, "value": [*range(40)] * 2})
-    mixed = rows.sample(frac=1, random_state=0)
-    x = np.concatenate([broken, walk])[mixed.index]
-    tests = atlas.one_step(x, mixed, 17, [("a", "b"), ("b", "a")]).set_index("kind")
-    assert tests.loc["a", "percentile"] == 100
-    assert tests.loc["b", "percentile"] == 0
-    assert list(tests["against"]) == ["b", "a"]
-
-
 def test_the_pieces_of_a_name_are_the_tokens_of_the_item_alone(smollm2):
     prompts = [Prompt.fill("{entity} and the rest", name) for name in ("Lisinopril", "Ramipril", "Aspirin")]
     first, second, other = atlas.pieces(smollm2, prompts)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from conftest import tiny_model, word_tokenizer
 
 import medlib
 from medlib import MedlibError, Prompt
-from medlib.chapters.geometry import places
+from medlib.chapters import places
 
 PROMPTS = [
     Prompt.fill("w1 {entity} w2 w3", "w7 w8 w9"),
@@ -31,3 +32,11 @@ def test_the_last_token_needs_no_entity(tiny):
 def test_unknown_places_are_refused(tiny, at):
     with pytest.raises(MedlibError, match="names no places"):
         places.states(tiny, PROMPTS, at=at)
+
+
+def test_an_item_opens_a_prompt_where_the_model_reads_no_token_before_it(tiny):
+    first, later = Prompt.fill("{entity} w7", "w4"), Prompt.fill("w1 {entity}", "w4")
+    assert places.opens(tiny, first) and not places.opens(tiny, later)
+    with_start = tiny_model()
+    with_start.tokenizer = word_tokenizer(bos=True)
+    assert not places.opens(with_start, first)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from medlib import MedlibError
-from medlib.chapters.geometry import slider
+from medlib.chapters.geometry import kinds, slider
 
 LABELS = pd.Series([f"kind {i % 4}" for i in range(48)])
 ITEMS = pd.Series([f"item {i}" for i in range(48)])
@@ -72,3 +72,24 @@ def test_the_printed_grid_has_a_panel_for_each_picture_with_its_trustworthiness(
     assert len(figure.axes) == 4
     assert figure.axes[1].get_title() == f"state 1, trust. {drawn[1]['trustworthiness']:.2f}"
     assert len(figure.axes[1].get_legend().get_texts()) == 2
+
+
+def test_the_printed_grid_tells_labels_by_colour_and_by_marker(drawn):
+    figure = slider.grid({"a": (drawn, LABELS)}, [0], coloured=4)
+    labelled = figure.axes[0].collections[1:]
+    assert len({tuple(one.get_facecolor()[0]) for one in labelled}) == 4
+    assert len({one.get_paths()[0].vertices.tobytes() for one in labelled}) == 4
+
+
+def test_a_page_gives_no_two_labels_the_same_colour_and_symbol(drawn):
+    many = pd.Series([f"kind {i:02d}" for i in range(48)])
+    html = slider.page({"a": drawn}, {"a": ITEMS}, {"a": many}, "x")
+    marks = re.findall(r'"marker":\{"color":"(#\w+)","size":7,"symbol":"([\w-]+)"', html)
+    assert len(set(marks)) == len(marks) == 48
+
+
+def test_a_comparison_shows_both_domains_without_underscores(drawn):
+    c = kinds.Comparison("diseases", "organ_system", "cities", "subregion")
+    rows = pd.DataFrame({"item": ITEMS, "organ_system": LABELS, "subregion": LABELS})
+    html = slider.comparison(c, {"diseases": drawn, "cities": drawn}, {"diseases": rows, "cities": rows}, "x")
+    assert "diseases by organ system" in html and "organ_system" not in html

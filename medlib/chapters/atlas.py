@@ -2,8 +2,8 @@
 
 A cloud is the states of one layer for one template.  Templates are measured apart, never in one cloud: they lie far
 from each other, and a template's own place would stand in for what its items share.  A score is the mean over
-templates, and their spread says how much a wording matters.  The functions from `silhouettes` on are measures for
-`over`: they get a cloud and the rows of its prompts, and return a table.
+templates, and their spread says how much a wording matters.  A measure, such as `silhouettes`, gets a
+cloud and the rows of its prompts, and returns a table.
 """
 
 import numpy as np
@@ -142,40 +142,3 @@ def label_sensitivity(states, frame, label, draws, seed=0):
         moved = 0 if name == "primary" else int((items != draws[0].reindex(items.index)).sum())
         rows.append((name, *found, len(items), moved))
     return pd.DataFrame(rows, columns=["labelling", "value", "low", "high", "n", "changed"])
-
-
-def probe(x, rows, seed=0):
-    """The share of the variance of `value` that a ridge probe explains, at each value; their mean is its R2.
-
-    All rows of a value stay in one fold.  Returns `item` (the value) and `explained`.
-    """
-    value = rows["value"].to_numpy()
-    error = (value - geometry.ridge_probe(x, value, seed, groups=value)["predictions"]) ** 2
-    table = pd.DataFrame({"item": value, "explained": 1 - error / value.var()})
-    return table.groupby("item", as_index=False).mean()
-
-
-def line_likeness(x, rows, k=20):
-    """The local anisotropy of the cloud, as one row with `value`."""
-    return pd.DataFrame([{"value": geometry.local_anisotropy(x, k)}])
-
-
-def spread(x, rows):
-    """The signs of a collapse of the cloud (`geometry.collapse`), as one row."""
-    return pd.DataFrame([geometry.collapse(x)])
-
-
-def one_step(x, rows, at, pairs, exclude=()):
-    """`geometry.step_test` of one kind of rows divided by another, for each of the `pairs` of kinds.
-
-    The rows have a `kind` and a `value`.  Returns `kind`, `against` and what the test returns.
-    """
-    order = rows["value"].to_numpy().argsort(kind="stable")
-    x, rows = x[order], rows.iloc[order]
-    of = {kind: (rows["kind"] == kind).to_numpy() for kind in rows["kind"].unique()}
-    tests = []
-    for kind, against in pairs:
-        value = rows["value"][of[kind]]
-        test = geometry.step_test(x[of[kind]], value, at, x[of[against]], exclude)
-        tests.append({"kind": kind, "against": against, **test})
-    return pd.DataFrame(tests)

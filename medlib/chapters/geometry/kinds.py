@@ -2,7 +2,10 @@
 
 A comparison is a medical domain with one of its labels, beside its control with a label of about as many values.  All
 scores come from `atlas.silhouettes`; here they are summed up: over templates, against state 0, which is spelling and
-nothing else, between the domain and its control, and in the space that UMAP makes, which depends on a seed.
+nothing else, between the domain and its control, and between two labels of the same items.
+
+Wordings that begin with their item are looked at apart, in a view of their own, where the model reads no token before:
+the first token's state is far larger than any other, so names of one piece lie away from names of several.
 """
 
 import re
@@ -10,11 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
-from medlib import concepts, figures, geometry, stats
-from medlib.chapters import atlas
-from medlib.chapters.geometry import places
+from medlib import concepts, stats, summary
+from medlib.chapters import atlas, places
 from medlib.errors import MedlibError
 
 
@@ -28,11 +29,11 @@ class Comparison(NamedTuple):
 
     @property
     def name(self):
-        return f"{self.domain} by {self.label.replace('_', ' ')}"
+        return f"{self.domain} by {spoken(self.label)}"
 
     @property
     def control_name(self):
-        return f"{self.control} by {self.control_label.replace('_', ' ')}"
+        return f"{self.control} by {spoken(self.control_label)}"
 
     @property
     def title(self):
@@ -41,6 +42,10 @@ class Comparison(NamedTuple):
     @property
     def sides(self):
         return (self.domain, self.label), (self.control, self.control_label)
+
+    @property
+    def names(self):
+        return self.name, self.control_name
 
 
 def comparisons(text):
@@ -68,6 +73,11 @@ def comparisons(text):
     return found
 
 
+def spoken(word):
+    """A label as prose writes it: without its underscore."""
+    return word.replace("_", " ")
+
+
 def labels(wanted):
     """The labels that are needed of each domain: domain -> list, domains in the order of the comparisons."""
     found = {}
@@ -83,8 +93,9 @@ def read(model, domain, n_items=0, seed=0):
     >>> states["entity"].shape, frame.columns
 
     Templates that tell more than the item, such as its label, are left out.  The frame has the columns of
-    `concepts.prompts`, with `pieces` (`atlas.pieces`) and `goes_on`, whether the prompt goes on after the item; where
-    it does not, the places "entity" and "last" are one.  `n_items` draws items at random; 0 takes all.
+    `concepts.prompts`, with `pieces` (`atlas.pieces`), `opens` (`places.opens`) and `goes_on`, whether the prompt goes
+    on after the item; where it does not, the places "entity" and "last" are one.  `n_items` draws items at random; 0
+    takes all.  Raises `MedlibError` where every template opens with its item.
     """
     told = {name: sentence.replace("{entity}", "") for name, sentence in concepts.templates(domain).items()}
     frame = pd.concat(
@@ -97,6 +108,12 @@ def read(model, domain, n_items=0, seed=0):
     prompts = list(frame["prompt"])
     frame["pieces"] = atlas.pieces(model, prompts)
     frame["goes_on"] = [prompt.entity[1] < len(prompt) for prompt in prompts]
+    frame["opens"] = [places.opens(model, prompt) for prompt in prompts]
+    if frame["opens"].all():
+        raise MedlibError(
+            f"Every template of {domain} begins with its item, and {model.name} reads no token before it. Give a "
+            "template with words before {entity}."
+        )
     return frame, places.states(model, prompts)
 
 
@@ -105,7 +122,20 @@ VIEWS = {  # how the states are looked at: the place they are read at, and wheth
     "mean": ("mean", False),
     "end": ("last", False),
     "apart": ("entity", True),
+    "opening": ("entity", False),
 }
+
+
+def rows_of(frame, view):
+    """The places of the rows that a view takes: "end" those that go on, "opening" and the others as items open."""
+    chosen = {"end": frame["goes_on"], "opening": frame["opens"]}.get(view, ~frame["opens"])
+    return np.flatnonzero(chosen)
+
+
+def last_template(frame):
+    """The places of the rows of one template, the last of those that do not open with their item."""
+    rows = rows_of(frame, "item")
+    return rows[(frame["variant"].iloc[rows] == frame["variant"].iloc[rows[-1]]).to_numpy()]
 
 
 def scores(frame, states, labels, n=200, seed=0):
@@ -116,11 +146,12 @@ def scores(frame, states, labels, n=200, seed=0):
     Views: "item" is the last token of the item, in the raw states and in 30 principal components; the others are raw
     only: "mean" the mean over the item's tokens, "end" the last token of the prompt, in templates that go on after the
     item and from state 1 on (before, it is one vector for all items), "apart" as "item", but names that share a piece
-    are not compared.  Returns the table of `atlas.over` with a column `view`.
+    are not compared.  Templates that open with their item are in "end" and in a view of their own, "opening", at the
+    last token of the item.  Returns the table of `atlas.over` with a column `view`.
     """
     tables = []
     for view, (place, apart) in VIEWS.items():
-        rows = np.flatnonzero(frame["goes_on"] | (view != "end"))
+        rows = rows_of(frame, view)
         options = dict(labels=labels, n=n, seed=seed, apart=apart)
         layers = range(1, len(states[place])) if view == "end" else None
         spaces = ["raw", "pca30"] if view == "item" else ["raw"]
@@ -162,71 +193,59 @@ def gain(scores, seed=0):
     return {"value": found.value, "low": found.low, "high": found.high, "n": len(gains), "states": sorted(set(chosen))}
 
 
-def between_labels(scores, domain, first, second, column="excess"):
-    """One label's score minus another's, raw, in view "item", for each item and layer: `difference`."""
+def weakest(scores):
+    """The corrected p-value of each state's weakest template (`atlas.in_every_template`), for each view and space.
+
+    >>> of_side(weakest(scores), ("drugs", "specialty"), "any")
+
+    To the views of `scores` it adds "any": as "item", with the templates that open with their item among the others.
+    """
+    keys = ["domain", "label", "view", "space"]
+    tests = scores.drop_duplicates([*keys, "layer", "variant"])
+    together = tests[tests["view"].isin(("item", "opening")) & tests["space"].eq("raw")].assign(view="any")
+    return atlas.in_every_template(pd.concat([tests, together]), keys)
+
+
+def against_control(by_item, wanted, seed=0):
+    """Each comparison's medical score above shuffled labels minus its control's: comparison -> `summary.by_layer`."""
+    return {
+        c: summary.difference_by_layer(*(of_side(by_item, side) for side in c.sides), "excess", seed=seed)
+        for c in wanted
+    }
+
+
+def twice(wanted):
+    """The neighbours among the comparisons that give one domain two labels: a list of pairs."""
+    return [pair for pair in zip(wanted, wanted[1:], strict=False) if pair[0].domain == pair[1].domain]
+
+
+def between_labels(by_item, domain, first, second, column="excess", view="item"):
+    """One label's raw score minus another's for each item and layer: `difference`."""
     one, other = (
-        of_side(scores, (domain, label)).set_index(["layer", "item", "variant"])[column] for label in (first, second)
+        of_side(by_item, (domain, label), view).set_index(["layer", "item", "variant"])[column]
+        for label in (first, second)
     )
     return (one - other).dropna().rename("difference").reset_index()
 
 
-def in_umap(states, frame, labels, layers, seeds, n=200, seed=0):
-    """Silhouettes after UMAP to 30 dimensions with several seeds, beside those of the same raw states.
+def two_labels(by_item, wanted, seed=0):
+    """The second label minus the first of each domain that is compared twice, and of its control, over layers.
 
-    >>> in_umap(states["entity"], frame, ["specialty"], layers=[0, 15, 30], seeds=range(5))
+    >>> two_labels(by_item, comparisons("drugs:mechanism/origin drugs:specialty/kind")).query("domain == 'drugs'")
 
-    One template is taken, the last.  Returns a row for each layer, label and fit: `space` (raw, umap30), `draw` (the
-    seed of UMAP; 0 for raw), `score`, `excess`, `p`, against the same `n` shuffles everywhere.
+    Returns `domain`, `first`, `second`, `view` ("item", or "apart": names that share a piece are not compared),
+    `column` ("excess" is above shuffled labels, "score" plain), and the columns of `summary.by_layer`; a row without
+    `layer` is the mean over states, with its interval over items.
     """
-    rows = np.flatnonzero(frame["variant"] == frame["variant"].iloc[-1])
-    of, tables = frame.iloc[rows], []
-    with threadpool_limits(1):
-        for layer in layers:
-            x = states[layer, rows]
-            fits = [("raw", 0, x), *(("umap30", draw, geometry.umap(x, 30, draw)) for draw in seeds)]
-            for space, draw, fit in fits:
-                found = atlas.silhouettes(fit, of, labels, n, seed).groupby("label", as_index=False)
-                means = found.agg(score=("score", "mean"), excess=("excess", "mean"), p=("p", "first"))
-                tables.append(means.assign(space=space, draw=draw, layer=layer))
-    return pd.concat(tables, ignore_index=True)
-
-
-def held_in_raw(table):
-    """For each layer and label, whether the labels lie together after UMAP, with every seed, and in the raw states.
-
-    `table`: that of `in_umap`, which may have further columns `domain`.  Returns its keys with `in_umap`, `in_raw`
-    (p at most 0.05, uncorrected) and `after`, `low`, `high`, `raw`: the mean, lowest and highest excess over the seeds,
-    and the raw one.
-    """
-    keys = [name for name in ("domain", "label", "layer") if name in table]
-    after = table[table["space"] == "umap30"].groupby(keys)
-    raw = table[table["space"] == "raw"].set_index(keys)
-    excess = after["excess"]
-    found = pd.DataFrame({"after": excess.mean(), "low": excess.min(), "high": excess.max()})
-    return found.assign(in_umap=after["p"].max() <= 0.05, in_raw=raw["p"] <= 0.05, raw=raw["excess"]).reset_index()
-
-
-def clumps_of_noise(n, hidden, seed=0, groups=6):
-    """What UMAP draws of points that hold no groups: `(silhouette in the picture, silhouette in the points)`.
-
-    Groups are read off the picture of normal noise, as an eye would, by k-means; then they are scored in the picture
-    and in the points themselves.
-    """
-    from sklearn.cluster import KMeans
-
-    x = np.random.default_rng(seed).normal(size=(n, hidden))
-    drawn = geometry.umap2(x, seed)["points"]
-    seen = KMeans(groups, n_init=5, random_state=seed).fit_predict(drawn)
-    return geometry.silhouette(drawn, seen), geometry.silhouette(x, seen)
-
-
-def finish(figure, panels, ylabel):
-    """Finish a figure of `figures.panels`: a line at zero, labels at its edges, one legend."""
-    for place, axes in enumerate(panels.values()):
-        axes.axhline(0, color="0.6", lw=1, zorder=0)
-        axes.set(ylabel=ylabel if place % 3 == 0 else "", xlabel="layer")
-        if place + 3 < len(panels):
-            axes.set_xlabel("")
-        else:
-            axes.tick_params(labelbottom=True)
-    figures.legend(figure, panels.values())
+    tables = []
+    for pair in twice(wanted):
+        for (domain, first), (_, second) in zip(*(c.sides for c in pair), strict=True):
+            for view, column in (("item", "excess"), ("item", "score"), ("apart", "excess")):
+                found = between_labels(by_item, domain, second, first, column, view)
+                curve = summary.by_layer(found, "difference", seed=seed)
+                mean = stats.bootstrap(found.groupby("item")["difference"].mean(), seed=seed)
+                table = pd.concat([curve, pd.DataFrame([mean._asdict() | {"n": curve["n"].iloc[0]}])])
+                names = dict(domain=domain, first=first, second=second, view=view, column=column)
+                tables.append(table.assign(**names))
+    columns = ["domain", "first", "second", "view", "column", "layer", "value", "low", "high", "n"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)

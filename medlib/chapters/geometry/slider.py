@@ -9,9 +9,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-from medlib import figures, geometry
+from medlib import geometry
 from medlib.errors import MedlibError
 
+_COLOURS = sns.color_palette("colorblind").as_hex()
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", "star", "cross", "hexagon", "bowtie")
 
 
@@ -49,22 +50,40 @@ def grid(panels, layers, coloured=6):
 
     >>> grid({"drugs": (drawn, rows["specialty"])}, layers=[0, 9, 21, 30])
 
-    `panels`: name -> what `pictures` returns, and the labels [n].
+    `panels`: name -> what `pictures` returns, and the labels [n]; `coloured` is at most 10.
     """
     size = (1.75 * len(layers) + 1.9, 1.85 * len(panels))
     figure, axes = plt.subplots(len(panels), len(layers), figsize=size, squeeze=False, layout="constrained")
+    looks = list(zip(sns.color_palette("colorblind"), "osD^vPX*<>", strict=True))
     for row, (name, (drawn, labels)) in zip(axes, panels.items(), strict=True):
-        largest = labels.value_counts().index[:coloured]
-        shown = labels.isin(largest).to_numpy()
+        largest = sorted(labels.value_counts().index[:coloured])
         for panel, layer in zip(row, layers, strict=True):
             points = drawn[layer]["points"]
-            panel.scatter(*points[~shown].T, s=5, color="0.85", linewidths=0)
-            title = f"state {layer}, trust. {drawn[layer]['trustworthiness']:.2f}"
-            figures.scatter(panel, points[shown], labels[shown], title)
-            panel.set_title(title, fontsize="x-small")
+            panel.scatter(*points[~labels.isin(largest).to_numpy()].T, s=5, color="0.85", linewidths=0)
+            for label, (colour, marker) in zip(largest, looks, strict=False):
+                of = points[(labels == label).to_numpy()]
+                panel.scatter(*of.T, s=14, color=colour, marker=marker, label=label, linewidths=0)
+            panel.set(xticks=[], yticks=[])
+            panel.set_title(f"state {layer}, trust. {drawn[layer]['trustworthiness']:.2f}", fontsize="x-small")
         row[0].set_ylabel(name, fontsize="medium")
         row[-1].legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
     return figure
+
+
+def comparison(c, drawn, rows, name):
+    """The page of one comparison: its medical domain above its control.
+
+    >>> HTML(comparison(wanted[0], drawn, {"drugs": frame.iloc[kinds.last_template(frame)], ...}, "slider-drugs"))
+
+    `c`: a `kinds.Comparison`; `drawn`: domain -> what `pictures` returns; `rows`: domain -> the rows of its points.
+    """
+    of = {title: (domain, label) for title, (domain, label) in zip(c.names, c.sides, strict=True)}
+    return page(
+        {title: drawn[domain] for title, (domain, _) in of.items()},
+        {title: rows[domain]["item"] for title, (domain, _) in of.items()},
+        {title: rows[domain][label] for title, (domain, label) in of.items()},
+        name,
+    )
 
 
 def page(drawn, items, labels, name):
@@ -86,12 +105,11 @@ def page(drawn, items, labels, name):
     groups = []
     for row, panel in enumerate(drawn, 1):
         names = sorted(set(labels[panel]))
-        for place, (label, colour) in enumerate(
-            zip(names, sns.color_palette("husl", len(names)).as_hex(), strict=True)
-        ):
+        for place, label in enumerate(names):
             rows = np.flatnonzero(np.asarray(labels[panel]) == label)
             groups.append((panel, rows))
-            mark = {"color": colour, "size": 7, "symbol": _SYMBOLS[place % len(_SYMBOLS)]}
+            symbol = _SYMBOLS[(place + place // len(_COLOURS)) % len(_SYMBOLS)]  # no pair of colour and symbol twice
+            mark = {"color": _COLOURS[place % len(_COLOURS)], "size": 7, "symbol": symbol}
             trace = go.Scatter(
                 **_at(drawn[panel][layers[0]]["points"], rows),
                 mode="markers",

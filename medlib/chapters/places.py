@@ -51,3 +51,14 @@ def _spans(model, prompt, length, at):
     start, end = (0, 0) if tuple(at) == ("last",) else entity_tokens(model, prompt)
     of = {"entity": (end - 1, end), "mean": (start, end), "last": (length - 1, length)}
     return [of[place] for place in at]
+
+
+def opens(model, prompt):
+    """Whether the first token that the model reads, special tokens included, belongs to the item of a prompt.
+
+    >>> opens(model, Prompt.fill("{entity} is used to treat", "Insulin"))
+
+    The first token often carries activations far larger than any other (Sun et al. 2024, arXiv 2402.17762); where a
+    tokenizer puts a special token in front, that one takes them, and no item opens the text.
+    """
+    return entity_tokens(model, prompt)[0] == 0
