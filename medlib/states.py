@@ -66,6 +66,17 @@ def _spans(model, prompt, length, places):
     return [of[place] for place in places]
 
 
+def opens(model, prompt):
+    """Whether the first token that the model reads, special tokens included, belongs to the item of a prompt.
+
+    >>> opens(model, Prompt.fill("{entity} is used to treat", "Insulin"))
+
+    The first token often carries activations far larger than any other (Sun et al. 2024, arXiv 2402.17762); where a
+    tokenizer puts a special token in front, that one takes them, and no item opens the text.
+    """
+    return entity_tokens(model, prompt)[0] == 0
+
+
 def rows_within_budget(model):
     """How many prompts of a length have their states of one layer in memory at once, when little else is kept."""
     return lambda length: model.memory // 32 // (length * model.hidden_size * model.dtype.itemsize)

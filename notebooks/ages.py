@@ -33,7 +33,7 @@ import pandas as pd
 
 import medlib
 from medlib import figures, knowledge
-from medlib.chapters import atlas, three_places
+from medlib.chapters import atlas
 from medlib.chapters.ages import (
     age_prose,
     age_steps,
@@ -42,6 +42,7 @@ from medlib.chapters.ages import (
     number_line,
     planted_ages,
 )
+from medlib.states import states_at
 
 figures.style()
 model = medlib.load(model_name)
@@ -76,7 +77,7 @@ def note(numbers):
 
 # %%
 frame = number_line.rows(model)
-at_place = three_places.read(model, list(frame["prompt"]))
+at_place = states_at(model, list(frame["prompt"]))
 states = at_place["entity"]
 layers = list(range(model.n_layers, 0, -every))[::-1]
 frame.groupby(["domain", "kind"], sort=False).agg(

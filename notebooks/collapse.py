@@ -31,7 +31,6 @@ import pandas as pd
 
 import medlib
 from medlib import concepts, figures, knowledge
-from medlib.chapters import places
 from medlib.chapters.collapse import (
     clouds,
     collapse_figures,
@@ -42,6 +41,7 @@ from medlib.chapters.collapse import (
     large_dimensions,
     planted,
 )
+from medlib.states import PLACES, opens, states_at
 
 # %%
 figures.style()
@@ -89,7 +89,7 @@ frames = {name: clouds.items(name, n_items, seed) for name in names}
 at = {
     (where, name): states
     for name, frame in frames.items()
-    for where, states in places.states(model, list(frame["prompt"])).items()
+    for where, states in states_at(model, list(frame["prompt"])).items()
 }
 collapse_tables.domains(frames).style
 
@@ -120,7 +120,7 @@ signs = {
 found = depths.every_depth(signs, frames)
 
 # %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Depth of each cloud: its effective rank over the smaller of the best before and the best after, that of the deepest wording, 1 and above in white. A number says in how many wordings the cloud collapses. Columns: states as they are, scaled to one length, and without the dimensions that are largest on the other domains. Rows: the three places to read, each medical domain above its control. Medical domains that the model does not show that it knows are in brackets.", "name": "fig-collapse-depth"}, "image": {"alt": "Nine heat maps, domains by layers: three ways to prepare the states by three places to read them. Dark cells are low effective ranks between higher ones, and numbers count the wordings that collapse."}}
-collapse_figures.depth_maps(found, controls, known, places.PLACES)
+collapse_figures.depth_maps(found, controls, known, PLACES)
 plt.show()
 
 # %% [markdown]
@@ -245,7 +245,7 @@ numbers = collapse_prose.counted(found, controls) | collapse_prose.constants(
 numbers["opening"] = collapse_prose.opening(
     raw[raw["domain"].isin(list(controls))],
     frames,
-    lambda prompt: places.opens(model, prompt),
+    lambda prompt: opens(model, prompt),
 )
 
 # %%

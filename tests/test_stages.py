@@ -8,7 +8,6 @@ from scipy.stats import kstest, rankdata
 
 import medlib
 from medlib import figures, geometry
-from medlib.chapters import three_places
 from medlib.chapters.progression import (
     planted_stages,
     stage_figures,
@@ -19,6 +18,7 @@ from medlib.chapters.progression import (
 )
 from medlib.errors import MedlibError
 from medlib.prompts import Prompt
+from medlib.states import PLACES
 from medlib.stats import Interval
 
 TEN = range(10)
@@ -198,9 +198,7 @@ def test_causes_count_tokens_and_shared_words():
 
 def test_each_view_has_a_row_for_each_state_and_series():
     prompts = frame(n_series=4, n_stages=6)
-    states = {
-        place: np.random.default_rng(i).normal(size=(3, 4, 2, 6, 20)) for i, place in enumerate(three_places.PLACES)
-    }
+    states = {place: np.random.default_rng(i).normal(size=(3, 4, 2, 6, 20)) for i, place in enumerate(PLACES)}
     causes = stage_words.causes(tiny_model(), prompts)
     found = stages.views(states, prompts, causes, ["late"], n_components=10, n=9)
     views = found.groupby(["place", "wording", "space"]).size()
@@ -327,7 +325,7 @@ def test_words_that_come_back_are_named_with_their_stages():
 
 def made_up_views():
     prompts = frame(n_series=6, n_stages=10)
-    shapes = {place: np.zeros((3, 6, 2, 10, 20)) for place in three_places.PLACES}
+    shapes = {place: np.zeros((3, 6, 2, 10, 20)) for place in PLACES}
     for place, x in shapes.items():
         for layer in range(3):
             for i in range(6):

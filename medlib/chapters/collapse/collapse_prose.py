@@ -27,7 +27,7 @@ def verdict(n, of, n_control, of_control):
 def opening(depths, frames, opens):
     """How many of the raw collapses of medical clouds are means that hold the first token the model reads.
 
-    >>> opening(depths, frames, lambda prompt: places.opens(model, prompt))
+    >>> opening(depths, frames, lambda prompt: opens(model, prompt))
 
     `depths`: of the medical domains, raw.  `opens` says it of one prompt.
     """

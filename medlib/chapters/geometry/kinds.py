@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from medlib import concepts, stats, summary
-from medlib.chapters import atlas, places
+from medlib.chapters import atlas
 from medlib.errors import MedlibError
+from medlib.states import opens, states_at
 
 
 class Comparison(NamedTuple):
@@ -93,7 +94,7 @@ def read(model, domain, n_items=0, seed=0):
     >>> states["entity"].shape, frame.columns
 
     Templates that tell more than the item, such as its label, are left out.  The frame has the columns of
-    `concepts.prompts`, with `pieces` (`atlas.pieces`), `opens` (`places.opens`) and `goes_on`, whether the prompt goes
+    `concepts.prompts`, with `pieces` (`atlas.pieces`), `opens` (`states.opens`) and `goes_on`, whether the prompt goes
     on after the item; where it does not, the places "entity" and "last" are one.  `n_items` draws items at random; 0
     takes all.  Raises `MedlibError` where every template opens with its item.
     """
@@ -108,13 +109,13 @@ def read(model, domain, n_items=0, seed=0):
     prompts = list(frame["prompt"])
     frame["pieces"] = atlas.pieces(model, prompts)
     frame["goes_on"] = [prompt.entity[1] < len(prompt) for prompt in prompts]
-    frame["opens"] = [places.opens(model, prompt) for prompt in prompts]
+    frame["opens"] = [opens(model, prompt) for prompt in prompts]
     if frame["opens"].all():
         raise MedlibError(
             f"Every template of {domain} begins with its item, and {model.name} reads no token before it. Give a "
             "template with words before {entity}."
         )
-    return frame, places.states(model, prompts)
+    return frame, states_at(model, prompts)
 
 
 VIEWS = {  # how the states are looked at: the place they are read at, and whether names spelled alike are compared

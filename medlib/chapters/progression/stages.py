@@ -11,9 +11,9 @@ from scipy.spatial.distance import pdist, squareform
 from threadpoolctl import threadpool_limits
 
 from medlib import concepts, geometry, stats
-from medlib.chapters import three_places
 from medlib.chapters.progression import stage_words
 from medlib.errors import MedlibError
+from medlib.states import states_at
 
 
 def prompts(domain, series):
@@ -43,11 +43,11 @@ def read(model, frame):
 
     >>> stages.read(model, frame)["mean"].shape
 
-    The places are those of `three_places.read`: `mean` over the description, `entity` its last token, `last` that of
+    The places are those of `states_at`: `mean` over the description, `entity` its last token, `last` that of
     the prompt.
     """
     shape = [frame[column].nunique() for column in ("series", "variant", "stage")]
-    found = three_places.read(model, list(frame["prompt"]))
+    found = states_at(model, list(frame["prompt"]))
     return {place: x.reshape(len(x), *shape, -1) for place, x in found.items()}
 
 

@@ -6,7 +6,7 @@ from conftest import tiny_model, word_tokenizer
 
 import medlib
 from medlib import MedlibError, Prompt
-from medlib.chapters import places
+from medlib.states import opens, states_at
 
 PROMPTS = [
     Prompt.fill("w1 {entity} w2 w3", "w7 w8 w9"),
@@ -16,7 +16,7 @@ PROMPTS = [
 
 
 def test_each_place_has_the_states_that_activations_read_there(tiny):
-    found = places.states(tiny, PROMPTS)
+    found = states_at(tiny, PROMPTS)
     assert list(found) == ["entity", "mean", "last"]
     for place, states in found.items():
         assert np.allclose(states, medlib.activations(tiny, PROMPTS, at=place), atol=1e-5)
@@ -24,19 +24,19 @@ def test_each_place_has_the_states_that_activations_read_there(tiny):
 
 def test_the_last_token_needs_no_entity(tiny):
     plain = [str(prompt) for prompt in PROMPTS]
-    found = places.states(tiny, plain, at=("last",))["last"]
+    found = states_at(tiny, plain, ("last",))["last"]
     assert np.allclose(found, medlib.activations(tiny, plain), atol=1e-5)
 
 
 @pytest.mark.parametrize("at", [(), ("last", "middle")])
 def test_unknown_places_are_refused(tiny, at):
-    with pytest.raises(MedlibError, match="names no places"):
-        places.states(tiny, PROMPTS, at=at)
+    with pytest.raises(MedlibError, match="is not a place"):
+        states_at(tiny, PROMPTS, at)
 
 
 def test_an_item_opens_a_prompt_where_the_model_reads_no_token_before_it(tiny):
     first, later = Prompt.fill("{entity} w7", "w4"), Prompt.fill("w1 {entity}", "w4")
-    assert places.opens(tiny, first) and not places.opens(tiny, later)
+    assert opens(tiny, first) and not opens(tiny, later)
     with_start = tiny_model()
     with_start.tokenizer = word_tokenizer(bos=True)
-    assert not places.opens(with_start, first)
+    assert not opens(with_start, first)
