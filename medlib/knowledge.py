@@ -18,6 +18,7 @@ depend on.
 """
 
 import hashlib
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -224,7 +225,8 @@ def _kept_logits(model, prompts, tokens):
         found = _logits(model, prompts, tokens)
     buffer = BytesIO()
     np.save(buffer, found)
-    paths.write_atomically(path, buffer.getvalue())
+    with suppress(OSError):  # a cache that cannot be written costs time, and nothing else
+        paths.write_atomically(path, buffer.getvalue())
     return found
 
 

@@ -19,13 +19,15 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
-every = 1  # look at every so many layers, from the last one down
-n_shuffles = 5  # control tasks: shuffled ages, read by the same probe
-n_planted = 10  # made-up models for each planted check
-n_umap_states = 3  # states whose cloud is also seen through UMAP
-n_umap_seeds = 5  # fits of UMAP for each of them and each wording
-neighbours = 20  # states that make up a neighbourhood, for local anisotropy
-seed = 0  # deals folds, shuffles, noise and resamples, and starts UMAP
+every = 1  # look at every so many layers, from the last one down [1..]
+n_shuffles = 5  # control tasks: shuffled ages, read by the same probe [1..]
+n_planted = 10  # made-up models for each planted check [1..]
+n_umap_states = 3  # states whose cloud is also seen through UMAP [1..]
+n_umap_seeds = 5  # fits of UMAP for each of them and each wording [1..]
+neighbours = (
+    20  # states that make up a neighbourhood, for local anisotropy [3..]
+)
+seed = 0  # deals folds, shuffles, noise and resamples, and starts UMAP [0..]
 
 # %%
 import matplotlib.pyplot as plt

@@ -16,13 +16,13 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
-n_items = 48  # items drawn from each domain, as many from its control: an effective rank grows with their number
-n_largest = (
-    3  # dimensions left out of each state, the largest of the other domains
-)
+n_items = 48  # items drawn from each domain and control, at most as many as the smallest has: an effective rank grows with their number [3..]
+n_largest = 3  # dimensions left out of each state, the largest of the other domains [1..]
 counts = "1 5 10 20"  # other numbers of dimensions to leave out, for a table
-place = "mean"  # where the curves are read: entity (its last token), mean (over the entity) or last (of the prompt)
-seed = 0  # draws items, groups to leave out, shuffled labels and resamples
+place = "mean"  # where the curves are read: entity (its last token), mean (over the entity) or last (of the prompt) [entity | mean | last]
+seed = (
+    0  # draws items, groups to leave out, shuffled labels and resamples [0..]
+)
 
 # %%
 import matplotlib.pyplot as plt
@@ -47,6 +47,7 @@ from medlib.states import PLACES, opens, states_at
 figures.style()
 controls = concepts.controls(domains)
 names = list(dict.fromkeys(n for pair in controls.items() for n in pair))
+n_drawn = clouds.as_many_of_each(names, n_items)
 model = medlib.load(model_name)
 parameters = dict(
     model_name=model_name,
@@ -73,7 +74,7 @@ run.number("knowledge", said)
 
 # %%
 for name, passed, detail in planted.answers(
-    n_items, model.hidden_size, model.n_layers, n_largest, seed
+    n_drawn, model.hidden_size, model.n_layers, n_largest, seed
 ):
     run.check(name, passed, detail)
     print(f"{name}: {detail}")
@@ -85,7 +86,7 @@ for name, passed, detail in planted.answers(
 # Where an item opens the prompt, and no special token stands before it, its mean takes in the first token that the model reads, which often carries activations far larger than any other {cite:p}`sun2024massive`.
 
 # %%
-frames = {name: clouds.items(name, n_items, seed) for name in names}
+frames = {name: clouds.items(name, n_drawn, seed) for name in names}
 at = {
     (where, name): states
     for name, frame in frames.items()
@@ -217,8 +218,9 @@ labelled = {
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Silhouette by the first label of each domain above that of shuffled labels, mean over items and templates. Lines with markers and bands: states as they are, with the 95 % bootstrap interval over items. Thin lines: without the largest dimensions of the other domains.", "name": "fig-collapse-silhouette"}, "image": {"alt": "Panels of silhouettes above shuffled labels over layers, one for each medical domain with its control, as the states are and without the largest dimensions."}}
 ylabel = "silhouette above shuffled labels"
-collapse_figures.curves(curves, labelled, known, ylabel, thin, centre=0)
-plt.show()
+if labelled:
+    collapse_figures.curves(curves, labelled, known, ylabel, thin, centre=0)
+    plt.show()
 
 # %%
 raw = found[found["space"] == "raw"]
@@ -240,7 +242,7 @@ in_common = {
     for domain, control in controls.items()
 }
 numbers = collapse_prose.counted(found, controls) | collapse_prose.constants(
-    depths.DEEP, n_items, n_largest, place, model.hidden_size, in_common
+    depths.DEEP, n_drawn, n_largest, place, model.hidden_size, in_common
 )
 numbers["opening"] = collapse_prose.opening(
     raw[raw["domain"].isin(list(controls))],

@@ -17,12 +17,16 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 comparisons = "drugs:mechanism/origin drugs:specialty/kind diseases:chapter/latitude diseases:organ_system/subregion symptoms:system/group progression:disease/process"  # medical domain:label/label of the control that it names
-n_items = 0  # items drawn from each domain; 0 takes all
-n_shuffles = 100  # shuffled labellings that each silhouette is held against
-n_fits = 5  # seeds of UMAP, for its silhouettes
-n_umap = 6  # states, evenly spaced, whose silhouettes are taken after UMAP too
-every = 3  # a picture of one state in so many
-seed = 0  # deals shuffles, halves, draws and resamples, and starts UMAP
+n_items = 0  # items drawn from each domain; 0 takes all [0..]
+n_shuffles = (
+    100  # shuffled labellings that each silhouette is held against [19..]
+)
+n_fits = 5  # seeds of UMAP, for its silhouettes [1..]
+n_umap = (
+    6  # states, evenly spaced, whose silhouettes are taken after UMAP too [2..]
+)
+every = 3  # a picture of one state in so many [1..]
+seed = 0  # deals shuffles, halves, draws and resamples, and starts UMAP [0..]
 
 # %%
 import matplotlib.pyplot as plt

@@ -15,9 +15,11 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
-threshold = 1.0  # logits: a pair whose two differences lie closer is dropped
-n_draws = 3  # draws of another label for each item that has several
-seed = 0  # deals the bootstrap resamples and the draws
+threshold = (
+    1.0  # logits: a pair whose two differences lie closer is dropped [0..]
+)
+n_draws = 3  # draws of another label for each item that has several [1..]
+seed = 0  # deals the bootstrap resamples and the draws [0..]
 
 # %%
 import matplotlib.pyplot as plt

@@ -19,12 +19,12 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
-n_couples = 12  # couples patched in each domain and control; each gives two pairs, A against B and B against A
-n_couples_parts = 10  # of these, the couples in which attention and MLP outputs are patched too; 0: none
-n_couples_weak = 2  # couples patched in each medical domain whose difference is under the threshold, to show what that does; 0: none
-n_pairs_map = 4  # most pairs in each map of single tokens
-threshold = 1.0  # couples whose clean logit difference does not lie so far above the corrupt one, in logits, are not used
-seed = 0  # draws the couples and the bootstrap resamples
+n_couples = 12  # couples patched in each domain and control; each gives two pairs, A against B and B against A [1..]
+n_couples_parts = 10  # of these, the couples in which attention and MLP outputs are patched too; 0: none [0..]
+n_couples_weak = 2  # couples patched in each medical domain whose difference is under the threshold, to show what that does; 0: none [0..]
+n_pairs_map = 4  # most pairs in each map of single tokens [1..]
+threshold = 1.0  # couples whose clean logit difference does not lie so far above the corrupt one, in logits, are not used [0..]
+seed = 0  # draws the couples and the bootstrap resamples [0..]
 
 # %%
 import matplotlib.pyplot as plt

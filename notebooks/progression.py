@@ -18,11 +18,13 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
-n_shuffles = 999  # shuffled orders that each order is held against
-n_deals = 199  # deals of the stages that each loop is held against
-n_components = 30  # principal components of all stages of a domain together
-n_seeds = 5  # UMAP fits of each state that is drawn
-seed = 0  # deals shuffles and resamples, and starts UMAP
+n_shuffles = 999  # shuffled orders that each order is held against [19..]
+n_deals = 199  # deals of the stages that each loop is held against [19..]
+n_components = (
+    30  # principal components of all stages of a domain together [2..]
+)
+n_seeds = 5  # UMAP fits of each state that is drawn [1..]
+seed = 0  # deals shuffles and resamples, and starts UMAP [0..]
 
 # %%
 import matplotlib.pyplot as plt

@@ -17,12 +17,12 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
-n_items = 16  # items drawn from each domain, evenly over its clusters, each in all its templates
-n_few = 8  # of these, items whose curve is taken again with scrambled weights, each in one template
-n_steps = 3  # even steps in which the blocks are scrambled, besides a first step of one block
-n_orders = 5  # random orders of the scrambled weights
-n_permutations = 4999  # permutations behind each p-value
-seed = 0  # draws the items, the bootstrap resamples, the permutations and the first of the random orders
+n_items = 16  # items drawn from each domain, evenly over its clusters, each in all its templates [1..]
+n_few = 8  # of these, items whose curve is taken again with scrambled weights, each in one template [1..]
+n_steps = 3  # even steps in which the blocks are scrambled, besides a first step of one block [1..]
+n_orders = 5  # random orders of the scrambled weights [1..]
+n_permutations = 4999  # permutations behind each p-value [19..]
+seed = 0  # draws the items, the bootstrap resamples, the permutations and the first of the random orders [0..]
 
 # %%
 import matplotlib.pyplot as plt

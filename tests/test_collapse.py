@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import medlib
-from medlib import MedlibError, figures, geometry
+from medlib import MedlibError, concepts, figures, geometry
 from medlib.chapters.collapse import (
     clouds,
     collapse_figures,
@@ -404,3 +404,10 @@ def test_constants_say_the_bound_of_the_rank():
     found = collapse_prose.constants(0.5, 48, 3, "mean", 200, {"a": 0.5, "b": 1.0})
     assert found["rank_limit"][0] == 47 and found["even"][1] == "0.50"
     assert found["in_common"][1] == "75 % (50 to 100 %)"
+
+
+def test_all_domains_give_as_many_items_as_the_smallest_has():
+    assert clouds.as_many_of_each(["drugs", "elements"], 48) == 48
+    assert clouds.as_many_of_each(["drugs", "elements"], 1000) == concepts.prompts("elements")["item"].nunique()
+    with pytest.raises(MedlibError, match="8 items are needed for a cloud; n_items is 3"):
+        clouds.as_many_of_each(["drugs", "elements"], 3)

@@ -208,3 +208,9 @@ def test_couples_are_drawn_among_those_that_say_something(smollm2, monkeypatch):
     assert (weak["clean_diff"] - weak["corrupt_diff"] < 2).all()
     table = couples.counts({"drugs": couples.Drawn(pairs, labels, screened)})
     assert table.loc["patched (both pairs of a couple)", "drugs"] == 8
+
+
+def test_a_model_that_tells_no_answers_apart_is_refused_before_anything_is_patched():
+    drawn = {"drugs": couples.Drawn([], pd.DataFrame({"couple": ["a / b"]}), None)}
+    with pytest.raises(MedlibError, match=r"\(drugs 1\), so there is nothing to patch"):
+        couples.too_few(drawn)

@@ -16,6 +16,7 @@ from medlib.errors import MedlibError
 from medlib.geometry.points import SAME, points, unit_rows, varying
 
 WAYS = ("raw", "rms", "without largest")
+FEWEST = 8  # items: the planted clouds are found with so many, not with three
 SIGNS = ("effective_rank", "first_component", "mean_cosine", "intrinsic_dimension")
 
 
@@ -33,6 +34,22 @@ def items(domain, n, seed=0):
     return frame.assign(
         label=frame[label] if label else "", cluster=frame["item"].map(asked).fillna(frame["item"]).astype(str)
     )
+
+
+def as_many_of_each(domains, n):
+    """How many items can be drawn of each domain, at most `n`, if all are to have as many.
+
+    >>> as_many_of_each(["drugs", "foods", "my/animals.toml"], 48)
+
+    Raises `MedlibError` with fewer than `FEWEST` items.
+    """
+    sizes = {domain: concepts.prompts(domain)["item"].nunique() for domain in domains}
+    smallest = min(sizes, key=sizes.get)
+    if min(n, sizes[smallest]) < FEWEST:
+        raise MedlibError(
+            f"{FEWEST} items are needed for a cloud; n_items is {n}, and {smallest} has {sizes[smallest]}. Give more."
+        )
+    return min(n, sizes[smallest])
 
 
 def templates(frame):

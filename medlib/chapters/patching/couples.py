@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from medlib import concepts, knowledge, stats
+from medlib.errors import MedlibError
 
 FEWEST = 5  # couples: an interval over fewer says next to nothing
 
@@ -63,8 +64,17 @@ def accuracy(drawn, seed=0):
 
 
 def too_few(drawn):
-    """What a figure says in place of a domain with fewer than `FEWEST` usable couples: domain -> text."""
+    """What a figure says in place of a domain with fewer than `FEWEST` usable couples: domain -> text.
+
+    Raises `MedlibError` where that is all of them.
+    """
     couples = {name: one.labels["couple"].nunique() for name, one in drawn.items()}
+    if max(couples.values()) < FEWEST:
+        found = ", ".join(f"{name} {n}" for name, n in couples.items())
+        raise MedlibError(
+            f"No domain has {FEWEST} couples whose answers the model tells apart ({found}), so there is nothing to "
+            "patch. Give a domain of more items, a lower threshold, or another model."
+        )
     return {name: f"too few couples ({n})" for name, n in couples.items() if n < FEWEST}
 
 

@@ -97,7 +97,7 @@ def agreement(original, cascaded, seed=0):
     table = []
     for step, part in cascaded.groupby("scrambled"):
         for blocks, kept in (("all", last), ("intact", last - step)):
-            if kept >= FEWEST_BLOCKS:
+            if blocks == "all" or kept >= FEWEST_BLOCKS:
                 both = (one[one["layer"] <= kept] for one in (original, part))
                 table.append((step, blocks, *summary.rank_agreement(*both, "saliency", seed)))
     return pd.DataFrame(table, columns=["scrambled", "blocks", "value", "low", "high"])
