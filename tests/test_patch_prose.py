@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from test_patch_tables import CONTROLS, FEW, KNOWN, SWEPT, drawn, labelled
+from test_patch_tables import CONTROLS, KNOWN, SWEPT, drawn, labelled
 
 from medlib.chapters.patching import patch_prose, patch_tables, sites
 
@@ -17,10 +17,11 @@ def numbers_of(swept, known=KNOWN):
         "handover": sites.handovers(swept, CONTROLS),
         "handover_interpolated": sites.handovers(swept, CONTROLS, measure=sites.crossing),
     }
+    at_last = {"drugs": {"attention": curves["drugs"]["last"]}} if swept else {}
     exact = {("residual", name): table for name, table in swept.items()}
     agreement = patch_tables.agreements(exact, exact)
     all_drawn = {name: drawn(6 if name in swept else 2) for name in KNOWN}
-    return patch_prose.numbers(all_drawn, curves, gaps, handovers, agreement, CONTROLS, known, 8, 1.0)
+    return patch_prose.numbers(all_drawn, curves, gaps, at_last, handovers, agreement, CONTROLS, known, 8, 1.0)
 
 
 def test_only_what_is_known_and_has_enough_couples_is_counted_and_the_rest_is_named_apart():
@@ -34,7 +35,7 @@ def test_only_what_is_known_and_has_enough_couples_is_counted_and_the_rest_is_na
     assert texts["n_differences"] == "1" and texts["handover_listed"] == "drugs / foods -3.00 (-3.00 to -3.00)"
     assert found["handover_said"][0] == 3
     assert texts["estimate_residual"] == "1.00 to 1.00" and texts["estimate_mlp"] == "not measured"
-    assert set(FEW) == {"elements"}
+    assert texts["attention_most"] == "100% (100% to 100%, drugs, layer 3)" and texts["mlp_most"] == "not measured"
 
 
 def test_the_prose_reads_on_where_no_domain_could_be_patched():

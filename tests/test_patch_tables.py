@@ -84,6 +84,16 @@ def test_pairs_wrong_when_clean_stand_apart_with_what_p_divides_by():
     assert wide["domain"].tolist() == ["drugs", "drugs", "foods", "foods"]
 
 
+def test_couples_of_several_domains_are_pooled_and_stay_apart():
+    swept = SWEPT | {"age": labelled([7] * 5), "numbers": labelled([2] * 6)}
+    controls = CONTROLS | {"age": "numbers"}
+    found = patch_tables.pooled(swept, controls, KNOWN | {"age": True, "numbers": False})
+    table = patch_tables.sides(found).query("side == 'right when clean'").set_index(["domain", "metric"])
+    assert table.n["all known domains", "handover"] == 11  # six of drugs, five of age, none of dosage
+    assert table.value["all known domains", "handover"] == 3 and table.value["all known controls", "handover"] == 6
+    assert patch_tables.pooled({}, controls, KNOWN) == {}
+
+
 def test_a_handover_at_the_first_layer_rises_from_nothing():
     by_metric = patch_tables.sides({"drugs": labelled([1] * 6)}).set_index(["side", "metric"])["value"]
     assert by_metric["right when clean"][["last_share_before", "last_share_at"]].tolist() == [0, 1]

@@ -10,12 +10,12 @@ import numpy as np
 from medlib.chapters.patching import couples
 
 
-def numbers(drawn, curves, gaps, handovers, agreement, controls, known, layers, threshold):
+def numbers(drawn, curves, gaps, at_last, handovers, agreement, controls, known, layers, threshold):
     """The numbers of the chapter's prose: key -> `(value, text)`.
 
-    `drawn`: domain -> `couples.Drawn`; `curves`, `gaps`: domain -> part -> table of medians by layer; `handovers`:
-    "handover" and "handover_interpolated" -> `sites.handovers`; `agreement`: `patch_tables.agreements`; `known`: domain
-    -> bool; `layers`: how many the model has.
+    `drawn`: domain -> `couples.Drawn`; `curves`, `gaps`, `at_last`: domain -> part -> table of medians by layer;
+    `handovers`: "handover" and "handover_interpolated" -> `sites.handovers`; `agreement`: `patch_tables.agreements`;
+    `known`: domain -> bool; `layers`: how many the model has.
     """
     medical = [name for name in controls if name in curves and known[name]]
     n = sum(drawn[name].labels["couple"].nunique() for name in medical)
@@ -43,6 +43,8 @@ def numbers(drawn, curves, gaps, handovers, agreement, controls, known, layers, 
         "between_most": _most(curves, medical, ["between"], ".0%"),
         "gap_most": _most(gaps, medical, ["subject", "last"], ".2f"),
     }
+    for component in ("attention", "MLP"):
+        found[f"{component.lower()}_most"] = _most(at_last, medical, [component], ".0%", "not measured")
     for component in ("residual", "attention", "mlp"):
         ranks = agreement[agreement["component"] == component]["value"]
         text = f"{ranks.min():.2f} to {ranks.max():.2f}" if len(ranks) else "not measured"
@@ -161,8 +163,8 @@ def _has_control(name, patched, known, controls):
     return controls[name] in patched and known[controls[name]]
 
 
-def _most(curves, medical, parts, form):
-    """The largest median of some parts of the prompt over domains and layers, with its interval."""
+def _most(curves, medical, parts, form, none="nothing, for it was not measured"):
+    """The largest median of some parts over domains and layers, with its interval, or `none`."""
     rows = [
         (
             row.value,
@@ -171,10 +173,10 @@ def _most(curves, medical, parts, form):
         )
         for name in medical
         for part in parts
-        if part in curves[name]
+        if part in curves.get(name, {})
         for row in curves[name][part].itertuples()
     ]
-    return max(rows, default=("none", "nothing, for it was not measured"), key=lambda row: row[0])
+    return max(rows, default=("none", none), key=lambda row: row[0])
 
 
 def _named(row, controls):

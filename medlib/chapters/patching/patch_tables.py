@@ -98,6 +98,24 @@ def sides(swept, seed=0):
     return pd.DataFrame(rows, columns=["domain", "side", "metric", "value", "low", "high", "n"])
 
 
+def pooled(swept, controls, known):
+    """Sweeps of all known medical domains and of all known controls together, where one alone has too few wrong pairs.
+
+    Returns name -> sweep, as `swept`; the couples of two domains stay apart.
+    """
+    groups = {"all known domains": controls, "all known controls": controls.values()}
+    found = {}
+    for title, names in groups.items():
+        tables = [
+            table.assign(**{column: f"{name}: " + table[column].astype(str) for column in ("pair", "couple")})
+            for name, table in swept.items()
+            if name in names and known[name]
+        ]
+        if tables:
+            found[title] = pd.concat(tables, ignore_index=True)
+    return found
+
+
 def _of_side(table, used, seed):
     pairs = used.drop_duplicates("pair")
     columns = (pairs["clean_diff"], pairs["corrupt_diff"], pairs["clean_diff"] - pairs["corrupt_diff"])
