@@ -2,12 +2,12 @@
 # # Which layers' weights would move a medical answer most?
 #
 # {glue:text}`verdict`.
-# The slopes of the right answer's log-probability by the weights, mean size over each layer, are steepest in {glue:text}`peaks`; with another item's answer in its place a domain's curve orders the layers alike, to a rank correlation of {glue:text}`labels`.
+# The slopes of the right answer's log-probability by the weights, mean size over each layer, are steepest in {glue:text}`peaks`; with another item's answer in its place a domain's curve keeps its order of layers to a rank correlation of {glue:text}`labels`.
 # {glue:text}`differs`.
-# With the answers of other items the ratio changes {glue:text}`changes`: there alone the excess is about the answer and not about the prompt.
+# Only where the ratio changes with the answer is it about the answer and not about the prompt: {glue:text}`changes`.
 # With the weights of all blocks in random order, the order of layers is {glue:text}`scrambled`: where it is kept, it owes nothing to learning.
 # {glue:text}`knowledge`
-# A model of this size, which hardly tells right answers from others, cannot show where one of seventy billion parameters keeps them.
+# What the weights of a model of this size show says nothing about where one of seventy billion parameters keeps its answers.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run saliency`.

@@ -44,6 +44,9 @@ def test_a_cascade_begins_with_the_model_as_it_is_and_depends_on_the_seed_alone(
     assert changed.any()
     assert table.equals(sanity.cascade(tiny, PROMPTS, ANSWERS, [0, 1, 4]))
     assert not table.equals(sanity.cascade(tiny, PROMPTS, ANSWERS, [0, 1, 4], seed=1))
+    alone = sanity.cascade(tiny, PROMPTS, ANSWERS, [4])  # whatever steps went before
+    assert np.array_equal(table.query("scrambled == 4").saliency, alone.saliency)
+    assert np.array_equal(weight_saliency(tiny, PROMPTS, ANSWERS).attrs["per_prompt"].saliency, own.saliency)
 
 
 @pytest.mark.parametrize("steps", [[], [1, 1], [2, 1], [-1], [5]])

@@ -103,11 +103,13 @@ class Streamed:
     @contextmanager
     def changed(self, changes):
         """While it lasts, call `changes[layer]()` (layer 1..L) each time that block's weights have been brought."""
-        self._changes, self._now = {layer - 1: change for layer, change in changes.items()}, self._forget()
+        kept = dict(self._changes)
+        self._changes |= {layer - 1: change for layer, change in changes.items()}
+        self._now = self._forget()
         try:
             yield
         finally:
-            self._changes, self._now = {}, self._forget()
+            self._changes, self._now = kept, self._forget()
 
     def _forget(self):
         """Take the present block's weights away."""

@@ -5,7 +5,7 @@ the last block down, one more at a time, in the cascade of Adebayo et al. 2018, 
 from a seed, so it can be undone without a copy of the weights.  One order is one draw: several say how far it matters.
 """
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pandas as pd
@@ -65,11 +65,13 @@ def cascade(model, prompts, answers, scrambled_blocks, kind="grad", seed=0):
     steps = list(scrambled_blocks)
     if not steps or steps != sorted(set(steps)) or not 0 <= steps[0] <= steps[-1] <= model.n_layers:
         raise MedlibError(f"scrambled_blocks is {steps}; give rising numbers from 0 to {model.n_layers}.")
-    tables = []
-    for step in steps:
-        with scrambled(model, range(model.n_layers - step + 1, model.n_layers + 1), seed):
+    tables, done = [], 0
+    with ExitStack() as stack:  # what one step has scrambled, the next leaves so
+        for step in steps:
+            stack.enter_context(scrambled(model, range(model.n_layers - step + 1, model.n_layers - done + 1), seed))
             found = weight_saliency(model, prompts, answers, kind=kind).attrs["per_prompt"]
-        tables.append(found.assign(scrambled=step))
+            tables.append(found.assign(scrambled=step))
+            done = step
     table = pd.concat(tables, ignore_index=True)
     return table[["scrambled", "prompt", "layer", "module", "saliency"]]
 
