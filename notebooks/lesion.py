@@ -5,7 +5,7 @@
 # With blocks merely absent {glue:text}`peak_absent` looks decisive, at {glue:text}`cost_identity` nats over domains and controls; given the mean of what it adds, its loss costs {glue:text}`cost_mean` nats, and given what it adds to another prompt {glue:text}`cost_resample`.
 # What survives another prompt's addition peaks at {glue:text}`survives`; the first half of the layers holds {glue:text}`half_identity` of the harm with blocks absent, {glue:text}`half_mean` under the mean and {glue:text}`half_resample` under another prompt's addition, where an even spread would give {glue:text}`even`.
 # Of {glue:text}`n_tests` pairs of layer and domain the loss moves the medical questions more than their control in {glue:text}`higher_identity` and less in {glue:text}`lower_identity` with the block absent, in {glue:text}`higher_resample` and {glue:text}`lower_resample` under another prompt's addition (false discovery rate 5 %).
-# {glue:text}`wording`.
+# {glue:text}`wording`; two controls, with no medicine in either, agree to {glue:text}`rank_controls` in the median.
 # {glue:text}`repair`.
 # {glue:text}`knowledge`
 # A model of 135 or 270 million parameters has few layers and knows little; which of its layers one of 70 billion needs has to be measured there.
@@ -193,8 +193,9 @@ columns = ["domain", "own", "control", "value", "low", "high"]
 beyond[columns].style.format(precision=2).hide()
 
 # %% [markdown]
-# The table compares single templates: `own` is the mean rank correlation of two of the domain, `control` that of one of the domain with one of its control, `value` their difference with its 95 % interval.
-# Where the interval lies above zero, the control does not explain the whole order; where it does not, these items cannot tell the control from another wording.
+# The table compares single templates on different halves of the items: `own` is the mean rank correlation of two of the domain, `control` that of one of the domain with one of its control, `value` their difference with its 95 % interval.
+# Where the interval lies above zero, the control does not explain the whole order; what is left may be wording all the same, since templates of one domain share words.
+# Where it does not, these items cannot tell the control from another wording.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "With what the order of the layers agrees: rank correlation over layers of the divergence on medical questions between halves of the domain's items (median and 95 % of random halves), between two of its templates (the median pair), with that on its control, and with the rise of the loss of neutral text (95 % bootstrap interval, units of both sides resampled). Grey band and line: two controls. Grey points: not known to the model.", "name": "fig-lesion-orders"}, "image": {"alt": "For each medical domain four points with horizontal intervals on a scale of rank correlation: two halves of its items, two of its templates, its control, neutral text; a grey band for two controls."}}
 draw.draw_orders(order, unmatched, known)
@@ -265,7 +266,7 @@ plt.show()
 #
 # The likeliest continuation, before and after the lesion of the layer that costs most and of the median one.
 # The grade is {glue:text}`grader`.
-# The local one knows only how far the next word moves, against the intact model's distances between prompts of all domains and neutral texts: 1 is closer than most prompts of one template are to each other, 6 as far as any two of them, 10 further than half of all prompts about something else.
+# The local one knows only how far the next word moves, against the intact model's distances between prompts of all domains and neutral texts: 1 is closer than four fifths of the pairs of one template are, 6 about as far as any of these, 10 further than half of all prompts about something else.
 
 # %%
 groups = {

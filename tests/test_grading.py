@@ -20,7 +20,7 @@ def test_a_grade_is_one_more_for_each_fifth_of_like_prompts_and_each_eighth_of_o
     assert grading.by_divergence(kl, REFERENCE).tolist() == [1, 1, 2, 8, 9, 10, 10]
     far = grading.Reference(np.arange(0, 10, 0.1), np.arange(90, 98, 0.1))
     assert grading.by_divergence([9.95, 11, 90.95, 94.05], far).tolist() == [6, 6, 7, 10]
-    grades = grading.by_divergence(np.linspace(0, 20, 300), REFERENCE)
+    grades = grading.by_divergence(np.linspace(0, 100, 3000), far)
     assert (np.diff(grades) >= 0).all() and set(grades) == set(range(1, 11))
 
 

@@ -88,13 +88,12 @@ def of_orders(table, unmatched, beyond):
         median = float(values.median()) if len(values) else "not known"
         found[f"rank_{key}"] = (median, f"{median:.2f}" if len(values) else "not known")
     less, as_well = beyond[beyond["low"] > 0], beyond[beyond["low"] <= 0]
-    parts = [
-        f"{_listed(part)} the order of the layers agrees with the control {how} as with another wording of the domain"
-        for part, how in ((as_well, "about as well"), (less, "not as well"))
-        if len(part)
-    ]
-    text = "; in ".join(parts) or "no domain has two wordings to compare the control with"
-    return found | {"wording": (len(less), f"In {text}" if parts else text.capitalize())}
+    parts = [f"{how} in {_listed(part)}" for part, how in ((as_well, "as well"), (less, "less well")) if len(part)]
+    text = "No domain has two wordings to compare the control with"
+    if parts:
+        start = "Held against another wording of the same questions, the control's order of the layers agrees"
+        text = f"{start} {', and '.join(parts)} (rank correlation with the control against that with the wording)"
+    return found | {"wording": (len(less), text)}
 
 
 def of_repair(curves, controls):

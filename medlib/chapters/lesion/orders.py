@@ -5,7 +5,7 @@ resampled is the unit of summary.py.  A resampled curve is noisier than the curv
 lies lower than one of a mean would; `rank_of_halves` says how much of that is noise.
 """
 
-from itertools import combinations, product
+from itertools import combinations, permutations, product
 
 import numpy as np
 import pandas as pd
@@ -61,25 +61,27 @@ def beyond_wording(tables, controls, column="kl", seed=0, n=2000):
 
     >>> beyond_wording(tables, controls).query("low > 0")["domain"]      # the control does not explain all of it
 
-    Single templates are compared, so that both sides rest on as many prompts: `own` is the mean rank correlation of
-    two templates of the domain, `control` that of one of its templates with one of its control's.  Returns `domain`,
-    `variant`, `own`, `control`, and their difference as `value`, `low`, `high`: units of both resampled, those of the
-    domain alike on both sides.  A domain with one template is left out.
+    Both sides compare single templates on as many items, and never the same items: `own` is the mean rank correlation
+    of a template on one half of the units with another on the other half, `control` that of a template on one half
+    with one of the control's on a half of its units, both means over `n` random halves.  Returns `domain`, `variant`,
+    `own`, `control`, and their difference as `value`, `low`, `high`: halves drawn anew and units resampled inside
+    each, which is a wide interval.  A domain with one template is left out.
     """
     rows = []
     for domain, other in controls.items():
-        parts = [part for _, part in tables[domain].groupby("variant")]
+        parts, held = ([part for _, part in tables[name].groupby("variant")] for name in (domain, other))
         if len(parts) < 2:
             continue
-        own, size = _resampled(parts, column, np.random.default_rng(seed), n)
-        held, other_size = _resampled(
-            [part for _, part in tables[other].groupby("variant")], column, np.random.default_rng(seed + 1), n
-        )
-        within = np.mean([_spearman(a, b) for a, b in combinations(own, 2)], axis=0)
-        across = np.mean([_spearman(a, b) for a, b in product(own, held)], axis=0)
-        gap = within - across
-        limits = _limits(gap[1:], min(size, other_size))
-        rows.append((domain, f"minus {other}", float(within[0]), float(across[0]), float(gap[0]), *limits))
+        sides = {}
+        for resample in (False, True):
+            generator = np.random.default_rng(seed)
+            (one, two), (there, _) = (_half_curves(side, column, generator, n, resample) for side in (parts, held))
+            within = [_spearman(one[i], two[j]) for i, j in permutations(range(len(parts)), 2)]
+            across = [_spearman(a, b) for a, b in product(one, there)]
+            sides[resample] = np.mean(within, axis=0), np.mean(across, axis=0)
+        own, control = (float(side.mean()) for side in sides[False])
+        limits = np.quantile(np.subtract(*sides[True]), [0.025, 0.975])
+        rows.append((domain, f"minus {other}", own, control, own - control, *map(float, limits)))
     columns = ["domain", "variant", "own", "control", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns).assign(metric="rank_own_minus_control")
 
@@ -130,6 +132,21 @@ def _resampled(frames, column, generator, n):
     times = generator.multinomial(units, np.full(units, 1 / units), size=n)
     times[0] = 1  # as it is
     return [times @ total / (times @ sizes)[:, None] for total, sizes in sums], units
+
+
+def _half_curves(frames, column, generator, n, resample):
+    """Mean curves `[draw, layer]` of each frame on a random half of the units that they share, and on the other."""
+    sums = [unit_sums(frame, column) for frame in frames]
+    units = len(sums[0][0])
+    order = generator.permuted(np.tile(np.arange(units), (n, 1)), axis=1)
+    halves = []
+    for chosen in (order[:, : units // 2], order[:, units // 2 :]):
+        if resample:
+            drawn = generator.integers(chosen.shape[1], size=chosen.shape)
+            chosen = np.take_along_axis(chosen, drawn, axis=1)
+        times = (chosen[:, :, None] == np.arange(units)).sum(1)
+        halves.append([times @ total / (times @ sizes)[:, None] for total, sizes in sums])
+    return halves
 
 
 def _spearman(one, other):
