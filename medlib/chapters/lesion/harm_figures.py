@@ -30,8 +30,10 @@ def several(curves, controls, known, ylabel, dashed=None):
             one.lines[-1].set(linestyle="-")
             if label in (dashed or ()):
                 table = tables[controls[domain]]
-                colour = figures.LOOKS[look]["color"] if known[controls[domain]] else figures.NOT_KNOWN
-                one.plot(table["layer"], table["value"], color=colour, ls="--", lw=1, label=f"{label}, control")
+                drawn = dict(color=figures.NOT_KNOWN, ls="--", lw=1)
+                if known[controls[domain]]:
+                    drawn |= dict(color=figures.LOOKS[look]["color"], label=f"{label}, control")
+                one.plot(table["layer"], table["value"], **drawn)
     for domain, one in axes.items():
         one.set_title(f"{domain} / {controls[domain]}" if dashed else domain, fontsize="medium")
         one.set(yscale="log", ylabel=ylabel)
@@ -46,25 +48,29 @@ def points(series, controls, known, ylabel):
     >>> points([("medical", "medical domain", drops), ("control", "its control", others)], controls, known, "nats")
 
     `series`: a list of (look, label, tables), the tables by medical domain, with `layer, value, low, high`.  The axis
-    holds nine tenths of the values; a point beyond it is an arrow at the edge.  Grey where the domain is not known.
+    holds nine tenths of the values; a point beyond it is an arrow at the edge.  Grey where the domain, or of a series
+    with the look "control" the control, is not known.
     """
     low, high = _limits([tables[domain]["value"] for _, _, tables in series for domain in controls])
     figure, axes = figures.panels(controls, sharey=True)
     for domain, one in axes.items():
         one.axhline(0, color="0.6", lw=1, zorder=0)
-        for place, (look, label, tables) in enumerate(series):
-            look, table = figures.LOOKS[look], tables[domain]
-            colour = look["color"] if known[domain] else str(0.45 + 0.3 * place)
+        for place, (name, label, tables) in enumerate(series):
+            look, table = figures.LOOKS[name], tables[domain]
+            shown = known[controls[domain] if name == "control" else domain]
+            colour = look["color"] if shown else str(0.45 + 0.3 * place)
             at = table["layer"] + 0.3 * (place - (len(series) - 1) / 2)
             one.vlines(at, table["low"].clip(low, high), table["high"].clip(low, high), color=colour, lw=1)
             inside = table["value"].between(low, high)
+            label = label if shown else f"{label}, not known"
             one.plot(at[inside], table["value"][inside], look["marker"], color=colour, markersize=3, label=label)
-            for beyond, edge, arrow in ((table["value"] > high, high, "^"), (table["value"] < low, low, "v")):
-                one.plot(
-                    at[beyond], [edge] * beyond.sum(), arrow, color=colour, markersize=5, mfc="none", clip_on=False
-                )
-        title = f"{domain} / {controls[domain]}"
-        one.set_title(title if known[domain] else f"{title}, not known", fontsize="medium")
+            edge = 0.02 * (high - low)
+            for beyond, y, arrow in (
+                (table["value"] > high, high - edge, "^"),
+                (table["value"] < low, low + edge, "v"),
+            ):
+                one.plot(at[beyond], [y] * beyond.sum(), arrow, color=colour, markersize=5, mfc="none")
+        one.set_title(f"{domain} / {controls[domain]}", fontsize="medium")
         one.set(ylabel=ylabel, ylim=(low, high), xlabel="layer")
         one.label_outer()
     figures.legend(figure, axes.values())
@@ -92,7 +98,7 @@ def difference_maps(differences, known):
         at = grid.columns.get_indexer(clear["layer"]) + 0.5, [domains.index(name) + 0.5 for name in clear["domain"]]
         one.plot(*at, "k.", markersize=4)
         one.set_yticks(np.arange(len(domains)) + 0.5, [_named(name, part, known) for name in domains])
-        step = max(1, len(grid.columns) // 15)
+        step = max(1, len(grid.columns) // 10)
         one.set_xticks(np.arange(0, len(grid.columns), step) + 0.5, grid.columns[::step])
         one.invert_yaxis()
         one.set_title(title, fontsize="medium")
