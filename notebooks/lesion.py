@@ -6,7 +6,6 @@
 # What survives another prompt's addition peaks at {glue:text}`survives`; the first half of the layers holds {glue:text}`half_identity` of the harm with blocks absent, {glue:text}`half_mean` under the mean and {glue:text}`half_resample` under another prompt's addition, where an even spread would give {glue:text}`even`.
 # Of {glue:text}`n_tests` pairs of layer and domain the loss moves the medical questions more than their control in {glue:text}`higher_identity` and less in {glue:text}`lower_identity` with the block absent, in {glue:text}`higher_resample` and {glue:text}`lower_resample` under another prompt's addition (false discovery rate 5 %).
 # {glue:text}`wording`; two controls, with no medicine in either, agree to {glue:text}`rank_controls` in the median.
-# {glue:text}`repair`.
 # {glue:text}`knowledge`
 # A model of 135 or 270 million parameters has few layers and knows little; which of its layers one of 70 billion needs has to be measured there.
 
@@ -248,6 +247,7 @@ plt.show()
 #
 # A block's *direct* effect on the answer is what its lesion would do if no later block saw it; the *total* effect is what it does.
 # Where there is a direct loss and the total one is smaller, later blocks make up for part of it {cite:p}`mcgrath2023hydra`; where the total loss is the larger, the block acts through them.
+# {glue:text}`repair`.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What the lesion of a block takes from the logit of the right answer, less the mean logit of the vocabulary: directly, if no later block saw it, and in fact. Mean with its 95 % bootstrap interval, medical domains; arrows: beyond the axis.", "name": "fig-lesion-repair"}, "image": {"alt": "A panel for each medical domain with points and intervals over layers: the direct and the total effect of each block's lesion on the logit of the right answer."}}
 total = ("medical", "total effect", by["logit_drop"])
