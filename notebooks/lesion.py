@@ -126,7 +126,7 @@ plt.show()
 # ## Is it the lesion or the layer?
 #
 # A block that passes the stream through unchanged is a state of affairs the next block never met, so harm may be its surprise.
-# So the block also adds the *mean* of what it adds to all prompts of a template, or what it adds to another of them (*resample*), on the same {glue:text}`n_items` items in {glue:text}`n_templates` templates; its attention or its MLP alone on {glue:text}`n_few` items in one.
+# So the block also adds the *mean* of what it adds to all prompts of a template, or what it adds to another of them (*resample*), on the same {glue:text}`n_items` items in {glue:text}`n_templates` templates; its attention or its MLP alone adds nothing, or that, on {glue:text}`n_few` items in one.
 
 # %%
 tables_of_ways = {
@@ -138,7 +138,7 @@ early = max(1, model.n_layers // 10)
 places = ways.places(tables_of_ways, early, seed)
 say.places_table(places, by_way, controls)
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How far the next word moves when a block adds nothing (identity), the mean of what it adds to all prompts of the template, or what it adds to another of them (resample). Divergence on a logarithmic scale, mean over items in two templates with its 95 % bootstrap interval; dashed: the control, named after the stroke, under the first and the last.", "name": "fig-lesion-ways"}, "image": {"alt": "A panel for each medical domain with three curves over layers and their interval bands, identity far above mean and resample, and dashed curves of the control."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How far the next word moves when a block adds nothing (identity), the mean of what it adds to all prompts of the template, or what it adds to another of them (resample). Divergence on a logarithmic scale, mean over items in the templates named above with its 95 % bootstrap interval; dashed: the control, named after the stroke, under the first and the last.", "name": "fig-lesion-ways"}, "image": {"alt": "A panel for each medical domain with three curves over layers and their interval bands, identity far above mean and resample, and dashed curves of the control."}}
 whole = by_way[by_way["component"] == "block"]
 three = {how: harm.by_domain(whole, f"kl_{how}") for how in lesion.HOWS}
 dashed = ("identity", "resample")
@@ -281,7 +281,7 @@ first = medical_texts.groupby(["domain", "layer"], sort=False).head(1)
 first[shown].style.format(precision=2).hide()
 
 # %% [markdown]
-# Whether the ends of the scale hold: grades where the {glue:text}`n_few` texts of a domain keep their words, and where not; and the mean of each domain.
+# Whether the ends of the scale hold: the grades where the likeliest next word stays, and where it changes; and the mean grade of each domain.
 
 # %%
 grading.anchors(written).style.format(precision=1)

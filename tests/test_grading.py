@@ -33,12 +33,12 @@ def test_a_reference_tells_prompts_of_one_group_from_those_of_two():
     assert found.other.tolist() == [pairs[0, 2], pairs[1, 2], pairs[2, 0], pairs[2, 1]]
 
 
-def test_the_anchors_tell_texts_that_keep_their_words_from_those_that_do_not():
-    texts = pd.DataFrame(dict(before=["a", "a", "b"], after=["a", "c", "d"], grade=[1, 5, 9]))
+def test_the_anchors_tell_where_the_next_word_stays_from_where_it_does_not():
+    texts = pd.DataFrame(dict(top1_same=[True, False, False], grade=[1, 5, 9]))
     found = grading.anchors(texts)
-    assert found.loc["the same words"].tolist() == [1, 1, 1, 1]
-    assert found.loc["other words"].tolist() == [2, 5, 7, 9]
-    assert [*grading.anchors(texts[:1]).index] == ["the same words"]
+    assert found.loc["the next word stays"].tolist() == [1, 1, 1, 1]
+    assert found.loc["another next word"].tolist() == [2, 5, 7, 9]
+    assert [*grading.anchors(texts[:1]).index] == ["the next word stays"]
 
 
 def test_what_is_written_is_graded_and_comes_with_the_divergence_of_its_own_prompt():

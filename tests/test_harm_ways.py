@@ -10,29 +10,33 @@ import medlib
 from medlib import lesion
 from medlib.chapters.lesion import harm, ways
 
-WAYS = [(c, h) for c in lesion.COMPONENTS for h in lesion.HOWS]
+WAYS = [*(("block", how) for how in lesion.HOWS), *ways.PARTS]
 
 
 def all_ways(curves):
-    """Tables of all nine ways, those named in `curves` with a curve of their own, the others 1 to 10."""
+    """Tables of all lesions, those named in `curves` with a curve of their own, the others 1 to 10."""
     return pd.concat(table(curves.get(way, LAYERS * 1.0)).assign(component=way[0], how=way[1]) for way in WAYS)
 
 
-def test_nine_ways_are_the_nine_sweeps_and_the_first_is_not_computed_again(monkeypatch):
+def test_seven_lesions_are_the_plain_sweeps_and_the_first_is_not_computed_again(monkeypatch):
     model, asked = tiny_model(), questions(PROMPTS, ANSWERS)
     done = harm.sweep(model, asked)
     calls = []
     monkeypatch.setattr(ways, "sweep", lambda *a, sweep=harm.sweep, **k: calls.append(k) or sweep(*a, **k))
     found = ways.ways(model, asked.iloc[:3], asked.iloc[:3], done, seed=2, stride=2)
-    assert len(calls) == 8 and sorted(found.layer.unique()) == [1, 3]
+    assert len(calls) == 6 and sorted(found.layer.unique()) == [1, 3]
     for (component, how), part in found.groupby(["component", "how"]):
         plain = medlib.lesion_sweep(model, PROMPTS[:3], how=how, component=component, seed=2).query("layer != [2, 4]")
         np.testing.assert_allclose(part.sort_values(["item", "layer"]).kl, plain.kl, atol=1e-5, rtol=1e-4)
 
 
 def test_a_way_that_orders_the_layers_the_other_way_round_has_a_rank_correlation_of_minus_one():
-    found = ways.agreement_of_ways({"drugs": all_ways({("mlp", "mean"): LAYERS[::-1] * 1.0})}).loc["drugs"]
-    assert len(found) == 8 and found["mlp", "mean"] == pytest.approx(-1) and found.drop(("mlp", "mean")).min() > 0.999
+    found = ways.agreement_of_ways({"drugs": all_ways({("mlp", "resample"): LAYERS[::-1] * 1.0})}).loc["drugs"]
+    assert (
+        len(found) == 6
+        and found["mlp", "resample"] == pytest.approx(-1)
+        and found.drop(("mlp", "resample")).min() > 0.999
+    )
 
 
 def test_a_way_is_held_against_the_absent_block_on_its_own_prompts():
@@ -41,9 +45,9 @@ def test_a_way_is_held_against_the_absent_block_on_its_own_prompts():
     plain = (less["component"] == "block") & (less["how"] == "identity")
     less.loc[plain & (less["item"] != "i3"), "kl"] *= -9
     found = ways.agreement_of_ways({"drugs": less}).loc["drugs"]
-    assert found["mlp", "mean"] == pytest.approx(1) and found["block", "mean"] == pytest.approx(-1)
+    assert found["mlp", "resample"] == pytest.approx(1) and found["block", "mean"] == pytest.approx(-1)
     only = ways.on({"drugs": both}, {"drugs": pd.DataFrame(dict(item=["i3"], variant="v1"))})["drugs"]
-    assert set(zip(only["item"], only["variant"], strict=True)) == {("i3", "v1")} and len(only) == 90
+    assert set(zip(only["item"], only["variant"], strict=True)) == {("i3", "v1")} and len(only) == 70
 
 
 def test_each_template_is_a_list_of_its_own_from_which_other_prompts_and_means_are_taken():

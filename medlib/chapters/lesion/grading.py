@@ -131,7 +131,8 @@ def written(model, questions, table, layers, judge, tokens=8):
     """What a model writes before and after the lesion of some layers, with grades: a row a question and layer.
 
     `table` is the `harm.sweep` of these questions and perhaps others, `layers`: layer -> its name, `judge` a `grader`.
-    Returns `item`, `variant`, `prompt`, `answer`, `before`, `layer`, `lesion` (the name), `after`, `kl`, `grade`.
+    Returns `item`, `variant`, `prompt`, `answer`, `before`, `layer`, `lesion` (the name), `after`, `kl`,
+    `top1_same`, `grade`.
     """
     prompts = list(questions["prompt"])
     asked = questions[["item", "variant", "prompt", "answer"]].assign(before=continuations(model, prompts, tokens))
@@ -139,7 +140,7 @@ def written(model, questions, table, layers, judge, tokens=8):
         asked.assign(layer=layer, lesion=name, after=continuations(model, prompts, tokens, without=layer))
         for layer, name in layers.items()
     ]
-    found = pd.concat(parts, ignore_index=True).merge(table[["item", "variant", "layer", "kl"]])
+    found = pd.concat(parts, ignore_index=True).merge(table[["item", "variant", "layer", "kl", "top1_same"]])
     return found.assign(grade=judge(found))
 
 
@@ -154,15 +155,15 @@ def written_in_domains(model, questions, tables, judge, tokens=8):
 
 
 def anchors(texts):
-    """Do the ends of the scale hold?  Grades where the text stays word for word, and where its words differ.
+    """Do the ends of the scale hold?  Grades where the likeliest next word stays, and where it changes.
 
     >>> anchors(written_in_domains(model, questions, tables, judge))
 
-    `texts` is the table of `written`.  Returns a row for each kind of text: `texts`, and the `lowest`, `median` and
-    `highest` grade; a kind that does not occur has no row.
+    `texts` is the table of `written`.  Returns a row for each case that occurs: how many `texts`, and the `lowest`,
+    `median` and `highest` grade.
     """
-    kept = np.where(texts["before"] == texts["after"], "the same words", "other words")
-    grades = texts.groupby(kept)["grade"]
+    words = texts["top1_same"].astype(bool).map({True: "the next word stays", False: "another next word"})
+    grades = texts.groupby(words.rename(None), sort=False)["grade"]
     return grades.agg(texts="size", lowest="min", median="median", highest="max")
 
 

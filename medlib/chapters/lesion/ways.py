@@ -11,33 +11,26 @@ from medlib import stats, summary
 from medlib.chapters.lesion.harm import LABELS, differences, sweep
 from medlib.lesion import COMPONENTS, HOWS
 
-WORDS = {
-    "identity": "the block adds nothing",
-    "mean": "the mean of what it adds",
-    "resample": "what it adds to another prompt",
-}
+PARTS = [(part, how) for part in COMPONENTS[1:] for how in ("identity", "resample")]
 
 
 def ways(model, questions, few, done, seed=0, stride=1):
-    """All nine lesions of some questions: `item`, `variant`, `cluster`, `layer`, `kl`, `component`, `how`.
+    """All lesions of some questions: `item`, `variant`, `cluster`, `layer`, `kl`, `component`, `how`.
 
     >>> ways(model, asked, asked.head(4), harm.sweep(model, asked)).query("component == 'block'")
 
-    Whole blocks are taken out on `questions`, attention and MLP on `few` of them.  `done` is the `sweep` of the same
-    questions and perhaps others: whole blocks that add nothing are taken from it.  Each template is a list of prompts
-    of its own, so that the mean is over it and the other prompt is in it.
+    Whole blocks are taken out in three ways on `questions`, attention and MLP in two (not by the mean) on `few` of
+    them.  `done` is the `sweep` of the same questions and perhaps others: whole blocks that add nothing are taken from
+    it.  Each template is a list of prompts of its own, so that the mean is over it and the other prompt is in it.
     """
     layers = range(1, model.n_layers + 1, stride)
-    parts = [_of(done[done["layer"].isin(layers)], questions).assign(component="block", how="identity")]
-    for component in COMPONENTS:
+    found = [_of(done[done["layer"].isin(layers)], questions).assign(component="block", how="identity")]
+    for component, how in [("block", "mean"), ("block", "resample"), *PARTS]:
         asked = questions if component == "block" else few
-        for how in HOWS:
-            if (component, how) == ("block", "identity"):
-                continue
-            options = dict(answers=False, how=how, component=component, seed=seed, stride=stride)
-            found = [sweep(model, one, **options) for _, one in asked.groupby("variant", sort=False)]
-            parts.append(pd.concat(found).assign(component=component, how=how))
-    return pd.concat(parts, ignore_index=True)[[*LABELS, "layer", "kl", "component", "how"]]
+        options = dict(answers=False, how=how, component=component, seed=seed, stride=stride)
+        parts = [sweep(model, one, **options) for _, one in asked.groupby("variant", sort=False)]
+        found.append(pd.concat(parts).assign(component=component, how=how))
+    return pd.concat(found, ignore_index=True)[[*LABELS, "layer", "kl", "component", "how"]]
 
 
 def of_blocks(tables, how):
