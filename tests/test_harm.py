@@ -6,7 +6,7 @@ import pytest
 from conftest import tiny_model
 
 import medlib
-from medlib import MedlibError, hooks, lesion, stats
+from medlib import MedlibError, hooks, lesion, results, stats
 from medlib.chapters.lesion import harm
 
 LAYERS = np.arange(1, 11)
@@ -40,28 +40,6 @@ def test_a_sweep_knows_whose_prompt_each_row_is_and_what_later_blocks_make_up_fo
         assert at.kl[f"i{row.prompt}", row.layer] == pytest.approx(row.kl, abs=1e-5)
     assert found.repair.equals(found.direct_drop - found.logit_drop) and found.attrs["no_op"] < 1e-3
     assert harm.sweep(model, asked, answers=False).repair.isna().all()
-
-
-def test_nine_ways_are_the_nine_sweeps_and_the_first_is_not_computed_again(monkeypatch):
-    model, asked = tiny_model(), questions(PROMPTS, ANSWERS)
-    done = harm.sweep(model, asked)
-    calls = []
-    monkeypatch.setattr(harm, "sweep", lambda *a, sweep=harm.sweep, **k: calls.append(k) or sweep(*a, **k))
-    found = harm.ways(model, asked.iloc[:3], done, seed=2, stride=2)
-    assert len(calls) == 8 and sorted(found.layer.unique()) == [1, 3]
-    for (component, how), part in found.groupby(["component", "how"]):
-        plain = medlib.lesion_sweep(model, PROMPTS[:3], how=how, component=component, seed=2).query("layer != [2, 4]")
-        np.testing.assert_allclose(part.sort_values(["item", "layer"]).kl, plain.kl, atol=1e-5, rtol=1e-4)
-
-
-def test_a_way_that_orders_the_layers_the_other_way_round_has_a_rank_correlation_of_minus_one():
-    ways = [(c, h) for c in lesion.COMPONENTS for h in lesion.HOWS]
-    one = table(LAYERS * 1.0)
-    turned = one.assign(kl=-one["kl"])
-    parts = [(turned if way == ("mlp", "mean") else one).assign(component=way[0], how=way[1]) for way in ways]
-    curves = harm.curves_of_ways({"drugs": pd.concat(parts)})
-    found = harm.agreement_of_ways(curves).loc["drugs"]
-    assert len(found) == 8 and found["mlp", "mean"] == pytest.approx(-1) and found.drop(("mlp", "mean")).min() > 0.999
 
 
 def test_every_second_block_is_lesioned_as_in_a_sweep_of_all():
@@ -101,63 +79,6 @@ def test_shuffling_holds_its_level_where_there_is_no_difference():
     assert 0.02 < (p <= 0.05).mean() < 0.085
 
 
-def test_rank_correlation_of_two_samples_is_spearman_of_their_means_and_its_interval_grows_with_noise():
-    a, b = LAYERS.astype(float), LAYERS[[1, 0, 2, 3, 4, 5, 6, 7, 9, 8]].astype(float)
-    exact = harm.rank_between(table(a), table(b, 5), "kl")
-    assert exact == pytest.approx([stats.spearman(a, b)] * 3)
-    noisy = harm.rank_between(table(a, noise=3), table(b, noise=3, seed=1), "kl")
-    assert noisy.low < noisy.value <= 1 and noisy.high - noisy.low > 0.05
-    with pytest.raises(MedlibError, match="10 and 9 layers"):
-        harm.rank_between(table(a), table(b).query("layer < 10"), "kl")
-    with pytest.raises(MedlibError, match="2 units"):
-        harm.rank_between(table(a, 2), table(b), "kl")
-
-
-def test_two_halves_agree_fully_without_noise_and_not_at_all_without_signal():
-    assert harm.rank_of_halves(table(LAYERS.astype(float)), "kl") == pytest.approx([1, 1, 1])
-    assert abs(harm.rank_of_halves(table(np.zeros(10), 40, noise=1), "kl").value) < 0.75
-    many = [harm.rank_of_halves(table(np.zeros(10), 12, 1.0, seed), "kl", n=50).value for seed in range(30)]
-    assert abs(np.mean(many)) < 0.15
-
-
-def test_the_worst_layer_and_the_share_of_the_first_half_are_those_of_the_mean_curve():
-    curve = np.array([9.0, 1, 1, 1, 1, 5, 1, 0, -1, 0])
-    found = harm.depths({"drugs": table(curve)}).set_index("metric")
-    assert found.value["peak_layer"] == 1 and found.value["early_half"] == pytest.approx(13 / 19)
-    later = harm.depths({"drugs": table(curve)}, early=2).set_index("metric")
-    assert later.value["peak_layer"] == later.low["peak_layer"] == 6
-    assert later.value["early_half"] == pytest.approx(3 / 9)
-
-
-def test_orders_hold_each_domain_against_its_halves_its_control_and_neutral_text():
-    tables = {"drugs": table(LAYERS * 1.0), "foods": table(LAYERS[::-1] * 1.0)}
-    texts = table(LAYERS * 2.0, 5, templates=1).rename(columns={"kl": "rise"})
-    found = harm.orders(tables, {"drugs": "foods"}, texts).set_index("variant").value
-    expected = {"two halves of its items": 1, "two of its templates": 1, "its control": -1, "neutral text": 1}
-    assert found.to_dict() == pytest.approx(expected)
-    tables = {name: one.query("variant == 'v0'") for name, one in tables.items()}
-    assert "two of its templates" not in set(harm.orders(tables, {"drugs": "foods"}, texts).variant)
-
-
-def test_two_wordings_agree_as_the_median_pair_of_templates_does():
-    curves = [LAYERS, LAYERS, LAYERS[::-1], LAYERS[[1, 0, 2, 3, 4, 5, 6, 7, 9, 8]]]
-    parts = [table(curve * 1.0, templates=1).assign(variant=f"v{i}") for i, curve in enumerate(curves)]
-    found = harm.rank_of_wordings(pd.concat(parts[:3]), "kl")
-    assert found.value == pytest.approx(-1)
-    found = harm.rank_of_wordings(pd.concat([parts[0], parts[1], parts[3]]), "kl")
-    assert found.value == pytest.approx(stats.spearman(curves[0], curves[3]))
-    assert harm.rank_of_wordings(parts[0], "kl") is None
-
-
-def test_what_is_written_is_graded_and_comes_with_the_divergence_of_its_own_prompt():
-    model, asked = tiny_model(), questions(PROMPTS, ANSWERS)
-    found = harm.sweep(model, asked)
-    texts = harm.written(model, asked.iloc[1:3], found, [2, 3], lambda rows: [1 + i for i in range(len(rows))], 3)
-    assert texts.grade.tolist() == [1, 2, 3, 4] and texts.layer.tolist() == [2, 2, 3, 3]
-    for row in texts.itertuples():
-        assert row.kl == found.query("item == @row.item and layer == @row.layer").kl.item()
-
-
 def test_neutral_text_rises_only_at_the_one_working_block():
     model = tiny_model()
     with hooks.only(model, 3):
@@ -165,10 +86,30 @@ def test_neutral_text_rises_only_at_the_one_working_block():
     assert rise.idxmax() == 3 and rise.drop(3).max() < 1e-4 and len(lesion.HOWS) == 3
 
 
-def test_few_questions_are_in_one_template_and_of_as_many_clusters():
+def test_few_questions_are_of_as_many_clusters_and_in_the_templates_asked_for():
     items = [f"i{i}" for i in range(30)]
     one = pd.DataFrame(dict(item=items, variant="v", cluster=[f"c{i % 4}" for i in range(30)], prompt="w1"))
-    asked = pd.concat([one, one.assign(variant="other")])
+    asked = pd.concat([one, one.assign(variant="other"), one.assign(variant="a third")])
+    assert [*harm.in_templates(asked, 2).variant.unique()] == ["v", "other"]
     for seed in range(10):
-        few = harm.one_template(asked, 3, seed)
+        few = harm.of_clusters(harm.in_templates(asked, 1), 3, seed)
         assert len(few) == few.cluster.nunique() == 3 and (few.variant == "v").all()
+
+
+def test_p_and_q_of_each_difference_are_rows_of_the_results_table_beside_it():
+    tables = {"drugs": table(LAYERS * 1.0, noise=1), "foods": table(LAYERS * 1.0, noise=1, seed=1)}
+    found = harm.differences(tables, {"drugs": "foods"}, "kl", n=199)
+    rows = harm.rows([harm.tested(found)]).set_index(["metric", "layer"])
+    assert len(rows) == 30 and (rows.component == "block").all()
+    for row in found.itertuples():
+        assert rows.value["kl_difference", row.layer] == row.value and rows.low["kl_difference", row.layer] == row.low
+        assert rows.value["kl_difference_p", row.layer] == row.p and rows.value["kl_difference_q", row.layer] == row.q
+    assert rows.low.loc[["kl_difference_p", "kl_difference_q"]].isna().all()
+    results.tidy(rows.reset_index(), model="m", technique="lesion", seed=0)
+
+
+def test_each_prompts_own_numbers_are_rows_and_a_control_stands_in_the_place_of_its_domain():
+    tables = {"drugs": table(LAYERS * 1.0, 2), "foods": table(LAYERS * 2.0, 3)}
+    rows = harm.items(tables, ["kl"])
+    assert len(rows) == 2 * 10 * (2 + 3) and rows.groupby("domain").value.max().tolist() == [10, 20]
+    assert harm.of_controls(tables, {"drugs": "foods"})["drugs"] is tables["foods"]

@@ -80,6 +80,18 @@ def test_groups_of_blocks_are_held_against_their_costliest_and_drawn_as_wide_as_
     assert mesh.get_coordinates()[0, :, 0].tolist() == [0.5, 2.5, 4.5, 5.5]
 
 
+def test_neighbours_are_picked_on_the_controls_and_reported_on_the_medical_domains():
+    medical = frame(lambda i, a, b: 3.0 + 0.1 * i if a <= 2 and b >= 3 else 1.0)
+    control = frame(lambda i, a, b: 2.0 if (a <= 2 and b >= 3) or (a <= 3 and b == 4) else 1.0)
+    tables = {"drugs": medical, "age": medical, "foods": control}
+    found = windows.neighbours(tables, {"drugs": "foods", "age": "foods"}, n=2).set_index(["first", "last"])
+    assert sorted(found.index) == [(2, 3), (3, 4)] and (found.n == 16).all() and (found.controls == 1).all()
+    assert found.value[2, 3] == pytest.approx(2 + 0.35) and found.low[2, 3] < 2.35 < found.high[2, 3]
+    assert found.value[3, 4] == 0
+    rows = windows.all_rows({}, {}, found.reset_index(), {})
+    assert rows.component.eq("window").all() and rows.variant.tolist()[0].startswith("from block")
+
+
 def test_triangles_share_a_scale_and_say_what_is_not_known():
     table = frame(lambda i, a, b: 10 * a + b, items=1).rename(columns={"kl": "value"})
     tables = {"drugs": table, "age": table.assign(value=-table["value"])}
@@ -87,3 +99,5 @@ def test_triangles_share_a_scale_and_say_what_is_not_known():
     norms = [one.collections[0].norm for one in axes.values()]
     assert norms[0] is norms[1] and norms[0].vmax == 44 and norms[0].vmin == -44
     assert [one.get_title() for one in axes.values()] == ["drugs", "age, not known"]
+    maps = [one.collections[0].get_cmap().name for one in axes.values()]
+    assert maps[0] == maps[1]  # a signed number in shades of grey would have no sign

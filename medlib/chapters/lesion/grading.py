@@ -2,14 +2,18 @@
 
 A grader is a function of a table with a row per prompt and lesion, `prompt` (text), `before` and `after` (what the
 intact and the lesioned model write), `kl` (nats), that returns a grade for each row.  The local one compares a lesion
-with something that everyone can picture: the intact model with another prompt.  A grade of 10 says that the lesioned
-model's next word is further from its own than those of nearly all other prompts are.
+with something that everyone can picture: the intact model with another prompt.  Its reference is pooled over all
+domains, so that a grade means the same in each: 1 is a next word that moves less than between most pairs of prompts
+that differ in one name, 6 one that moves as far as between any such pair, 10 one that lies further off than half of
+all prompts about something else altogether.
 """
 
 import importlib
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 from medlib import hooks
@@ -19,10 +23,17 @@ from medlib.prompts import batches, check, encode
 LOCAL = "local"
 
 
-def grader(name, reference=None):
-    """The grader of a name: "local", which needs the `reference` of `divergences`, or "package.module:function".
+class Reference(NamedTuple):
+    """Divergences between prompts of one group, and of two groups."""
 
-    >>> grade = grader("local", divergences(model, prompts))
+    same: np.ndarray
+    other: np.ndarray
+
+
+def grader(name, reference=None):
+    """The grader of a name: "local", which needs a `Reference`, or "package.module:function".
+
+    >>> grade = grader("local", references(model, groups))
     >>> grade(table)
     """
     if name == LOCAL:
@@ -48,15 +59,31 @@ def grader(name, reference=None):
 
 
 def by_divergence(kl, reference):
-    """Grades from divergences: one more for each tenth of the `reference` that lies below, whole numbers 1 to 10.
+    """Grades from divergences, whole numbers 1 to 10: one more for each fifth of `reference.same` that lies below, and
+    for each eighth of `reference.other`, of which four count.
 
-    >>> by_divergence([0.0, 9.9], divergences(model, prompts))
+    >>> by_divergence([0.0, 9.9], references(model, {"drugs": drugs, "foods": foods}))
     """
-    reference = np.sort(np.asarray(reference, dtype=float))
-    if not len(reference) or not np.isfinite(reference).all():
-        raise MedlibError("The reference of the local grader is empty or holds NaN; give the divergences of 2 prompts.")
-    below = np.searchsorted(reference, np.asarray(kl, dtype=float), side="left") / len(reference)
-    return np.minimum(10, 1 + np.floor(10 * below)).astype(int)
+    same, other = (np.sort(np.asarray(part, dtype=float)) for part in reference)
+    if not len(same) or not len(other) or not np.isfinite([*same, *other]).all():
+        raise MedlibError("The reference of the local grader is empty or holds NaN; give 2 groups of 2 prompts.")
+    kl = np.asarray(kl, dtype=float)
+    near, far = (np.searchsorted(part, kl, side="left") / len(part) for part in (same, other))
+    return (1 + np.floor(5 * near) + np.minimum(4, np.floor(8 * far))).astype(int)
+
+
+def references(model, groups):
+    """How far next words lie apart between prompts of one group and of two: a `Reference` for the local grader.
+
+    >>> reference = references(model, {"drugs": drugs, "foods": foods, "neutral text": texts})
+
+    `groups`: name -> prompts, those of a group alike but for one name; a name that holds no two prompts adds nothing to
+    `same`.  KL in nats, all ordered pairs.
+    """
+    labels = np.repeat([*groups], [len(prompts) for prompts in groups.values()])
+    found = divergences(model, [prompt for prompts in groups.values() for prompt in prompts])
+    alike = (labels[:, None] == labels)[~np.eye(len(labels), dtype=bool)]
+    return Reference(found[alike], found[~alike])
 
 
 @torch.no_grad()
@@ -98,6 +125,46 @@ def continuations(model, prompts, tokens=12, without=None):
                     break
         written.append(model.tokenizer.decode(tokens_so_far, skip_special_tokens=True))
     return written
+
+
+def written(model, questions, table, layers, judge, tokens=8):
+    """What a model writes before and after the lesion of some layers, with grades: a row a question and layer.
+
+    `table` is the `harm.sweep` of these questions and perhaps others, `layers`: layer -> its name, `judge` a `grader`.
+    Returns `item`, `variant`, `prompt`, `answer`, `before`, `layer`, `lesion` (the name), `after`, `kl`,
+    `top1_same`, `grade`.
+    """
+    prompts = list(questions["prompt"])
+    asked = questions[["item", "variant", "prompt", "answer"]].assign(before=continuations(model, prompts, tokens))
+    parts = [
+        asked.assign(layer=layer, lesion=name, after=continuations(model, prompts, tokens, without=layer))
+        for layer, name in layers.items()
+    ]
+    found = pd.concat(parts, ignore_index=True).merge(table[["item", "variant", "layer", "kl", "top1_same"]])
+    return found.assign(grade=judge(found))
+
+
+def written_in_domains(model, questions, tables, judge, tokens=8):
+    """`written` of each domain's worst and median layer: its columns and `domain`; `questions`, `tables` by domain."""
+    parts = []
+    for domain, asked in questions.items():
+        cost = tables[domain].groupby("layer")["kl"].mean().sort_values(ascending=False)
+        layers = {cost.index[len(cost) // 2]: "median", cost.index[0]: "worst"}
+        parts.append(written(model, asked, tables[domain], layers, judge, tokens).assign(domain=domain))
+    return pd.concat(parts, ignore_index=True)
+
+
+def anchors(texts):
+    """Do the ends of the scale hold?  Grades where the likeliest next word stays, and where it changes.
+
+    >>> anchors(written_in_domains(model, questions, tables, judge))
+
+    `texts` is the table of `written`.  Returns a row for each case that occurs: how many `texts`, and the `lowest`,
+    `median` and `highest` grade.
+    """
+    words = texts["top1_same"].astype(bool).map({True: "the next word stays", False: "another next word"})
+    grades = texts.groupby(words.rename(None), sort=False)["grade"]
+    return grades.agg(texts="size", lowest="min", median="median", highest="max")
 
 
 def _ends(model):

@@ -52,6 +52,43 @@ def beyond_single(frame, column="kl"):
     return pd.DataFrame(rows, columns=["first", "last", "groups", "value"])
 
 
+def neighbours(tables, controls, n=6, seed=0):
+    """The pairs of neighbours with the largest excess over the costliest of the two alone on the controls: a row each.
+
+    >>> neighbours(of_windows, {"drugs": "foods"})[["first", "last", "value", "low", "high"]]
+
+    `tables`: domain -> the windows' sweep.  The pairs are picked on the controls alone, so `value` (`low`, `high`), the
+    excess on the medical domains, is not the larger for the picking; `controls` is what they were picked by.  All
+    prompts of the medical domains, or of the controls, are one pool, and their units are resampled.
+    """
+    medical, others = (_pool(tables, names) for names in (controls, dict.fromkeys(controls.values())))
+    excess = beyond_single(others).query("groups == 2").nlargest(n, "value")
+    curves, units = _curves(medical, "kl")
+    groups, rows = _groups(medical), []
+    for row in excess.itertuples():
+        at = next(i for i, (first, _) in enumerate(groups) if first == row.first)
+        three = curves[[(row.first, row.last), groups[at], groups[at + 1]]].to_numpy()
+        rows.append((row.first, row.last, *stats.bootstrap(three, _excess, seed=seed, groups=units), row.value))
+    found = pd.DataFrame(rows, columns=["first", "last", "value", "low", "high", "controls"])
+    return found.assign(n=len(set(units)))
+
+
+def _excess(costs, axis):
+    """`costs [.., prompt, (both, one, other)]`: by how much both cost more than the costlier of the two."""
+    mean = costs.mean(axis)
+    return mean[..., 0] - mean[..., 1:].max(-1)
+
+
+def _pool(tables, names):
+    """The tables of several domains as one, items and units named after their domain."""
+    parts = [tables[name] for name in names]
+    named = [
+        part.assign(**{key: name + " " + part[key].astype(str) for key in ("item", "cluster") if key in part})
+        for name, part in zip(names, parts, strict=True)
+    ]
+    return pd.concat(named, ignore_index=True)
+
+
 def rows(table, domain, metric):
     """A table of `by_window` as rows of the results table: `layer` is the last block out, `variant` names the first."""
     first = "from block " + table["first"].astype(str)
@@ -59,11 +96,19 @@ def rows(table, domain, metric):
     return table.drop(columns=["first", "last"]).assign(**window)
 
 
+def all_rows(tables, gaps, pairs, controls):
+    """The windows' tables as rows of the results table: means by domain, gaps to the control, `neighbours`."""
+    parts = [rows(table, name, "kl") for name, table in tables.items()]
+    parts += [rows(table, name, f"kl minus {controls[name]}") for name, table in gaps.items()]
+    parts.append(rows(pairs.drop(columns="controls"), "all medical domains", "kl_excess"))
+    return pd.concat(parts, ignore_index=True)
+
+
 def triangles(tables, known, label, diverging=False):
     """A panel for each domain with a triangle of its windows, all on one scale: the figure and its axes.
 
     `tables`: domain -> table with `first`, `last`, `value`; `known`: domain -> bool.  The scale is logarithmic, or with
-    `diverging` symmetric around zero.
+    `diverging` symmetric around zero; there the title alone says what is not known, since grey has no sign.
     """
     values = np.concatenate([table["value"] for table in tables.values()])
     span = np.abs(values).max() or 1.0
@@ -73,10 +118,10 @@ def triangles(tables, known, label, diverging=False):
         norm = LogNorm(max(values[values > 0].min(initial=span), span / 1e3), span)
     figure, axes = figures.panels(tables, height=2.5, sharey=True)
     meshes = {
-        name: triangle(axes[name], table, norm, known[name], "vlag" if diverging else "rocket_r")
+        name: triangle(axes[name], table, norm, diverging or known[name], "vlag" if diverging else "rocket_r")
         for name, table in tables.items()
     }
-    shown = next((mesh for name, mesh in meshes.items() if known[name]), next(iter(meshes.values())))
+    shown = next((mesh for name, mesh in meshes.items() if known[name]), next(iter(meshes.values())))  # not a grey one
     figure.colorbar(shown, ax=[*axes.values()], label=label, shrink=0.8)
     for name, one in axes.items():
         one.set(xlabel="first block taken out", ylabel="blocks taken out")
