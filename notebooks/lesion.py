@@ -17,13 +17,13 @@ model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
-n_items = 12  # items drawn from each domain, each in all its templates
-n_templates = 2  # of these, templates in which blocks add a mean too, or what they add to another prompt
-n_few = 4  # of the items, those for attention and MLP, the windows and the texts, in one template
-n_texts = 12  # neutral texts
-stride = 1  # the other ways take out every so many-th block, the windows groups of as many
+n_items = 12  # items drawn from each domain, each in all its templates [1..]
+n_templates = 2  # of these, templates in which blocks add a mean too, or what they add to another prompt [1..]
+n_few = 4  # of the items, those for attention and MLP, the windows and the texts, in one template [1..]
+n_texts = 12  # neutral texts [1..]
+stride = 1  # the other ways take out every so many-th block, the windows groups of as many [1..]
 grader = "local"  # grades from 1 to 10; or "package.module:function"
-seed = 0  # draws the items, the other prompts and the bootstrap resamples
+seed = 0  # draws the items, the other prompts and the bootstrap resamples [0..]
 
 # %%
 import matplotlib.pyplot as plt
