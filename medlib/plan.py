@@ -6,6 +6,7 @@ operations over what the hardware does a second, and what is moved over what it 
 measurements.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from medlib.replay import TOKENS_PER_CALL
 
 TECHNIQUES = ("activations", "lesion", "patching", "saliency")
 PROCESS = 0.6 * 2**30  # bytes that Python with torch and transformers takes
+CALL = 1e-3  # seconds that calling a block takes, however small its input
 LEAST = 2**28  # bytes that a sweep over streamed weights gets for its states
 EFFICIENCY = 0.4  # of the peak that vendors state, reached by matrix products of a few thousand tokens
 
@@ -62,6 +64,7 @@ class Shape(NamedTuple):
         return self.used < self.block
 
 
+@cache
 def shape(name):
     """The `Shape` of a model of the zoo, or of a local folder, from its configuration.
 
@@ -111,7 +114,8 @@ def _configuration(name):
 
 
 def operations(shape, technique, prompts, tokens, first=1):
-    """Operations of one sweep: a dict of those in blocks, of the read-out, and of numbers touched besides.
+    """Operations of one sweep: a dict of those in `blocks`, of the `read-out`, of numbers `touched` besides, and of the
+    `tokens` that go through blocks, counted for each block.
 
     `first` is the first token in which the two prompts of a pair differ (0-based); `prompts` are pairs then.
     """
@@ -130,6 +134,7 @@ def operations(shape, technique, prompts, tokens, first=1):
         "blocks": through * (2 * shape.used + attention) + 2 * 2 * tokens * layers * shape.used,  # and the no-op check
         "read-out": rows * 2 * shape.vocabulary * shape.hidden,
         "touched": 0,
+        "tokens": through,
     }
     if technique == "saliency":  # the product of two thin matrices for each weight and prompt, and its absolute sum
         found["blocks"] += 2 * n * layers * shape.used
@@ -169,11 +174,12 @@ def plan(name, hardware=None, memory="4GiB", tokens=16, prompts=None):
         found = operations(sizes, technique, jobs, tokens)
         seconds = (found["blocks"] + found["read-out"]) / hardware.operations
         seconds += found["touched"] * hardware.itemsize / hardware.memory
+        seconds += CALL * sizes.layers * (1 + found["tokens"] // (TOKENS_PER_CALL * sizes.layers))
         table = table_bytes(sizes, technique, jobs, tokens, hardware.itemsize)
         call = min(TOKENS_PER_CALL, jobs * tokens) * (sizes.widest + 8 * sizes.hidden) * hardware.itemsize
         checkpoint = sizes.total * sizes.stored
         whole = sizes.total * hardware.itemsize + table + call + PROCESS
-        common = dict(technique=technique, disk=checkpoint, operations=sum(found.values()))
+        common = dict(technique=technique, disk=checkpoint, operations=found["blocks"] + found["read-out"])
         rows.append(common | dict(weights="in memory", memory=whole, moved=checkpoint, walks=1, seconds=seconds))
         fixed = PROCESS + sizes.block * (hardware.itemsize + sizes.stored / 3) + 2**28
         left = max(to_bytes(memory) - fixed - call, LEAST)

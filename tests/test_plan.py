@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import medlib
 from medlib import MedlibError, Pair, cli
 from medlib import plan as planned
+from medlib.book import zoo_pages
 from medlib.models import zoo
 
 TOKENS = 12
@@ -99,3 +100,10 @@ def test_this_machine_is_measured():
     found = planned.this_machine(planned.shape("smollm2-135m"), seconds=0.05)
     assert found.operations > 1e9 and found.memory > 1e8
     assert torch.get_num_threads() == int(found.name.split()[-2])
+
+
+def test_the_page_of_models_has_a_row_for_each_and_a_plan(tmp_path):
+    zoo_pages.write(tmp_path)
+    zoo_page, plan_page = ((tmp_path / name).read_text() for name in ("zoo.md", "plan.md"))
+    assert all(f"| {name} |" in zoo_page and name in plan_page for name in zoo.names())
+    assert plan_page.count("| saliency |") == len({zoo.entry(name).get("like", name) for name in zoo.names()})
