@@ -18,7 +18,7 @@ PEERS_PIP := $(PEERS)/bin/python -m pip install -qq --disable-pip-version-check
 PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transformers==5.24.0
 
 .DEFAULT_GOAL := help
-.PHONY: help book html test lint bench bench-peers bench-stream record status pair clean gemma
+.PHONY: help book html test lint bench bench-peers bench-scaling bench-stream record status pair clean gemma
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ bench: $(READY)  # Measure speed and memory beside a plain hook loop
 
 bench-peers: $(READY) $(PEERS)/.ready  # Measure speed and memory beside nnsight, TransformerLens and pyvene
 	@$(PYTHON) benchmarks/peers.py
+
+bench-scaling: $(READY)  # Measure how time grows with layers, tokens, pairs and prompts
+	@$(PYTHON) benchmarks/scaling.py
 
 bench-stream: $(READY)  # Measure a model of 8 billion parameters streamed from disk in 4 GiB (writes 16 GB)
 	@$(PYTHON) benchmarks/stream.py

@@ -16,6 +16,7 @@ import bench  # noqa: E402
 import jobs  # noqa: E402
 import measure  # noqa: E402
 import peers  # noqa: E402
+import scaling  # noqa: E402
 import shared  # noqa: E402
 import texts  # noqa: E402
 
@@ -195,3 +196,29 @@ def test_a_process_runs_the_ways_of_its_library_and_says_what_it_cannot_do(tiny,
     assert library("lesion", "own")["error"].startswith("MedlibError")
     library.close()
     assert library.process.returncode == 0
+
+
+# --- scaling ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_exponent_is_read_off_made_up_times():
+    sizes = [4, 8, 16, 32, 64]
+    assert scaling.exponent(sizes, [0.01 * n**1.5 for n in sizes]) == pytest.approx(1.5)
+    assert scaling.exponent(sizes, [2.0] * 5) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("sweep", scaling.EXPECTED)
+def test_every_sweep_that_is_scaled_runs(sweep):
+    size, expected = next(iter(scaling.EXPECTED[sweep].items()))
+    found = scaling.curve(sweep, size, expected, factors=(1, 2), rounds=1)
+    assert len(found["seconds"]) == 2 and found["seconds"][1] > 0
+    assert found["sizes"] == [4, 8]
+
+
+def test_a_sweep_that_grows_faster_than_expected_is_said():
+    row = dict(
+        sweep="patch_sweep", size="layers", sizes=[4, 64], seconds=[1, 9], exponent=2.4, expected=2, within=False
+    )
+    assert list(scaling.rows([row])) == [
+        ["patch_sweep", "layers", "4 .. 64", "1.000 .. 9.000", "2.40", "2", "grows faster"]
+    ]
