@@ -81,6 +81,8 @@ def main():
     facts = {"load before": bench.load()} | bench.machine()
     scratch = bench.FOLDER / "peers"
     scratch.mkdir(parents=True, exist_ok=True)
+    if given.quick:
+        facts["quick"] = ", ".join(f"{n} {what}" for what, n in QUICK.items())
     with console.status("preparing the model and the texts"):
         folder = embedded.folder(zoo.entry(measure.MODEL))
         if given.quick:
