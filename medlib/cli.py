@@ -108,6 +108,25 @@ def models():
 
 
 @app.command()
+def plan(
+    model: str = typer.Argument(help="A name of `medlib models`, or a local folder."),
+    hardware: str = typer.Option("here", help='"here" (measured), "8-cores", or h200, h100, a100, l40s, rtx-4090.'),
+    memory: str = typer.Option("4GiB", help="What the process may take where weights are streamed."),
+    prompts: int = typer.Option(None, min=1, help="Prompts, or pairs for patching; else 64, 16, 1 and 16."),
+    tokens: int = typer.Option(16, min=2, help="Tokens of each prompt."),
+):
+    """What each technique would cost on a model, worked out from its configuration: no weights are needed."""
+    from medlib import plan as planned
+
+    found = planned.plan(model, planned.hardware(hardware), memory, tokens, prompts)
+    table = _table("technique", "weights", "memory", "read from disk", "walks", "operations", "time")
+    for row in found.itertuples():
+        sizes = (f"{row.memory / 2**30:.1f} GiB", f"{row.moved / 1e9:.1f} GB", f"{row.walks:.0f}")
+        table.add_row(row.technique, row.weights, *sizes, f"{row.operations:.1e}", planned.said(row.seconds))
+    _show(table)
+
+
+@app.command()
 def status():
     """Show where each run stands: here (`_build/runs`) and committed with the book (`book/runs`)."""
     from medlib import paths

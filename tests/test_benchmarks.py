@@ -1,5 +1,7 @@
 """The benchmark compares like with like: every way of a job gives the same numbers."""
 
+import ast
+import json
 import sys
 from pathlib import Path
 
@@ -9,10 +11,13 @@ import torch
 
 import medlib
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+sys.path[:0] = [str(Path(__file__).parent.parent / "benchmarks" / name) for name in ("", "peers")]
 import bench  # noqa: E402
 import jobs  # noqa: E402
 import measure  # noqa: E402
+import peers  # noqa: E402
+import scaling  # noqa: E402
+import shared  # noqa: E402
 import texts  # noqa: E402
 
 QUESTIONS = [("w1 w2 w3 w4 w5", " w6"), ("w9 w8 w7", " w6"), ("w30", " w31")]
@@ -106,3 +111,114 @@ def test_results_that_differ_or_are_not_numbers_are_not_equal(wrong):
     measured = {"plain": runs(10, 100, [1.0]), "careful": runs(5, 100, [1.0]), "medlib": runs(4, 300, [wrong])}
     facts = dict(largest=1.0, layers=30, weights=1000)
     assert not bench.summary(jobs.JOBS["lesion"], facts, measured)["equal"]
+
+
+# --- beside the peers -------------------------------------------------------------------------------------------------
+
+
+def peer_runs(ours, **others):
+    """Runs of medlib and of `library_way`s that give its numbers: seconds, or what went wrong."""
+    found = {peers.OURS: runs(ours, 100, [[1.0, -2.0]])}
+    for name, seconds in others.items():
+        library, way = name.split("_")
+        found[library, way] = [{"error": seconds}] if isinstance(seconds, str) else runs(seconds, 300, [[1.0, -2.0]])
+    return found
+
+
+def test_the_target_is_held_against_the_fastest_peer_batched_by_hand():
+    measured = peer_runs(2, nnsight_documented=40, nnsight_batched=9, pyvene_batched=7, nnsight_resumed=3)
+    found = peers.summary("patch early", measured, layers=30)
+    assert found["met"] and found["equal"]
+    assert found["best"]["batched"] == {"library": "pyvene", "of medlib": 3.5}
+    said = peers.verdict(found)
+    assert "3.50 times that of pyvene, the best batched by hand; target 3 times: met" in said
+    assert "1.50 times that of nnsight, the best resumed" in said and "20.00 times" in said
+    assert not peers.summary("patch late", measured, layers=30)["met"]
+
+
+def test_a_job_that_a_library_cannot_do_is_said_and_is_no_difference():
+    found = peers.summary("lesion", peer_runs(2, nnsight_batched=9, pyvene_batched="TypeError: no"), layers=30)
+    assert found["equal"] and found["met"]
+    assert [row[-1] for row in peers.rows(found)] == ["same", "same", "cannot: TypeError: no"]
+    none = peers.summary("lesion", peer_runs(2, pyvene_batched="TypeError: no"), layers=30)
+    assert not none["met"] and "no peer" in peers.verdict(none)
+
+
+@pytest.mark.parametrize("wrong", [[[1.0, -2.1]], [[1.0, np.nan]], [[1.0, -2.0, 0.0]]])
+def test_a_peer_with_other_numbers_is_not_equal(wrong):
+    measured = {peers.OURS: runs(2, 100, [[1.0, -2.0]]), ("pyvene", "batched"): runs(2, 100, wrong)}
+    found = peers.summary("lesion", measured, layers=30)
+    assert not found["equal"] and [row[-1][:7] for row in peers.rows(found)] == ["same", "DIFFERS"]
+
+
+def test_the_floor_of_a_sweep_of_patches_is_the_factor_of_branches_and_shared_positions():
+    assert peers.floor("patch early", 30) == pytest.approx(4 * 30 * 16 / (31 * 17))
+    assert peers.floor("patch late", 30) > 10 * peers.floor("patch early", 30)
+
+
+def test_batches_of_prompts_are_filled_on_the_left_and_put_back_in_order():
+    prompts = [[7] * n for n in (3, 1, 2, *[4] * shared.ROWS)]
+    members, last = [], []
+    for batch, inputs in shared.padded(prompts):
+        mask = inputs["attention_mask"]
+        assert mask.sum(1).tolist() == [len(prompts[i]) for i in batch] and (mask[:, -1] == 1).all()
+        assert (inputs["position_ids"][:, -1] + 1).tolist() == mask.sum(1).tolist()
+        members.append(batch)
+        last.append(mask.sum(1))
+    assert shared.in_order(members, last).tolist() == [len(prompt) for prompt in prompts]
+
+
+@pytest.mark.parametrize("library", peers.PEERS)
+def test_a_peer_has_two_ways_of_each_job_and_imports_nothing_of_ours(library):
+    tree = ast.parse((peers.HERE / f"with_{library}.py").read_text())
+    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    modules += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    assert {module.split(".")[0] for module in modules} <= {library, "shared", "torch", "transformers"}
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert {
+        f"{job}_{way}" for job in ("activations", "lesion", "patch") for way in ("documented", "batched")
+    } <= functions
+
+
+def test_a_process_runs_the_ways_of_its_library_and_says_what_it_cannot_do(tiny, tmp_path):
+    tiny.hf.save_pretrained(tmp_path / "model")
+    tiny.tokenizer.save_pretrained(tmp_path / "model")
+    prompts = [prompt for prompt, _ in QUESTIONS]
+    part = {"texts": prompts, "ids": [tiny.tokenizer(prompt)["input_ids"] for prompt in prompts]}
+    nothing = {"texts": [""], "ids": [[]]}
+    work = {"activations": {"whole": part, "small": part}, "lesion": {"whole": nothing, "small": nothing}}
+    (tmp_path / "work.json").write_text(json.dumps(work))
+    library = peers.Library("medlib", sys.executable, tmp_path / "model", tmp_path)
+    assert library.said()["torch"] == torch.__version__
+    found = library("activations", "own")
+    assert np.allclose(found["result"], medlib.activations(tiny, prompts)[1:], atol=1e-5)
+    assert found["seconds"] > 0 and found["peak"] > found["extra"]
+    assert library("lesion", "own")["error"].startswith("MedlibError")
+    library.close()
+    assert library.process.returncode == 0
+
+
+# --- scaling ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_exponent_is_read_off_made_up_times():
+    sizes = [4, 8, 16, 32, 64]
+    assert scaling.exponent(sizes, [0.01 * n**1.5 for n in sizes]) == pytest.approx(1.5)
+    assert scaling.exponent(sizes, [2.0] * 5) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("sweep", scaling.EXPECTED)
+def test_every_sweep_that_is_scaled_runs(sweep):
+    size, expected = next(iter(scaling.EXPECTED[sweep].items()))
+    found = scaling.curve(sweep, size, expected, factors=(1, 2), rounds=1)
+    assert len(found["seconds"]) == 2 and found["seconds"][1] > 0
+    assert found["sizes"] == [4, 8]
+
+
+def test_a_sweep_that_grows_faster_than_expected_is_said():
+    row = dict(
+        sweep="patch_sweep", size="layers", sizes=[4, 64], seconds=[1, 9], exponent=2.4, expected=2, within=False
+    )
+    assert list(scaling.rows([row])) == [
+        ["patch_sweep", "layers", "4 .. 64", "1.000 .. 9.000", "2.40", "2", "grows faster"]
+    ]

@@ -10,7 +10,7 @@ from conftest import FAMILIES, HEADS, SIZES, tiny_hf, word_tokenizer
 from safetensors.torch import load_file, save_file
 
 import medlib
-from medlib import MedlibError, Pair, hooks
+from medlib import MedlibError, Pair, hooks, patching
 from medlib.chapters.saliency import sanity
 from medlib.models import streaming
 
@@ -27,6 +27,7 @@ SWEEPS = {
     "saliency": lambda m: medlib.weight_saliency(m, PROMPTS, ANSWERS),
 }
 WALKS = {"activations": 1, "lesion": 1, "lesion by the mean": 2, "patch": 1, "saliency": 2, "attribution": 2}
+DISK = dict(offload="disk", memory="99GiB")  # of the whole process, and that of the tests is large
 STREAMED = sorted(set(FAMILIES) - {"llava"})  # its processor has a test of its own
 
 
@@ -86,8 +87,9 @@ def test_streamed_weights_give_what_weights_in_memory_give(folders, family, swee
 
 @pytest.mark.parametrize("sweep", WALKS)
 @pytest.mark.parametrize(("family", "least", "most"), [("wide", 0.9, 1.0), ("wide-tied", 0.9, 1.05)])
-def test_each_weight_is_read_once_a_walk(folders, family, least, most, sweep):
-    model = medlib.load(folders(family), offload="disk")
+def test_each_weight_is_read_once_a_walk(folders, family, least, most, sweep, monkeypatch):
+    monkeypatch.setattr(patching, "FEW_TOKENS", 4)  # of a vocabulary of 64
+    model = medlib.load(folders(family), **DISK)
     medlib.activations(model, PROMPTS)  # holds the walk against the model's own forward, which reads them once more
     before = model.weights.bytes_read
     SWEEPS[sweep](model)
@@ -97,7 +99,7 @@ def test_each_weight_is_read_once_a_walk(folders, family, least, most, sweep):
 
 
 def test_batches_that_do_not_fit_together_go_up_one_after_the_other(folders):
-    model = medlib.load(folders("llama"), offload="disk")
+    model = medlib.load(folders("llama"), **DISK)
     medlib.activations(model, PROMPTS)
     expected, before = medlib.lesion_sweep(model, PROMPTS, ANSWERS), model.weights.bytes_read
     model.memory = 2**14
@@ -107,7 +109,7 @@ def test_batches_that_do_not_fit_together_go_up_one_after_the_other(folders):
 
 
 def test_reading_ahead_changes_nothing(folders):
-    plain, ahead = (medlib.load(folders("qwen3"), offload="disk", prefetch=prefetch) for prefetch in (False, True))
+    plain, ahead = (medlib.load(folders("qwen3"), **DISK, prefetch=prefetch) for prefetch in (False, True))
     for model in (plain, ahead):
         model.found = medlib.weight_saliency(model, PROMPTS, ANSWERS)
     assert plain.found.equals(ahead.found)
@@ -127,7 +129,7 @@ def test_the_models_own_forward_and_the_plain_hooks_work_on_streamed_weights(fol
 
 def test_weights_in_random_order_are_in_that_order_at_each_visit(folders):
     found = []
-    for model in (medlib.load(folders("llama"), offload="disk"), medlib.load(folders("llama"))):
+    for model in (medlib.load(folders("llama"), **DISK), medlib.load(folders("llama"))):
         with sanity.scrambled(model, [3, 4]):
             found.append(medlib.weight_saliency(model, PROMPTS, ANSWERS).saliency)
         found.append(medlib.weight_saliency(model, PROMPTS, ANSWERS).saliency)
@@ -147,7 +149,7 @@ def test_a_checkpoint_cut_short_is_refused(folders, tmp_path):
     shard = sorted(tmp_path.glob("*.safetensors"))[-1]
     shard.write_bytes(shard.read_bytes()[:-2000])
     with pytest.raises(MedlibError, match="ends before its tensors do"):
-        medlib.activations(medlib.load(tmp_path, offload="disk"), PROMPTS)
+        medlib.activations(medlib.load(tmp_path, **DISK), PROMPTS)
 
 
 def test_a_checkpoint_without_one_of_its_tensors_is_refused(folders, tmp_path):
@@ -162,7 +164,7 @@ def test_a_checkpoint_without_one_of_its_tensors_is_refused(folders, tmp_path):
         tensors.pop("model.layers.2.mlp.up_proj.weight", None)
         save_file(tensors, shard)
     with pytest.raises(MedlibError, match="model.layers.2.mlp.up_proj.weight first"):
-        medlib.load(tmp_path, offload="disk")
+        medlib.load(tmp_path, **DISK)
 
 
 def test_another_way_to_offload_is_refused(folders):

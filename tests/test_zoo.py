@@ -27,6 +27,7 @@ def test_every_entry_says_what_it_is_under_which_licence_and_how_large(name):
     assert entry["modality"] in {"text", "image and text"}
     assert set(entry) <= {
         *("name", "what", "hub", "revision", "architecture", "parameters", "layers", "hidden", "licence", "terms"),
+        *("config", "like"),
         *("gated", "modality", "note", "wheel"),
     }
 

@@ -21,7 +21,7 @@ import nbformat
 import yaml
 
 from medlib import paths, results
-from medlib.book import execute, pages, tables
+from medlib.book import execute, pages, tables, zoo_pages
 from medlib.errors import MedlibError
 from medlib.models import zoo
 
@@ -133,6 +133,7 @@ def assemble(root):
         _take_in(chapter, source)
     pages.write(source / "generated", chapters, failed)
     tables.write(source / "generated")
+    zoo_pages.write(source / "generated")
     _copy_mathjax(source / "_offline" / "mathjax")
     _copy_plotly(source / "_offline" / "plotly")
     return source

@@ -1,0 +1,61 @@
+"""The page of models: what the zoo holds, and what each technique would cost on each of its models.
+
+Written from the zoo and from `medlib.plan` when the book is assembled, for machines that are the same wherever the book
+is built; nothing is measured here.
+"""
+
+from medlib import plan
+from medlib.book.pages import Markdown, table
+from medlib.models import zoo
+
+MACHINES = {"8 cores": plan.cores(8), "H100": plan.ACCELERATORS["h100"]}
+MEMORY = "16GiB"
+
+
+def write(folder):
+    """Write `zoo.md` and `plan.md` into `folder`."""
+    (folder / "zoo.md").write_text(_zoo(), encoding="utf-8")
+    (folder / "plan.md").write_text(_plan(), encoding="utf-8")
+
+
+def _zoo():
+    rows = []
+    for name in zoo.names():
+        entry = zoo.entry(name)
+        hub = Markdown(f"[{entry['hub']}](https://huggingface.co/{entry['hub']})")
+        rows.append(
+            {
+                "model": name,
+                "what": entry["what"],
+                "source": hub,
+                "revision": entry.get("revision", "main"),
+                "parameters": f"{entry['parameters'] / 1e9:.3g} billion",
+                "layers": entry["layers"],
+                "bf16": f"{entry['parameters'] * 2 / 1e9:.3g} GB",
+                "licence": entry["licence"] + (", gated" if entry["gated"] else ""),
+                "note": entry.get("note", ""),
+            }
+        )
+    return table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _plan():
+    header = ["model", "technique"]
+    for machine in MACHINES:
+        header += [f"{machine}: in memory", "time", f"{machine}: streamed", "time"]
+    rows, seen = [], {}
+    for name in zoo.names():
+        entry = zoo.entry(name)
+        if entry.get("like") in seen:
+            continue
+        seen[name] = True
+        plans = [plan.plan(name, machine, MEMORY).set_index(["technique", "weights"]) for machine in MACHINES.values()]
+        same = [other for other in zoo.names() if zoo.entry(other).get("like") == name]
+        for technique in plan.TECHNIQUES:
+            row = [", ".join([name, *same]) if technique == plan.TECHNIQUES[0] else "", technique]
+            for found in plans:
+                for weights in ("in memory", "streamed"):
+                    cost = found.loc[(technique, weights)]
+                    row += [f"{cost.memory / 2**30:.3g} GiB", plan.said(cost.seconds)]
+            rows.append(row)
+    return table(header, rows)
