@@ -45,7 +45,7 @@ def _shapes(shape, noise, umap):
     for column, metric in (("value", "local_anisotropy"), ("noise", "local_anisotropy_of_noise")):
         variant = umap["variant"] + ", seed " + umap["seed"].astype(str)
         rows = umap.assign(metric=metric, value=umap[column], variant=variant, space="umap30")
-        yield rows.drop(columns="seed")
+        yield rows.drop(columns="seed").dropna(subset="value")  # noise is drawn with fewer seeds
 
 
 def _steps(found, place):
