@@ -1,6 +1,9 @@
 """Weights streamed from a checkpoint give what weights in memory give, and are read once a walk."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,3 +173,10 @@ def test_a_checkpoint_without_one_of_its_tensors_is_refused(folders, tmp_path):
 def test_another_way_to_offload_is_refused(folders):
     with pytest.raises(MedlibError, match='Give "disk"'):
         medlib.load(folders("llama"), offload="cpu")
+
+
+@pytest.mark.large
+def test_a_model_of_1_6_billion_parameters_takes_less_than_1_75_gib_and_each_weight_is_read_once_a_walk(tmp_path):
+    script = Path(__file__).parent.parent / "benchmarks" / "stream.py"
+    options = "--size", "1.6b", "--memory", "1.75GiB", "--folder", tmp_path
+    subprocess.run([sys.executable, script, *options], check=True)

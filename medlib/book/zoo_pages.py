@@ -19,24 +19,23 @@ def write(folder):
 
 
 def _zoo():
-    rows = []
+    header = ["model", "on the Hub", "revision", "parameters", "layers", "bf16", "licence"]
+    rows, notes = [], []
     for name in zoo.names():
         entry = zoo.entry(name)
-        hub = Markdown(f"[{entry['hub']}](https://huggingface.co/{entry['hub']})")
         rows.append(
-            {
-                "model": name,
-                "what": entry["what"],
-                "source": hub,
-                "revision": entry.get("revision", "main"),
-                "parameters": f"{entry['parameters'] / 1e9:.3g} billion",
-                "layers": entry["layers"],
-                "bf16": f"{entry['parameters'] * 2 / 1e9:.3g} GB",
-                "licence": entry["licence"] + (", gated" if entry["gated"] else ""),
-                "note": entry.get("note", ""),
-            }
+            [
+                name,
+                Markdown(f"[{entry['hub']}](https://huggingface.co/{entry['hub']})"),
+                entry.get("revision", "main"),
+                f"{entry['parameters'] / 1e9:.3g} billion",
+                entry["layers"],
+                f"{entry['parameters'] * 2 / 1e9:.3g} GB",
+                entry["licence"] + (", gated" if entry["gated"] else ""),
+            ]
         )
-    return table(list(rows[0]), [list(row.values()) for row in rows])
+        notes.append(f"- **{name}**: {entry['what']}. {entry.get('note', '')}")
+    return table(header, rows) + "\n" + "\n".join(notes) + "\n"
 
 
 def _plan():
