@@ -136,5 +136,5 @@ def test_nothing_to_record_is_said(medlib):
 
 
 def test_the_command_starts_without_loading_torch():
-    code = "import sys, medlib.cli, medlib.execute, medlib.zoo; print('torch' in sys.modules)"
+    code = "import sys, medlib.cli, medlib.book.execute, medlib.models.zoo; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
