@@ -223,6 +223,15 @@ def test_two_prompts_differ_only_where_their_subjects_do(chat):
     ] * 2
 
 
+def test_couples_are_of_equal_length_in_the_chat_and_what_is_planted_is_found_there(smollm2_chat):
+    pairs, _ = concepts.pairs("cities", smollm2_chat)
+    assert pairs == concepts.pairs("cities", smollm2_chat.tokenizer)[0]  # after a line break names are cut alike
+    clean, corrupt, _ = medlib.patching.encode_pairs(smollm2_chat, pairs[:40])
+    assert [len(ids) for ids in clean] == [len(ids) for ids in corrupt]
+    found, error = sites.planted(smollm2_chat)
+    assert error < 0.02
+
+
 # What is refused, and what is told
 
 
