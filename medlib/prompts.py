@@ -129,6 +129,12 @@ def tokenised(model, text, offsets=False):
     return [(start - shift, end - shift) for start, end in found["offset_mapping"]]
 
 
+def tokens_in_front(model, ids):
+    """How many of a text's tokens, its `ids` as `tokenised` gives them, belong to a chat template: 0 for a raw text."""
+    own = [] if model.chat_prefix is None else tokenised(model, "")
+    return next((place for place, token in enumerate(own) if ids[place] != token), len(own))
+
+
 def encode(model, prompts):
     """Token ids of each checked prompt as the model takes them (see `tokenised`): a list of lists."""
     ids = [tokenised(model, prompt) for prompt in prompts]

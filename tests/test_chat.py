@@ -1,6 +1,7 @@
 """Prompts through a chat template: the prompt begins the reply, and every position stays where its words are."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -184,6 +185,20 @@ def test_a_lesion_is_that_of_the_rendered_text(chat):
             expected = float((intact.exp() * (intact - lesioned)).sum())
             assert table.kl[i, layer] == pytest.approx(expected, rel=1e-3, abs=1e-4)
             assert table.logprob_drop[i, layer] == pytest.approx(float(intact[answer] - lesioned[answer]), abs=1e-4)
+
+
+@torch.no_grad()
+def test_the_loss_of_a_text_is_that_of_its_own_tokens_and_not_of_the_template(chat):
+    texts = ["w1 w2 w3 w4", "w9"]
+    table = medlib.lesion_texts(chat, texts).set_index(["text", "layer"])
+    for i, (text, n) in enumerate(zip(texts, (4, 1), strict=True)):
+        ids = rendered(chat, text)
+        for layer in range(chat.n_layers + 1):
+            with hooks.skip(chat, layer) if layer else nullcontext():
+                logs = chat.hf(input_ids=ids).logits[0, :-1].log_softmax(-1)
+            losses = -logs.gather(1, ids[0, 1:, None])[-n:]
+            assert table.tokens[i, layer] == n
+            assert table.loss[i, layer] == pytest.approx(float(losses.mean()), rel=1e-3, abs=1e-4)
 
 
 @torch.no_grad()
