@@ -14,7 +14,7 @@ import torch
 
 from medlib import hooks
 from medlib.errors import MedlibError
-from medlib.prompts import answer_tokens, check, encode, together
+from medlib.prompts import answer_tokens, check, encode, together, tokens_in_front
 from medlib.readout import compare, normalised
 from medlib.replay import Replay, check_no_op, in_step, run_blocks
 
@@ -139,7 +139,8 @@ def lesion_texts(model, texts):
     >>> lesion_texts(model, neutral).groupby("layer").loss.mean().map(np.exp)
 
     Returns one row per text and block: `text` (index), `layer` (0 is the intact model), `loss` (nats per token, mean
-    over all tokens but the first), `tokens` (how many these are).  Texts need two tokens at least.
+    over all tokens but the first, and but those of a chat template), `tokens` (how many these are).  Texts need two
+    tokens at least.
     """
     texts = check(texts)
     ids = encode(model, texts)
@@ -151,7 +152,9 @@ def lesion_texts(model, texts):
         in_step(lesions.walk(layers, whole=True) for lesions in walks)
         for (members, batch, last), lesions in zip(group, walks, strict=True):
             check_no_op(lesions.replay, lesions.trunk[torch.arange(len(members)), last], last, "lesion_texts")
-            inside = torch.arange(batch.shape[1] - 1) < last[:, None]
+            front = torch.tensor([max(1, tokens_in_front(model, ids[member])) for member in members])
+            place = torch.arange(1, batch.shape[1])
+            inside = (front[:, None] <= place) & (place <= last[:, None])
             follows = batch[:, 1:][inside].to(model.device)
             states = torch.cat([lesions.trunk[None], lesions.ends])[:, :, :-1][:, inside]
             ((own, norm),) = normalised([(lesions.replay, states.flatten(0, 1), follows.repeat(len(states))[:, None])])

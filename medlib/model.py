@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from medlib.errors import MedlibError
+from medlib.prompts import chat_prefix
 
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 COMPONENTS = ("residual", "attention", "mlp")
@@ -24,9 +25,11 @@ class Model:
 
     `hf` is any decoder-only model of transformers, `processor` its image processor if it has one.  `memory` bounds the
     working memory of a sweep, weights apart: a number of bytes or a text such as "1GiB".  `weights` streams them from
-    disk (models/streaming.py), if they are not in memory.  `name`, `source`, `revision`
-    and `weights_sha256` go into the record of each run.  An encoder-decoder, or a model whose blocks cannot be found,
-    raises `MedlibError`.
+    disk (models/streaming.py), if they are not in memory.  With `chat` every prompt begins the model's own reply in its
+    chat template, after a user's turn that asks for a sentence to be completed; what the template puts in front is
+    `model.chat_prefix`, None where prompts go in raw.  `name`, `source`, `revision` and `weights_sha256` go into the
+    record of each run.  An encoder-decoder, a model whose blocks cannot be found, or `chat` without a template that
+    takes a reply only begun, raises `MedlibError`.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Model:
         weights_sha256=None,
         memory="1GiB",
         weights=None,
+        chat=False,
     ):
         self.hf, self.tokenizer, self.processor = hf, tokenizer, processor
         self.name = name or type(hf).__name__
@@ -49,6 +53,8 @@ class Model:
         self.weights_sha256 = weights_sha256
         self.memory = to_bytes(memory)
         self.weights = weights
+        self.chat = bool(chat)
+        self.chat_prefix = chat_prefix(tokenizer, self.name) if chat else None
         self.checked = None  # how well replay gave the model's own logits, where that is not measured in each sweep
         self.config = hf.config.get_text_config(decoder=True)
         self.blocks = find_blocks(hf, self.config)

@@ -2,6 +2,8 @@
 
 A prompt is a string; a `Prompt` is a string that also knows where its entity stands, so that positions can be
 read off whatever the tokenizer.  An answer counts by its first token, tokenised where it stands: after the prompt.
+A model of chats may take each prompt as the beginning of its own reply; what its template puts in front of a reply is
+the same text for all prompts, so that two of them still differ only where they differ as they are written.
 """
 
 from dataclasses import dataclass
@@ -9,6 +11,11 @@ from dataclasses import dataclass
 import torch
 
 from medlib.errors import MedlibError
+
+# The user's turn before a reply that begins with the prompt. It names no item: with the sentence in it, the item would
+# stand in the input twice, and a patch of one would leave the other.
+REQUEST = "Complete the sentence."
+_REPLY = "Insulin is used to treat"
 
 
 class Prompt(str):
@@ -75,9 +82,62 @@ def check(prompts):
     return prompts
 
 
+def chat_prefix(tokenizer, name):
+    """What a tokenizer's chat template puts in front of a reply: the text that goes before every prompt.
+
+    >>> chat_prefix(model.tokenizer, model.name)
+
+    It holds the template's own system prompt, if there is one, and the turn in which the user asks `REQUEST`.  Raises
+    `MedlibError` where there is no template, or where it refuses or changes a reply that is only begun; `name` is the
+    model's, for the message.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise MedlibError(f"The tokenizer of {name} has no chat template; leave chat out.")
+    turns = [{"role": "user", "content": REQUEST}, {"role": "assistant", "content": _REPLY}]
+    try:
+        rendered = tokenizer.apply_chat_template(turns, tokenize=False, continue_final_message=True)
+    except Exception as error:  # a template is a program of its own, and may raise anything
+        raise MedlibError(
+            f"The chat template of {name} takes no reply that is only begun ({str(error).partition(chr(10))[0]}). "
+            "Give chat=False."
+        ) from error
+    if not rendered.endswith(_REPLY):
+        raise MedlibError(
+            f"The chat template of {name} does not leave a reply as it is: {_REPLY!r} became {rendered[-80:]!r}, so "
+            "entities could not be found in it. Give chat=False."
+        )
+    return rendered.removesuffix(_REPLY)
+
+
+def tokenised(model, text, offsets=False):
+    """The token ids of a text as the model takes it, with all that goes in front: a list.
+
+    >>> tokenised(model, "Insulin is used to treat")
+
+    In front stand the tokenizer's special tokens or, where the model is used with its chat template, that template's
+    text.  With `offsets` the half-open spans of characters that the tokens have in `text` itself; those of a template
+    lie before its beginning, so they overlap nothing in it.
+    """
+    before = getattr(model, "chat_prefix", None)  # a tokenizer alone has none: pairs can be made without a model
+    asked = {"return_offsets_mapping": True} if offsets else {}
+    if before is not None:
+        text, asked["add_special_tokens"] = before + text, False  # a template writes the special tokens it wants
+    found = model.tokenizer(text, **asked)
+    if not offsets:
+        return found["input_ids"]
+    shift = len(before or "")
+    return [(start - shift, end - shift) for start, end in found["offset_mapping"]]
+
+
+def tokens_in_front(model, ids):
+    """How many of a text's tokens, its `ids` as `tokenised` gives them, belong to a chat template: 0 for a raw text."""
+    own = [] if model.chat_prefix is None else tokenised(model, "")
+    return next((place for place, token in enumerate(own) if ids[place] != token), len(own))
+
+
 def encode(model, prompts):
-    """Token ids of each checked prompt as the model takes them, special tokens in front included: a list of lists."""
-    ids = [model.tokenizer(prompt)["input_ids"] for prompt in prompts]
+    """Token ids of each checked prompt as the model takes them (see `tokenised`): a list of lists."""
+    ids = [tokenised(model, prompt) for prompt in prompts]
     for prompt, tokens in zip(prompts, ids, strict=True):
         if tokens[-1] in model.tokenizer.all_special_ids and not prompt.endswith(model.tokenizer.decode(tokens[-1:])):
             raise MedlibError(
@@ -100,8 +160,7 @@ def answer_token(model, prompt, answer):
     """The id of the answer's first token, tokenised where it stands: after the prompt."""
     if not isinstance(answer, str) or not answer.strip():
         raise MedlibError(f"The answer to {_shown(prompt)} is {answer!r}; give a text, with its leading space.")
-    before = model.tokenizer(prompt)["input_ids"]
-    after = model.tokenizer(prompt + answer)["input_ids"]
+    before, after = tokenised(model, prompt), tokenised(model, prompt + answer)
     if after[: len(before)] != before or len(after) == len(before):
         raise MedlibError(
             f"The answer {answer!r} melts into the last token of {_shown(prompt)}, so it has no first token of its "

@@ -91,7 +91,8 @@ class Run:
 
     def record(self):
         """The record so far, as JSON values."""
-        model = {name: getattr(self.model, name, None) for name in ("name", "revision", "weights_sha256", "source")}
+        facts = ("name", "revision", "weights_sha256", "source", "chat", "chat_prefix")  # a template may hold the date
+        model = {name: getattr(self.model, name, None) for name in facts}
         model |= {
             "layers": getattr(self.model, "n_layers", None),
             "hidden_size": getattr(self.model, "hidden_size", None),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from medlib.errors import MedlibError
-from medlib.prompts import Prompt, check, encode, together
+from medlib.prompts import Prompt, check, encode, together, tokenised
 from medlib.replay import Replay, check_no_op, in_step, run_blocks
 
 PLACES = ("entity", "mean", "last")
@@ -72,7 +72,7 @@ def opens(model, prompt):
     >>> opens(model, Prompt.fill("{entity} is used to treat", "Insulin"))
 
     The first token often carries activations far larger than any other (Sun et al. 2024, arXiv 2402.17762); where a
-    tokenizer puts a special token in front, that one takes them, and no item opens the text.
+    tokenizer puts a special token in front, or a chat template a text, that one takes them, and no item opens the text.
     """
     return entity_tokens(model, prompt)[0] == 0
 
@@ -94,7 +94,7 @@ def entity_tokens(model, prompt):
             f"{type(model.tokenizer).__name__} does not map tokens to characters, so entities cannot be found. Use "
             'at="last".'
         )
-    offsets = model.tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
+    offsets = tokenised(model, prompt, offsets=True)
     start, end = prompt.entity
     inside = [i for i, (left, right) in enumerate(offsets) if left < end and right > start]
     if not inside:

@@ -55,6 +55,12 @@ def refused(name, *parts, **keywords):
     return caught.value
 
 
+def with_chat_template(folder):
+    tokenizer = word_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}"
+    tokenizer.save_pretrained(folder)
+
+
 # The embedded model
 
 
@@ -165,6 +171,14 @@ def test_the_dtype_can_be_given_as_text_or_as_torch_has_it(saved):
     assert medlib.load(saved, dtype="float16").dtype == torch.float16
     assert medlib.load(saved, dtype=torch.bfloat16).dtype == torch.bfloat16
     refused(saved, "'int8'", "float32", dtype="int8")
+
+
+def test_a_chat_needs_a_template_and_is_raw_unless_asked_for(folder):
+    refused(folder, "tiny-llama has no chat template", "leave chat out", chat=True)
+    with_chat_template(folder)
+    for keywords in ({}, {"offload": "disk", "memory": "64GiB"}):
+        assert medlib.load(folder, chat=True, **keywords).chat_prefix == "[user] Complete the sentence. [assistant] "
+        assert medlib.load(folder, **keywords).chat_prefix is None
 
 
 def test_a_device_that_is_not_here_is_refused_with_those_allowed(saved):
@@ -321,6 +335,16 @@ def test_weights_are_not_fetched_for_a_model_that_cannot_be_used(hub, folder):
     transformers.T5Config().save_pretrained(folder)
     refused("lab/tiny", "lab/tiny", "encoder-decoder")
     assert not any(path.endswith(".safetensors") for path in hub.asked)
+
+
+def test_weights_are_not_fetched_for_a_chat_without_a_template(hub, folder):
+    refused("lab/tiny", "lab/tiny has no chat template", chat=True)
+    assert not any(path.endswith(".safetensors") for path in hub.asked)
+
+
+def test_a_model_of_the_hub_loads_with_its_chat_template(hub, folder):
+    with_chat_template(folder)
+    assert medlib.load("lab/tiny", chat=True).chat_prefix.endswith("[assistant] ")
 
 
 def test_a_model_of_the_hub_with_only_pickled_weights_is_refused(hub, folder):

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from medlib import geometry, stats, summary
 from medlib.errors import MedlibError
+from medlib.prompts import tokenised
 from medlib.states import entity_tokens
 
 SPACES = ("raw", "pca30")
@@ -83,7 +84,7 @@ def pieces(model, prompts):
     found = []
     for prompt in prompts:
         start, end = entity_tokens(model, prompt)
-        found.append(frozenset(model.tokenizer(prompt)["input_ids"][start:end]))
+        found.append(frozenset(tokenised(model, prompt)[start:end]))
     return found
 
 

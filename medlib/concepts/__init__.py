@@ -168,29 +168,31 @@ def questions(domain):
     return asked
 
 
-def pairs(domain, tokenizer):
-    """Clean/corrupt pairs for patching, made for a tokenizer: `(list of medlib.Pair, table of candidates)`.
+def pairs(domain, model):
+    """Clean/corrupt pairs for patching, made for a model's tokens: `(list of medlib.Pair, table of candidates)`.
 
-    >>> pairs, candidates = concepts.pairs("drugs", model.tokenizer)
+    >>> pairs, candidates = concepts.pairs("drugs", model)
     >>> candidates.query("kept").iloc[0][["item", "other"]], pairs[0]
+
+    `model` is a `medlib.Model`, or a tokenizer alone, for prompts that go in raw.
 
     Pairs come in twos, item A against B and B against A, in one template and with as many tokens; the answers differ
     in the first token after the prompt, and neither would also be right for the other item.  In each template an item
     stands in one couple at most, and no couple stands in two templates.  Which items meet is fixed: the same table and
-    tokenizer give the same pairs.  `candidates` has one row per couple that was tried, in both directions: `item`,
+    tokens give the same pairs.  `candidates` has one row per couple that was tried, in both directions: `item`,
     `other`, `template`, `kept`, `reason` (why not; "" when kept); `other` is "" for an item that found no partner.  The
     n-th kept row belongs to the n-th pair.
     """
-    return pairing.pair(questions(domain), tokenizer)
+    return pairing.pair(questions(domain), model)
 
 
-def couples(domain, tokenizer, n, seed=0):
-    """The pairs of `n` couples drawn at random: `(list of medlib.Pair, table)`.
+def couples(domain, model, n, seed=0):
+    """The pairs (see `pairs`) of `n` couples drawn at random: `(list of medlib.Pair, table)`.
 
     The table has one row a pair: `item`, `other`, `template` and `couple`, the name that both its pairs share, which is
     the unit to resample.
     """
-    made, candidates = pairs(domain, tokenizer)
+    made, candidates = pairs(domain, model)
     kept = candidates[candidates["kept"]].reset_index(drop=True).drop(columns=["kept", "reason"])
     kept["couple"] = [" / ".join(sorted(names)) for names in zip(kept["item"], kept["other"], strict=True)]
     names = kept["couple"].drop_duplicates()

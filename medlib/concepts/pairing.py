@@ -12,19 +12,21 @@ from types import SimpleNamespace
 import pandas as pd
 
 from medlib.errors import MedlibError
-from medlib.prompts import Pair, answer_token
+from medlib.model import Model
+from medlib.prompts import Pair, answer_token, tokenised
 
 Question = namedtuple("Question", "item variant prompt answer also cluster length token also_tokens")
 
 
-def pair(asked, tokenizer):
+def pair(asked, model):
     """Pairs and candidates (see `concepts.pairs`) from `concepts.questions`."""
     tries, met = [], set()
-    model = SimpleNamespace(tokenizer=tokenizer)
+    if not isinstance(model, Model):
+        model = SimpleNamespace(tokenizer=model)
     for _, questions in asked.groupby("variant", sort=False):
         usable = []
         for question in questions.itertuples():
-            length = len(tokenizer(question.prompt)["input_ids"])
+            length = len(tokenised(model, question.prompt))
             try:
                 token, *also = (
                     answer_token(model, question.prompt, answer) for answer in (question.answer, *question.also)

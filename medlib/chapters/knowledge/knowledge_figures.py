@@ -23,7 +23,10 @@ def scores(scores, known):
 
 
 def lengths(asked, controls, tokenizer):
-    """The number of tokens of the questions, of each medical domain and its control in a panel: figure and axes."""
+    """The number of tokens of the questions, of each medical domain and its control in a panel: figure and axes.
+
+    What a chat template puts in front is not counted: it is as long for all of them.
+    """
     figure, axes = figures.panels(controls, sharex=False)
     for domain, control in controls.items():
         tokens = {

@@ -63,11 +63,11 @@ def wordings(scores, by_item):
     return table
 
 
-def filters(asked, tokenizer, threshold):
-    """`knowledge.filter_pairs` of every domain, one below the other."""
+def filters(asked, model, threshold):
+    """`knowledge.filter_pairs` of every domain, one below the other; `model` as in `concepts.pairs`."""
     return by_domain(
         {
-            name: knowledge.filter_pairs(found, concepts.pairs(name, tokenizer)[1], threshold)
+            name: knowledge.filter_pairs(found, concepts.pairs(name, model)[1], threshold)
             for name, found in asked.items()
         }
     )

@@ -33,7 +33,7 @@ def draw(model, domain, n, threshold=1.0, seed=0, weak=False):
     `template`, `couple` and the two differences.  With `weak`, couples are drawn that cannot be used, for their
     difference is too small.  A domain with fewer couples gives all that it has, perhaps none.
     """
-    made, candidates = concepts.pairs(domain, model.tokenizer)
+    made, candidates = concepts.pairs(domain, model)
     screened = knowledge.filter_pairs(knowledge.ask(model, domain), candidates, threshold)
     labels = screened[candidates["kept"]].reset_index(drop=True)
     labels["couple"] = [" / ".join(sorted(names)) for names in zip(labels["item"], labels["other"], strict=True)]

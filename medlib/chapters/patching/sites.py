@@ -113,7 +113,7 @@ def planted(model, seed=0):
     reverse, and one of the words between nothing at any layer.
     """
     block = model.n_layers // 2
-    pairs, labels = concepts.couples("cities", model.tokenizer, 3, seed)
+    pairs, labels = concepts.couples("cities", model, 3, seed)
     with hooks.only(model, block):
         table = sweep_parts(model, pairs, labels)
     table["block passed"] = table["layer"] >= block
