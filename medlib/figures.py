@@ -160,26 +160,6 @@ def layer_by_token(axes, matrix, tokens, label, centre=0.0, known=True):
     axes.figure.colorbar(mesh, ax=axes, label=label if known else f"{label}, not known")
 
 
-def scatter(axes, points, labels, title):
-    """A cloud of points `[n, 2]`, a colour and a marker for each label; numbers on its axes would mean nothing."""
-    shapes = "osD^vPX*<>ph"
-    names = sorted(set(labels))
-    for i, name in enumerate(names):
-        chosen = [label == name for label in labels]
-        axes.scatter(
-            points[chosen, 0],
-            points[chosen, 1],
-            s=14,
-            color=sns.color_palette("husl", len(names))[i],
-            marker=shapes[i % len(shapes)],
-            label=name,
-            linewidths=0,
-        )
-    axes.set_title(title)
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
 def accuracies(axes, table, known):
     """Accuracies with their intervals, a domain and its control together, and what chance gives: a short bar.
 

@@ -2,12 +2,13 @@
 # # Is age a line in the model, and does it break at 18?
 #
 # {glue:text}`verdict`
-# A cross-validated linear map reads age with an $R^2$ of {glue:text}`r2_age` at best and {glue:text}`r2_lowest` at worst; miles, the control, with {glue:text}`r2_numbers` at best.
-# Fitted on one sex it orders {glue:text}`ordered_sex` of the pairs of the other (chance 0.50, shuffled ages {glue:text}`ordered_sex_control`); fitted on ages, {glue:text}`ordered_miles` of the miles on the best state, {glue:text}`ordered_miles_mean` on average over layers and {glue:text}`ordered_miles_lowest` at worst.
-# Local anisotropy reaches {glue:text}`likeness_age`, noise of the same covariance {glue:text}`likeness_noise`, and a made-up straight line that is read as well {glue:text}`likeness_line`, {glue:text}`likeness_said`.
-# With digits, last digits and miles taken out, and each step held against the spread of those near it, 17|18 is step number {glue:text}`rank_people` of {glue:text}`n_steps` and 18|19 number {glue:text}`rank_after`; as it stands, 17|18 is number {glue:text}`rank_plain`; among miles, with ages taken out, number {glue:text}`rank_routes`.
-# In every wording and both sexes it is among the longest 5 % on {glue:text}`n_breaks` of {glue:text}`n_layers` layers ({glue:text}`n_corrected` corrected), as {glue:text}`n_other_breaks` other steps are on some layer; layer by layer, wording by wording and sex by sex, it is in {glue:text}`cells_people` of the cases, among miles in {glue:text}`cells_routes`.
-# A model of this size shows what can happen in a model and not what does in one of 70 billion parameters, and *17-year-old man* is a rare phrase in any.
+#
+# - A cross-validated linear map reads age with an $R^2$ of {glue:text}`r2_age` at best and {glue:text}`r2_lowest` at worst; miles, the control, with {glue:text}`r2_numbers` at best.
+# - Fitted on one sex it orders {glue:text}`ordered_sex` of the pairs of the other (chance 0.50, shuffled ages {glue:text}`ordered_sex_control`); fitted on ages, {glue:text}`ordered_miles` of the miles on the best state, {glue:text}`ordered_miles_mean` on average over layers and {glue:text}`ordered_miles_lowest` at worst.
+# - Local anisotropy reaches {glue:text}`likeness_age`, noise of the same covariance {glue:text}`likeness_noise`, and a made-up straight line that is read as well {glue:text}`likeness_line`, {glue:text}`likeness_said`.
+# - With digits, last digits and miles taken out, and each step held against the spread of those near it, 17|18 is step number {glue:text}`rank_people` of {glue:text}`n_steps` and 18|19 number {glue:text}`rank_after`; as it stands, 17|18 is number {glue:text}`rank_plain`; among miles, with ages taken out, number {glue:text}`rank_routes`.
+# - In every wording and both sexes 17|18 is among the longest 5 % on {glue:text}`n_breaks` of {glue:text}`n_layers` layers ({glue:text}`n_corrected` corrected), as {glue:text}`n_other_breaks` other steps are on some layer; layer by layer, wording by wording and sex by sex, it is in {glue:text}`cells_people` of the cases, among miles in {glue:text}`cells_routes`.
+# - A model of this size shows what can happen in a model and not what does in one of 70 billion parameters, and *17-year-old man* is a rare phrase in any.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run ages`.
@@ -19,6 +20,7 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
+chat = False  # put prompts through the chat template of the model
 every = 1  # look at every so many layers, from the last one down [1..]
 n_shuffles = 5  # control tasks: shuffled ages, read by the same probe [1..]
 n_planted = 10  # made-up models for each planted check [1..]
@@ -47,9 +49,10 @@ from medlib.chapters.ages import (
 from medlib.states import states_at
 
 figures.style()
-model = medlib.load(model_name)
+model = medlib.load(model_name, chat=chat)
 parameters = dict(
     model_name=model_name,
+    chat=chat,
     every=every,
     n_shuffles=n_shuffles,
     n_planted=n_planted,

@@ -2,11 +2,12 @@
 # # Does a layer's cloud of states collapse?
 #
 # {glue:text}`verdict`
-# A series is one domain in one wording, read at one place of the prompt: {glue:text}`n_items` items over all layers, so an effective rank of at most {glue:text}`rank_limit`; it collapses at a layer whose rank falls below {glue:text}`deep` of its best before and of its best after, 95 % interval included ({glue:text}`n_raw` single layers of {glue:text}`n_clouds` in medicine, {glue:text}`n_raw_control` of {glue:text}`n_clouds_control` in the controls).
-# With all states scaled to one length, {glue:text}`n_rms` and {glue:text}`n_rms_control` layers collapse; without the {glue:text}`n_largest` dimensions that are largest on the *other* domains, {glue:text}`n_still` of the {glue:text}`n_raw` medical layers still do and {glue:text}`n_still_control` of the {glue:text}`n_raw_control` of the controls, and {glue:text}`n_new` and {glue:text}`n_new_control` do that had not.
-# {glue:text}`opening`
-# Leaving these dimensions out changes the silhouette above shuffled labels by {glue:text}`silhouette_collapsed` where medical series collapse and by {glue:text}`silhouette_other` at their other layers; in the controls by {glue:text}`silhouette_collapsed_control` and {glue:text}`silhouette_other_control` (95 % bootstrap intervals over items).
-# A small model's large dimensions need not be those of one of 70 billion parameters, so this does not say why the layers of a large one look collapsed.
+#
+# - A series is one domain in one wording, read at one place of the prompt: {glue:text}`n_items` items over all layers, so an effective rank of at most {glue:text}`rank_limit`; it collapses at a layer whose rank falls below {glue:text}`deep` of its best before and of its best after, 95 % interval included ({glue:text}`n_raw` single layers of {glue:text}`n_clouds` in medicine, {glue:text}`n_raw_control` of {glue:text}`n_clouds_control` in the controls).
+# - With all states scaled to one length, {glue:text}`n_rms` and {glue:text}`n_rms_control` layers collapse; without the {glue:text}`n_largest` dimensions that are largest on the *other* domains, {glue:text}`n_still` of the {glue:text}`n_raw` medical layers still do and {glue:text}`n_still_control` of the {glue:text}`n_raw_control` of the controls, and {glue:text}`n_new` and {glue:text}`n_new_control` do that had not.
+# - {glue:text}`opening`
+# - Leaving these dimensions out changes the silhouette above shuffled labels by {glue:text}`silhouette_collapsed` where medical series collapse and by {glue:text}`silhouette_other` at their other layers; in the controls by {glue:text}`silhouette_collapsed_control` and {glue:text}`silhouette_other_control` (95 % bootstrap intervals over items).
+# - A small model's large dimensions need not be those of one of 70 billion parameters, so this does not say why the layers of a large one look collapsed.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run collapse`.
@@ -15,6 +16,7 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
+chat = False  # put prompts through the chat template of the model
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
 n_items = 48  # items drawn from each domain and control, at most as many as the smallest has: an effective rank grows with their number [3..]
 n_largest = 3  # dimensions left out of each state, the largest of the other domains [1..]
@@ -48,9 +50,10 @@ figures.style()
 controls = concepts.controls(domains)
 names = list(dict.fromkeys(n for pair in controls.items() for n in pair))
 n_drawn = clouds.as_many_of_each(names, n_items)
-model = medlib.load(model_name)
+model = medlib.load(model_name, chat=chat)
 parameters = dict(
     model_name=model_name,
+    chat=chat,
     domains=domains,
     n_items=n_items,
     n_largest=n_largest,

@@ -3,11 +3,12 @@
 #
 # {glue:text}`verdict`
 # That is so on more than half of the {glue:text}`n_states` states, in every wording that counts.
-# There the medical domain lies further above its shuffled labels than its control does for: {glue:text}`further`; the control further than the medical domain for: {glue:text}`less_far`.
-# Spelling is much of it: where names that share a piece are not compared, {glue:text}`apart` lie together, and of the controls {glue:text}`apart_control`; the best state adds to state 0, which is spelling alone, for: {glue:text}`gains` (controls: {glue:text}`gains_control`).
-# {cite:t}`marinescu2026knowledge` found drugs to lie together by specialty more than by mechanism, on plain silhouettes after UMAP; here, in the raw states, {glue:text}`two_labels`.
-# UMAP to 30 dimensions shows {glue:text}`n_umap` of {glue:text}`n_cases` cases of a label and a state; the raw states show {glue:text}`n_held` of these and {glue:text}`n_raw_alone` more.
-# A model of this size knows less than one of 70 billion parameters, so how its states lie may have more to do with words and less with medicine.
+#
+# - On these states the medical domain lies further above its shuffled labels than its control does for: {glue:text}`further`; the control further than the medical domain for: {glue:text}`less_far`.
+# - Spelling is much of it: where names that share a piece are not compared, {glue:text}`apart` lie together, and of the controls {glue:text}`apart_control`; the best state adds to state 0, which is spelling alone, for: {glue:text}`gains` (controls: {glue:text}`gains_control`).
+# - {cite:t}`marinescu2026knowledge` found drugs to lie together by specialty more than by mechanism, on plain silhouettes after UMAP; here, in the raw states, {glue:text}`two_labels`.
+# - UMAP to 30 dimensions shows {glue:text}`n_umap` of {glue:text}`n_cases` cases of a label and a state; the raw states show {glue:text}`n_held` of these and {glue:text}`n_raw_alone` more.
+# - A model of this size knows less than one of 70 billion parameters, so how its states lie may have more to do with words and less with medicine.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run geometry`.
@@ -16,6 +17,7 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
+chat = False  # put prompts through the chat template of the model
 comparisons = "drugs:mechanism/origin drugs:specialty/kind diseases:chapter/latitude diseases:organ_system/subregion symptoms:system/group progression:disease/process"  # medical domain:label/label of the control that it names
 n_items = 0  # items drawn from each domain; 0 takes all [0..]
 n_shuffles = (
@@ -48,9 +50,10 @@ from medlib.chapters.geometry import (
 
 # %%
 figures.style()
-model = medlib.load(model_name)
+model = medlib.load(model_name, chat=chat)
 parameters = dict(
     model_name=model_name,
+    chat=chat,
     comparisons=comparisons,
     n_items=n_items,
     n_shuffles=n_shuffles,

@@ -2,11 +2,12 @@
 # # Does the model know what it is asked?
 #
 # {glue:text}`verdict`.
-# Of all pairs of items, in how many the own answer is preferred; how often the first choice is right; in brackets how often it would be with one fixed order of the answers: {glue:text}`details`.
-# Age asks which number is the larger, so it tests the order of numbers and not medicine; progression rests on {glue:text}`n_series` diseases.
-# The model does the same {glue:text}`controls`.
-# Too few pairs for patching, under {glue:text}`enough`, are left in: {glue:text}`too_few`; what is not reliably preferred is drawn in grey in every chapter about this model.
-# What a model of this size does not prefer, one of seventy billion parameters may, and say so too; nothing here tells what a larger model knows.
+#
+# - Of all pairs of items, in how many the own answer is preferred; how often the first choice is right; in brackets how often it would be with one fixed order of the answers: {glue:text}`details`.
+# - Age asks which number is the larger, so it tests the order of numbers and not medicine; progression rests on {glue:text}`n_series` diseases.
+# - It prefers the right answer as reliably {glue:text}`controls`.
+# - Too few pairs for patching, under {glue:text}`enough`, are left in: {glue:text}`too_few`; what is not reliably preferred is drawn in grey in every chapter about this model.
+# - What a model of this size does not prefer, one of seventy billion parameters may, and say so too; nothing here tells what a larger model knows.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run knowledge`.
@@ -15,6 +16,7 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
+chat = False  # put prompts through the chat template of the model
 threshold = (
     1.0  # logits: a pair whose two differences lie closer is dropped [0..]
 )
@@ -33,9 +35,13 @@ from medlib.chapters.knowledge import planted
 
 # %%
 figures.style()
-model = medlib.load(model_name)
+model = medlib.load(model_name, chat=chat)
 parameters = dict(
-    model_name=model_name, threshold=threshold, n_draws=n_draws, seed=seed
+    model_name=model_name,
+    chat=chat,
+    threshold=threshold,
+    n_draws=n_draws,
+    seed=seed,
 )
 run = medlib.Run("knowledge", model, parameters, seed)
 medical = concepts.medical()

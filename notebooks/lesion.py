@@ -2,12 +2,13 @@
 # # Which layers can the model not do without?
 #
 # {glue:text}`verdict` (the first {glue:text}`early` set aside).
-# With blocks merely absent {glue:text}`peak_absent` looks decisive, at {glue:text}`cost_identity` nats over domains and controls; given the mean of what it adds, its loss costs {glue:text}`cost_mean` nats, and given what it adds to another prompt {glue:text}`cost_resample`.
-# What survives another prompt's addition peaks at {glue:text}`survives`; the first half of the layers holds {glue:text}`half_identity` of the harm with blocks absent, {glue:text}`half_mean` under the mean and {glue:text}`half_resample` under another prompt's addition, where an even spread would give {glue:text}`even`.
-# Of {glue:text}`n_tests` pairs of layer and domain the loss moves the medical questions more than their control in {glue:text}`higher_identity` and less in {glue:text}`lower_identity` with the block absent, in {glue:text}`higher_resample` and {glue:text}`lower_resample` under another prompt's addition (false discovery rate 5 %).
-# {glue:text}`wording`; two controls, with no medicine in either, agree to {glue:text}`rank_controls` in the median.
-# {glue:text}`knowledge`
-# A model of 135 or 270 million parameters has few layers and knows little; which of its layers one of 70 billion needs has to be measured there.
+#
+# - With blocks merely absent {glue:text}`peak_absent` looks decisive, at {glue:text}`cost_identity` nats over domains and controls; given the mean of what it adds, its loss costs {glue:text}`cost_mean` nats, and given what it adds to another prompt {glue:text}`cost_resample`.
+# - What survives another prompt's addition peaks at {glue:text}`survives`; the first half of the layers holds {glue:text}`half_identity` of the harm with blocks absent, {glue:text}`half_mean` under the mean and {glue:text}`half_resample` under another prompt's addition, where an even spread would give {glue:text}`even`.
+# - Of {glue:text}`n_tests` pairs of layer and domain the loss moves the medical questions more than their control in {glue:text}`higher_identity` and less in {glue:text}`lower_identity` with the block absent, in {glue:text}`higher_resample` and {glue:text}`lower_resample` under another prompt's addition (false discovery rate 5 %).
+# - {glue:text}`wording`; two controls, with no medicine in either, agree to {glue:text}`rank_controls` in the median.
+# - {glue:text}`knowledge`
+# - A model of 135 or 270 million parameters has few layers and knows little; which of its layers one of 70 billion needs has to be measured there.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run lesion`.
@@ -16,6 +17,7 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
+chat = False  # put prompts through the chat template of the model
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
 n_items = 12  # items drawn from each domain, each in all its templates [1..]
 n_templates = 2  # of these, templates in which blocks add a mean too, or what they add to another prompt [1..]
@@ -38,9 +40,10 @@ from medlib.chapters.lesion import harm_prose as say
 figures.style()
 controls = concepts.controls(domains)
 names = [*dict.fromkeys([*controls, *controls.values()])]
-model = medlib.load(model_name)
+model = medlib.load(model_name, chat=chat)
 parameters = dict(
     model_name=model_name,
+    chat=chat,
     domains=domains,
     n_items=n_items,
     n_templates=n_templates,

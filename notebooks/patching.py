@@ -2,11 +2,12 @@
 # # When does the answer move from the subject to the last word?
 #
 # {glue:text}`verdict`
-# Prompts that differ in one name alone call for different answers: we moved the states of one part of the prompt from one run of {glue:text}`model` into the other, in {glue:text}`n_couples_used` couples of the {glue:text}`n_domains` of {glue:text}`n_asked` medical domains that it knows, and saw at which layer those of the last token alone bring more than half of the answer with them, the handover.
-# {glue:text}`handover_said`
-# {glue:text}`handover_differences`
-# The words between name and last token carry at most {glue:text}`between_most`.
-# Whether the step takes many layers in a model of 70 billion parameters, or differs there from the controls, a model of this size cannot show.
+#
+# - Prompts that differ in one name alone call for different answers: we moved the states of one part of the prompt from one run of {glue:text}`model` into the other, in {glue:text}`n_couples_used` couples of the {glue:text}`n_domains` of {glue:text}`n_asked` medical domains that it knows, and saw at which layer those of the last token alone bring more than half of the answer with them, the handover.
+# - {glue:text}`handover_said`
+# - {glue:text}`handover_differences`
+# - The words between name and last token carry at most {glue:text}`between_most`.
+# - Whether the step takes many layers in a model of 70 billion parameters, or differs there from the controls, a model of this size cannot show.
 #
 # {glue:text}`apart`
 # {glue:text}`knowledge`
@@ -18,6 +19,7 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
+chat = False  # put prompts through the chat template of the model
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
 n_couples = 12  # couples patched in each domain and control; each gives two pairs, A against B and B against A [1..]
 n_couples_parts = 10  # of these, the couples in which attention and MLP outputs are patched too; 0: none [0..]
@@ -43,6 +45,7 @@ from medlib.chapters.patching import (
 # %%
 parameters = dict(
     model_name=model_name,
+    chat=chat,
     domains=domains,
     n_couples=n_couples,
     n_couples_parts=n_couples_parts,
@@ -52,7 +55,7 @@ parameters = dict(
     seed=seed,
 )
 figures.style()
-model = medlib.load(model_name)
+model = medlib.load(model_name, chat=chat)
 run = medlib.Run("patching", model, parameters, seed)
 
 # %%

@@ -2,11 +2,13 @@
 # # Do the stages of a disease run along a line or in a ring?
 #
 # {glue:text}`verdict`
-# Over {glue:text}`n_layers` states, the distances between the ten stages of {glue:text}`n_series` diseases correlate {glue:text}`line` with a line and {glue:text}`ring` with a ring; ring minus line is {glue:text}`circularity` ({glue:text}`line_perfect` for a perfect line, {glue:text}`ring_perfect` for a perfect ring), and {glue:text}`circularity_control` for {glue:text}`n_control` everyday processes (difference {glue:text}`circularity_difference`).
-# Before any block has run, the words alone give {glue:text}`line_start` with a line, significantly so in {glue:text}`n_line_start` of the diseases, and the blocks change it by {glue:text}`line_gain`; with length and shared words taken out, the line is {glue:text}`line_corrected`, and {glue:text}`line_corrected_start` before any block; at the last token of a description it is {glue:text}`line_entity`, and ring minus line {glue:text}`circularity_entity`.
-# More like a ring than shuffled orders, on any state, are {glue:text}`n_ring` of the diseases ({glue:text}`rings_named`) and {glue:text}`n_ring_control` of the processes, at most 0.6 by chance; loops in any order: {glue:text}`n_loop` and {glue:text}`n_loop_control`, where a planted loop is {glue:text}`loop_found_from`, and a weaker one would go unseen.
-# Late stages lie nearer to the healthy start than middle ones on {glue:text}`late_parkinson` for Parkinson's disease and on {glue:text}`late_copd` for COPD, significantly on {glue:text}`late_parkinson_significant` and {glue:text}`late_copd_significant`; shuffled orders do so {glue:text}`chance_late` of the time.
-# In brackets: 95 % intervals over diseases or processes; what {cite:t}`marinescu2026knowledge` describe is of far larger models, and a model of this size cannot show what one of 70 billion parameters does.
+#
+# - Over {glue:text}`n_layers` states, the distances between the ten stages of {glue:text}`n_series` diseases correlate {glue:text}`line` with a line and {glue:text}`ring` with a ring; ring minus line is {glue:text}`circularity`, where a perfect line has {glue:text}`line_perfect` and a perfect ring {glue:text}`ring_perfect`.
+# - Everyday processes, {glue:text}`n_control` of them, have a ring minus line of {glue:text}`circularity_control`, which differs by {glue:text}`circularity_difference`.
+# - Before any block has run, the words alone give {glue:text}`line_start` with a line, significantly so in {glue:text}`n_line_start` of the diseases, and the blocks change it by {glue:text}`line_gain`; with length and shared words taken out, the line is {glue:text}`line_corrected`, and {glue:text}`line_corrected_start` before any block; at the last token of a description it is {glue:text}`line_entity`, and ring minus line {glue:text}`circularity_entity`.
+# - More like a ring than shuffled orders, on any state, are {glue:text}`n_ring` of the diseases ({glue:text}`rings_named`) and {glue:text}`n_ring_control` of the processes, at most 0.6 by chance; loops in any order: {glue:text}`n_loop` and {glue:text}`n_loop_control`, where a planted loop is {glue:text}`loop_found_from`, and a weaker one would go unseen.
+# - Late stages lie nearer to the healthy start than middle ones on {glue:text}`late_parkinson` for Parkinson's disease and on {glue:text}`late_copd` for COPD, significantly on {glue:text}`late_parkinson_significant` and {glue:text}`late_copd_significant`; shuffled orders do so {glue:text}`chance_late` of the time.
+# - In brackets: 95 % intervals over diseases or processes; what {cite:t}`marinescu2026knowledge` describe is of far larger models, and a model of this size cannot show what one of 70 billion parameters does.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run progression`.
@@ -18,6 +20,7 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
+chat = False  # put prompts through the chat template of the model
 n_shuffles = 999  # shuffled orders that each order is held against [19..]
 n_deals = 199  # deals of the stages that each loop is held against [19..]
 n_components = (
@@ -42,9 +45,10 @@ from medlib.chapters.progression import (
 )
 
 figures.style()
-model = medlib.load(model_name)
+model = medlib.load(model_name, chat=chat)
 parameters = dict(
     model_name=model_name,
+    chat=chat,
     n_shuffles=n_shuffles,
     n_deals=n_deals,
     n_components=n_components,

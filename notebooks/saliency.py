@@ -2,12 +2,13 @@
 # # Which layers' weights would move a medical answer most?
 #
 # {glue:text}`verdict`.
-# The slopes of the right answer's log-probability by the weights, mean size over each layer, are steepest in {glue:text}`peaks`; with another item's answer in its place a domain's curve keeps its order of layers to a rank correlation of {glue:text}`labels`.
-# {glue:text}`differs`.
-# Only where the ratio changes with the answer is it about the answer and not about the prompt: {glue:text}`changes`.
-# With the weights of all blocks in random order, the order of layers is {glue:text}`scrambled`: where it is kept, it owes nothing to learning.
-# {glue:text}`knowledge`
-# What the weights of a model of this size show says nothing about where one of seventy billion parameters keeps its answers.
+#
+# - The slopes of the right answer's log-probability by the weights, mean size over each layer, are steepest in {glue:text}`peaks`; with another item's answer in its place a domain's curve keeps its order of layers to a rank correlation of {glue:text}`labels`.
+# - {glue:text}`differs`.
+# - Only where the ratio changes with the answer is it about the answer and not about the prompt: {glue:text}`changes`.
+# - With the weights of all blocks in random order, the order of layers is {glue:text}`scrambled`: where it is kept, it owes nothing to learning.
+# - {glue:text}`knowledge`
+# - What the weights of a model of this size show says nothing about where one of seventy billion parameters keeps its answers.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run saliency`.
@@ -16,6 +17,7 @@
 model_name = (
     "smollm2-135m"  # a name of `medlib models`, a Hub id or a local folder
 )
+chat = False  # put prompts through the chat template of the model
 domains = "age diseases dosage drugs progression symptoms"  # medical domains, each beside the control that it names
 n_items = 16  # items drawn from each domain, evenly over its clusters, each in all its templates [1..]
 n_few = 8  # of these, items whose curve is taken again with scrambled weights, each in one template [1..]
@@ -40,8 +42,10 @@ from medlib.chapters.saliency import saliency_tables, sanity
 figures.style()
 controls = concepts.controls(domains)
 every = list(dict.fromkeys([*controls, *controls.values()]))
-model = medlib.load(model_name)
-names = "model_name domains n_items n_few n_steps n_orders n_permutations seed"
+model = medlib.load(model_name, chat=chat)
+names = (
+    "model_name chat domains n_items n_few n_steps n_orders n_permutations seed"
+)
 parameters = {name: globals()[name] for name in names.split()}
 run = medlib.Run("saliency", model, parameters, seed)
 known, said = knowledge.knows(model, every, seed)

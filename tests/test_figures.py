@@ -159,27 +159,3 @@ def test_a_maps_colour_bar_says_what_it_measures(axes):
     bar = next(other for other in axes.figure.axes if other is not axes)
     assert bar.get_ylabel() == "recovered share"
     assert axes.get_ylabel() == "layer"
-
-
-def test_a_scatter_draws_every_point_once_under_its_label(axes):
-    points = np.arange(12.0).reshape(6, 2)
-    figures.scatter(axes, points, ["heart", "lung", "heart", "skin", "lung", "heart"], "layer 3")
-    drawn = {cloud.get_label(): cloud.get_offsets().tolist() for cloud in axes.collections}
-    assert drawn == {
-        "heart": points[[0, 2, 5]].tolist(),
-        "lung": points[[1, 4]].tolist(),
-        "skin": points[[3]].tolist(),
-    }
-    assert axes.get_title() == "layer 3"
-
-
-def test_a_scatter_of_a_projection_shows_no_numbers_on_its_axes(axes):
-    figures.scatter(axes, np.eye(2), ["a", "b"], "")
-    assert not axes.get_xticks().size and not axes.get_yticks().size
-
-
-def test_twelve_labels_of_a_scatter_get_twelve_pairs_of_colour_and_shape(axes):
-    labels = [f"label {i:02}" for i in range(12)]
-    figures.scatter(axes, np.arange(24.0).reshape(12, 2), labels, "")
-    looks = {(tuple(cloud.get_facecolor()[0]), cloud.get_paths()[0].vertices.tobytes()) for cloud in axes.collections}
-    assert len(looks) == 12

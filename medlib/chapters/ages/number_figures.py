@@ -120,18 +120,18 @@ def standing_out(tables, at, known, named=5):
         axes.set(title=title, ylabel="t over the spread nearby")
         axes.margins(y=0.15)
     for axes, table in zip(panels, tables.values(), strict=True):
-        _name_steps(axes, table[(table["rank"] <= named) | (table["step"] == at)], at)
+        _name_steps(axes, table, (table["rank"] <= named) | (table["step"] == at), at)
     panels[-1].set_xlabel("step, from this number to the next")
 
 
-def _name_steps(axes, shown, at):
-    """Write the names of steps above their ranges, each in a place where no other one stands."""
+def _name_steps(axes, table, named, at):
+    """Write the names of some steps above all ranges beneath them, each in a place where no other one stands."""
     low, high = axes.get_ylim()
     taken = []  # the middle and height of each name
-    for row in shown.sort_values("high").itertuples():
+    for row in table[named].sort_values("high").itertuples():
         text = f"{row.step}|{row.step + 1}" + (f" (no. {row.rank})" if row.step == at else "")
-        wide, tall = (11 if row.step == at else 5), (high - low) / 11
-        height = row.high + tall / 4
+        wide, tall = (15 if row.step == at else 6), (high - low) / 11
+        height = table.loc[(table["step"] - row.step).abs() <= wide / 2, "high"].max() + tall / 4
         while any(abs(x - row.step) < (wide + w) / 2 + 1 and abs(y - height) < tall for x, w, y in taken):
             height += tall / 4
         taken.append((row.step, wide, height))
