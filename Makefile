@@ -2,6 +2,7 @@
 
 MODELS ?= smollm2-135m
 PROFILE ?= quick
+JOBS ?= 1
 PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -22,10 +23,10 @@ PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transform
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
-	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items.'
+	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items, JOBS=2 two notebooks at a time.'
 
 book: $(READY) $(if $(findstring gemma-3-270m,$(MODELS)),gemma)  # Execute every notebook that is not current, build the book, say where it is
-	@status=0; $(PYTHON) -m medlib run-all --models "$(MODELS)" --profile $(PROFILE) || status=$$?; \
+	@status=0; $(PYTHON) -m medlib run-all --models "$(MODELS)" --profile $(PROFILE) --jobs $(JOBS) || status=$$?; \
 	if [ $$status -ne 0 ] && [ $$status -ne 3 ]; then exit $$status; fi; \
 	$(PYTHON) -m medlib build && exit $$status
 
