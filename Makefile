@@ -2,6 +2,7 @@
 
 MODELS ?= smollm2-135m
 PROFILE ?= quick
+JOBS ?= 1
 PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -18,14 +19,14 @@ PEERS_PIP := $(PEERS)/bin/python -m pip install -qq --disable-pip-version-check
 PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transformers==5.24.0
 
 .DEFAULT_GOAL := help
-.PHONY: help book html test lint bench bench-peers bench-scaling bench-stream record status pair clean gemma
+.PHONY: help book html test lint bench bench-peers bench-scaling bench-stream bench-record record status pair clean gemma
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
-	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items.'
+	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items, JOBS=2 two notebooks at a time.'
 
 book: $(READY) $(if $(findstring gemma-3-270m,$(MODELS)),gemma)  # Execute every notebook that is not current, build the book, say where it is
-	@status=0; $(PYTHON) -m medlib run-all --models "$(MODELS)" --profile $(PROFILE) || status=$$?; \
+	@status=0; $(PYTHON) -m medlib run-all --models "$(MODELS)" --profile $(PROFILE) --jobs $(JOBS) || status=$$?; \
 	if [ $$status -ne 0 ] && [ $$status -ne 3 ]; then exit $$status; fi; \
 	$(PYTHON) -m medlib build && exit $$status
 
@@ -40,8 +41,9 @@ lint: $(READY)  # Check style, format, and that each notebook's two files agree
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m medlib pairs
 
-bench: $(READY)  # Measure speed and memory beside a plain hook loop
+bench: $(READY)  # Measure speed and memory beside a plain hook loop, and beside what `medlib plan` says
 	@$(PYTHON) benchmarks/bench.py
+	@$(PYTHON) benchmarks/planned.py
 
 bench-peers: $(READY) $(PEERS)/.ready  # Measure speed and memory beside nnsight, TransformerLens and pyvene
 	@$(PYTHON) benchmarks/peers.py
@@ -51,6 +53,11 @@ bench-scaling: $(READY)  # Measure how time grows with layers, tokens, pairs and
 
 bench-stream: $(READY)  # Measure a model of 8 billion parameters streamed from disk in 4 GiB (writes 16 GB)
 	@$(PYTHON) benchmarks/stream.py
+
+bench-record:  # Keep what the benchmarks measured in benchmarks/measured, which the book shows
+	@mkdir -p benchmarks/measured
+	@for name in bench planned peers scaling stream; do \
+	test ! -f _build/bench/$$name.json || cp _build/bench/$$name.json benchmarks/measured/; done
 
 status: $(READY)  # Show which runs are current, stale, failed or missing
 	@$(PYTHON) -m medlib status

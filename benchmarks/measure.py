@@ -90,6 +90,11 @@ def _serve(pipe, job, way):
         return
 
 
+def peak():
+    """The kernel's highest resident set of this process, in bytes."""
+    return _memory("VmHWM")
+
+
 def _memory(field):
     """A line of /proc/self/status, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()

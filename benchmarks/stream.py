@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import measure
 import random_checkpoint
 import torch
 from rich import box
@@ -39,11 +40,20 @@ def prompts(model, n, length=12):
     return found
 
 
+def pairs(model, n, length=12):
+    """Pairs of prompts of so many tokens each, which differ in their second word."""
+    found = []
+    for clean in prompts(model, n, length):
+        first, second, rest = clean.split(" ", 2)
+        other = " was" if second != "was" else " had"
+        found.append(medlib.Pair(clean, f"{first}{other} {rest}", " yes", " no"))
+    return found
+
+
 def job(technique, model):
     if technique == "patching":
-        clean = prompts(model, 1)[0]
-        corrupt = clean.replace(" patient", " doctor", 1)
-        return lambda: medlib.patch_sweep(model, [medlib.Pair(clean, corrupt, " yes", " no")])
+        asked = pairs(model, 1)
+        return lambda: medlib.patch_sweep(model, asked)
     asked = prompts(model, 16)
     answers = [" yes"] * len(asked)
     return {
@@ -68,18 +78,12 @@ def measured(technique, folder, memory, prefetch, pipe):
             "technique": technique,
             "seconds": time.perf_counter() - start,
             "check": checked,
-            "peak": peak(),
+            "peak": measure.peak(),
             "walk": (weights.bytes_read - at) / weights.size / WALKS[technique],
             "size": weights.size,
             "no_op": model.checked,
         }
     )
-
-
-def peak():
-    """The kernel's highest resident set of this process, in bytes."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def main():

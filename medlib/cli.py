@@ -65,6 +65,7 @@ def run(
 def run_all(
     models: str = typer.Option("smollm2-135m", help='Names separated by blanks: --models "smollm2-135m gemma-3-270m".'),
     profile: _Profile = "full",
+    jobs: int = typer.Option(1, min=1, help="Notebooks at a time; they share the cores, and each holds a model."),
 ):
     """Execute every notebook for every model; what is current is left as it is, a failure does not stop the rest."""
     from medlib.book import execute
@@ -73,7 +74,7 @@ def run_all(
         raise MedlibError('No model was named. Say --models "smollm2-135m", or several between the quotes.')
     outcomes, names = [], list(execute.techniques())
     try:
-        for outcome in execute.run_all(names, models.split(), announce=_announce, profile=profile):
+        for outcome in execute.run_all(names, models.split(), announce=_announce, profile=profile, jobs=jobs):
             outcomes.append(outcome)
     except KeyboardInterrupt:
         _print_outcomes(outcomes)

@@ -16,7 +16,8 @@ from medlib.errors import MedlibError
 from medlib.model import find_blocks, to_bytes
 from medlib.replay import TOKENS_PER_CALL
 
-TECHNIQUES = ("activations", "lesion", "patching", "saliency")
+PROMPTS = {"activations": 64, "lesion": 16, "patching": 1, "saliency": 16}  # of each technique; pairs for patching
+TECHNIQUES = tuple(PROMPTS)
 PROCESS = 0.6 * 2**30  # bytes that Python with torch and transformers takes
 CALL = 1e-3  # seconds that calling a block takes, however small its input
 LEAST = 2**28  # bytes that a sweep over streamed weights gets for its states
@@ -170,7 +171,7 @@ def plan(name, hardware=None, memory="4GiB", tokens=16, prompts=None):
     hardware = hardware or this_machine(sizes)
     rows = []
     for technique in TECHNIQUES:
-        jobs = prompts or {"activations": 64, "lesion": 16, "patching": 1, "saliency": 16}[technique]
+        jobs = prompts or PROMPTS[technique]
         found = operations(sizes, technique, jobs, tokens)
         seconds = (found["blocks"] + found["read-out"]) / hardware.operations
         seconds += found["touched"] * hardware.itemsize / hardware.memory

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -227,10 +228,7 @@ def test_an_interrupted_run_is_lost_alone_and_its_kernel_ends(house):
     process = subprocess.Popen(
         command, cwd=house, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
-    deadline = time.monotonic() + 60
-    while not (house / "running").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    kernel = int((house / "running").read_text())
+    kernel = wait_for(house / "running")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=100)  # a busy machine takes its time over ending a kernel
     assert process.returncode != 0
@@ -267,6 +265,59 @@ def test_all_that_is_current_is_skipped_and_a_failure_does_not_stop_the_rest(hou
     states = [outcome.state for outcome in execute.run_all(["tiny", "worse"], [MODEL], house)]
     assert states == ["current", "failed"]
     assert ran == [("worse", MODEL)]
+
+
+def test_notebooks_side_by_side_leave_the_same_runs_and_share_the_cores(house):
+    told = TINY.replace('print("half way")', 'print("threads", os.environ["OMP_NUM_THREADS"])')
+    (house / "notebooks" / "other.py").write_text(told.replace('"tiny"', '"other"'))
+    (house / "notebooks" / "worse.py").write_text(TINY.replace('mode = "good"', 'mode = "bad"'))
+    (house / "requirements.lock").write_text("numpy==3\n")
+    outcomes = {
+        outcome.technique: outcome for outcome in execute.run_all(["tiny", "other", "worse"], [MODEL], house, jobs=2)
+    }
+    assert {name: outcome.state for name, outcome in outcomes.items()} == {
+        "tiny": "done",
+        "other": "done",
+        "worse": "failed",
+    }
+    assert "no layer is odd" in outcomes["worse"].error
+    assert execute.state("tiny", MODEL, house=house) == ("current", [])
+    executed = (folder_of(house) / "other.ipynb").read_text()
+    assert f"threads {max(1, os.cpu_count() // 2)}" in executed
+
+
+def test_side_by_side_a_process_that_is_killed_has_failed_and_an_interrupt_ends_them_all(house):
+    (house / "requirements.lock").write_text("numpy==3\n")
+    (house / "notebooks" / "slow.py").write_text(TINY.replace('mode = "good"', 'mode = "slow"'))
+    outcomes = execute.run_all(
+        ["slow"], [MODEL], house, jobs=2, announce=lambda *told: threading.Timer(0, kill).start()
+    )
+
+    def kill():
+        wait_for(house / "running")
+        for child in psutil.Process().children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+
+    assert [(o.state, o.error) for o in outcomes] == [("failed", "its process ended without a word")]
+    (house / "running").unlink()
+    script = f"import medlib.book.execute as e; list(e.run_all(['slow'], ['{MODEL}'], jobs=2))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=house, stderr=subprocess.PIPE, start_new_session=True
+    )
+    kernel = wait_for(house / "running")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=100)
+    time.sleep(0.2)
+    assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE
+
+
+def wait_for(running):
+    """The process of the kernel whose slow cell has begun."""
+    deadline = time.monotonic() + 60
+    while not (running.exists() and running.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return int(running.read_text())
 
 
 def test_unknown_names_and_ill_typed_values_are_refused_before_anything_runs(house):

@@ -11,11 +11,15 @@ no run.
 """
 
 import json
+import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
+from contextlib import suppress
+from multiprocessing import connection
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -85,11 +89,12 @@ def run(technique, model=None, parameters=None, house=None, profile="full"):
         shutil.rmtree(work, ignore_errors=True)
 
 
-def run_all(names, models, house=None, announce=lambda technique, model: None, profile="full"):
+def run_all(names, models, house=None, announce=lambda technique, model: None, profile="full", jobs=1):
     """Execute every technique for every model, yielding an Outcome each; what is current is left as it is.
 
     A current full run serves for a quick one too.  A failure does not stop the rest.  `announce` is called before each
-    notebook that is executed.  MedlibError, before anything runs, for a technique, model or profile there is not.
+    notebook that is executed; `jobs` are executed at a time, and share the cores.  MedlibError, before anything runs,
+    for a technique, model or profile there is not.
     """
     house = house or paths.root()
     enough = {"full": ("current",), "quick": ("current", "quick")}.get(profile)
@@ -97,14 +102,52 @@ def run_all(names, models, house=None, announce=lambda technique, model: None, p
         given = profiles.parameters(profile, technique, house)
         for model in models:
             _prepare(technique, model, given, house)
+    wanted = []
     for model in models:
         for technique in names:
             if state(technique, model, house=house)[0] in enough:
                 record = json.loads((paths.runs(house) / paths.slug(model) / f"{technique}.json").read_text())
                 yield Outcome(technique, model, "current", record["seconds"], record["peak_memory_bytes"])
+            elif jobs > 1:
+                wanted.append((technique, model, None, house, profile))
             else:
                 announce(technique, model)
                 yield run(technique, model, house=house, profile=profile)
+    yield from _side_by_side(wanted, jobs, announce)
+
+
+def _side_by_side(wanted, jobs, announce):
+    """Execute some notebooks, `jobs` at a time, each from a process of its own: an Outcome as each ends."""
+    context, running = multiprocessing.get_context("spawn"), {}
+    try:
+        while wanted or running:
+            while wanted and len(running) < jobs:
+                told, asked = wanted[0][:2], wanted.pop(0)
+                announce(*told)
+                here, there = context.Pipe(duplex=False)
+                process = context.Process(target=_send_outcome, args=(there, jobs, *asked))
+                process.start()
+                there.close()
+                running[here] = process, told
+            for pipe in connection.wait(running):
+                process, told = running.pop(pipe)
+                try:
+                    yield pipe.recv()
+                except EOFError:
+                    yield Outcome(*told, "failed", error="its process ended without a word")
+                process.join()
+    finally:  # interrupted, or nobody waits for the rest
+        for process, _ in running.values():
+            os.kill(process.pid, signal.SIGINT)
+        for process, _ in running.values():
+            process.join()
+
+
+def _send_outcome(pipe, jobs, *asked):
+    """In a process of its own: execute one notebook with its share of the cores."""
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    with suppress(KeyboardInterrupt):
+        pipe.send(run(*asked))
 
 
 def state(technique, model, parameters=None, house=None, runs=None):
