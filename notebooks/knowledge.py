@@ -123,7 +123,7 @@ told.wordings(scores, by_item).style.format(precision=2, na_rep="")
 # Every couple that was tried counts, so an item that had to try many partners counts often.
 
 # %% tags=["hide-input"]
-filters = told.filters(asked, model.tokenizer, threshold)
+filters = told.filters(asked, model, threshold)
 counts = told.counts(filters)
 counts.loc[medical].T.rename_axis(None).style
 
