@@ -23,6 +23,7 @@ from medlib.readout import normalised, one_hot
 from medlib.replay import Replay, check_no_op, in_step, tokens_per_call, width
 
 KINDS = ("grad", "weight_grad")
+PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 CHUNK = 2**17  # numbers of a gradient that are made at once: 512 KiB, which a core's cache holds; 2**20 takes twice
 
 
@@ -35,7 +36,7 @@ def weight_saliency(model, prompts, answers, kind="grad"):
     Returns one row per block and weight matrix: `layer` (1..L), `module` (`q_proj` ..., and `block` for all attention
     and MLP weights together), `saliency` (nats per unit weight, or nats; mean over weights, then over prompts).
     `attrs["per_prompt"]` holds the same for each prompt, with the column `prompt`.  Raises `MedlibError` as
-    `lesion_sweep` does.
+    `lesion_sweep` does, and where weights are codes.
     """
     found = saliency_sweep(model, prompts, {"": answers}, [kind])
     table = found[["prompt", "layer", "module", "saliency"]]
@@ -57,6 +58,7 @@ def saliency_sweep(model, prompts, answers, kinds=KINDS):
     for kind in (kinds := list(kinds)):
         if kind not in KINDS:
             raise MedlibError(f'kind={kind!r} is not a saliency. Choose "grad" or "weight_grad".')
+    _check_plain(model)
     prompts = check(prompts)
     ids = encode(model, prompts)
     targets = torch.stack([answer_tokens(model, prompts, given) for given in answers.values()]).to(model.device)
@@ -92,6 +94,35 @@ def weight_matrices(block):
     found = {name.removesuffix(".weight"): p for name, p in block.named_parameters() if p.ndim >= 2}
     short = [name.rpartition(".")[2] for name in found]
     return {s if short.count(s) == 1 else name: p for s, (name, p) in zip(short, found.items(), strict=True)}
+
+
+def _check_plain(model):
+    """Refuse weights that are codes of numbers: there is no gradient by a code."""
+    quantizer = getattr(model.hf, "hf_quantizer", None)
+    what = f"quantised ({_method(quantizer)})" if quantizer else None
+    for layer, block in enumerate(model.blocks, 1):
+        what = what or next((f"{coded} in block {layer}" for coded in _coded(block)), None)
+    if what:
+        raise MedlibError(
+            f"weight_saliency refused: the weights of {model.name} are {what}, and there are gradients by plain "
+            "numbers only. Load a version with plain weights (bfloat16 or float32). Activations, lesions, patches and "
+            "attribution need no gradients by weights."
+        )
+
+
+def _method(quantizer):
+    method = quantizer.quantization_config.quant_method
+    return getattr(method, "value", method)
+
+
+def _coded(block):
+    """What holds codes in a block: matrices of integers or eight-bit floats, and weights that are no plain tensor."""
+    for name, tensor in [*block.named_parameters(), *block.named_buffers()]:
+        if tensor.ndim >= 2 and tensor.dtype != torch.bool and tensor.dtype not in PLAIN:
+            yield f"{tensor.dtype} ({name})"
+    for name, module in block.named_modules():
+        if type(weight := getattr(module, "weight", None)) not in (type(None), torch.Tensor, torch.nn.Parameter):
+            yield f"of {type(module).__name__}, as {type(weight).__name__} ({name})"
 
 
 @contextmanager

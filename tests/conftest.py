@@ -40,7 +40,12 @@ FAMILIES = {
     ),
     "gemma3": lambda: tf.Gemma3TextConfig(**SIZES, **HEADS, **GEMMA),
     "gpt-oss": lambda: tf.GptOssConfig(
-        **SIZES, **HEADS, **GEMMA, num_local_experts=4, num_experts_per_tok=2, pad_token_id=0
+        **SIZES | dict(intermediate_size=64),  # a multiple of the 32 numbers that share a scale in MXFP4
+        **HEADS,
+        **GEMMA,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        pad_token_id=0,
     ),
     "gpt2": lambda: tf.GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=4, n_head=4, n_positions=64),
     "gpt-neox": lambda: tf.GPTNeoXConfig(**SIZES, num_attention_heads=4),

