@@ -42,9 +42,9 @@ def attribution_sweep(model, pairs, direction="denoise", component="residual", g
             both = [trunk[i] for i in members], [donor[i] for i in members]
             walks.append(_Walk(model, *both, tokens[members].to(model.device), component))
         in_step(walk.up() for walk in walks)
+        ends = [(w.replay, w.states[-1][:, -1], [w.replay.positions - 1] * w.replay.rows) for w in walks]
+        differences.append(check_no_op(ends, "attribution_sweep"))
         for walk in walks:
-            last = [walk.states[-1].shape[1] - 1] * walk.replay.rows
-            differences.append(check_no_op(walk.replay, walk.states[-1][:, -1], last, "attribution_sweep"))
             walk.turn()
         in_step(walk.down() for walk in walks)
         for (members, *_), walk in zip(group, walks, strict=True):
@@ -77,7 +77,7 @@ class _Walk:
             yield
             with hooks.capture(replay.model, [layer], self.component) as given:
                 self.states.append(replay.block(layer, self.states[-1]))
-            self.parts.append(given[layer].view_as(self.states[-1]))
+            self.parts.append(given[layer].view_as(self.states[-1]).to(self.states[-1].device))
 
     def turn(self):
         """Logit differences, answer minus wrong, of both runs `[row]`; and the trunk's gradient at the last state."""
@@ -103,7 +103,7 @@ class _Walk:
             with nullcontext({}) if whole else hooks.capture(replay.model, [layer], self.component) as given:
                 leaving = replay.block(layer, entering, rows=rows)
             below, *at_part = torch.autograd.grad(leaving, [entering, *given.values()], self.gradient)
-            slope = self.gradient if whole else at_part[0].view_as(self.gradient)
+            slope = self.gradient if whole else at_part[0].view_as(self.gradient).to(self.gradient.device)
             change = self.parts[layer - 1][n:] - self.parts[layer - 1][:n]
             moved.append((slope * change).sum(-1, dtype=torch.float64))
             self.gradient = below

@@ -75,7 +75,8 @@ def replace(model, layer, function, component="residual"):
     """
 
     def hook(module, args, output):
-        return with_hidden(output, function(hidden(output)))
+        own = hidden(output)
+        return with_hidden(output, function(own).to(own.device))
 
     handle = _module(model, layer, component).register_forward_hook(hook)
     try:

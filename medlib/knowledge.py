@@ -236,22 +236,23 @@ def _logits(model, prompts, tokens):
     ids = encode(model, prompts)
     found = np.empty((len(ids), len(tokens)))
 
-    def walk(members, batch, last):
+    def walk(members, batch, last, ends):
         replay = Replay(model, {"input_ids": batch.to(model.device)})
         state, rows = replay.embedding.clone(), torch.arange(len(members), device=model.device)
         for layer in range(1, model.n_layers + 1):
             yield
             run_blocks(replay, layer, state, rows)
-        ends = state[rows, last]
-        check_no_op(replay, ends, last, "knowledge.ask")
+        ends.append((replay, state[rows, last], last))
 
         def keep(logits, chunk):
             found[members[chunk]] = logits.cpu().numpy()
 
-        replay.read_out(ends, keep, tokens.to(model.device))
+        replay.read_out(state[rows, last], keep, tokens.to(model.device))
 
     for group in together(ids, rows_within_budget(model)):
-        in_step(walk(*batch) for batch in group)
+        ends = []
+        in_step(walk(*batch, ends) for batch in group)
+        check_no_op(ends, "knowledge.ask")
     return found
 
 

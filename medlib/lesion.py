@@ -60,7 +60,7 @@ def lesion_sweep(model, prompts, answers=None, how="identity", component="block"
             others = [ids[donors[i]] for i in members] if donors is not None else []
             walks.append(_Lesions(model, batch, last, others, how, component, means))
         in_step(lesions.walk(layers) for lesions in walks)
-        differences += [check_no_op(lesions.replay, lesions.trunk, lesions.last, "lesion_sweep") for lesions in walks]
+        differences.append(check_no_op([(w.replay, w.trunk, w.last) for w in walks], "lesion_sweep"))
         wanted = []
         for (members, *_), lesions in zip(group, walks, strict=True):
             ends, own = (lesions.ends, None) if targets is None else (lesions.with_direct(), targets[members])
@@ -100,7 +100,7 @@ def lesion_windows(model, prompts, answers=None, stride=1):
     windows = [(first, last) for group, last in enumerate(ends, 1) for first in starts[:group]]
     tables, differences = [], []
 
-    def walk(batch, outcome):
+    def walk(batch, ended, outcome):
         members, rows_of, last = batch
         replay = Replay(model, {"input_ids": rows_of.to(model.device)})
         rows, at = torch.arange(replay.rows, device=model.device), (torch.arange(len(members)), last)
@@ -115,12 +115,13 @@ def lesion_windows(model, prompts, answers=None, stride=1):
             trunk = replay.block(layer, trunk)
             if layer in ends:
                 table[open_ : open_ + len(entered)] = torch.stack(entered)
-        differences.append(check_no_op(replay, trunk[at], last, "lesion_windows"))
+        ended.append((replay, trunk[at], last))
         outcome.append((replay, trunk[at], table[:, *at], None if targets is None else targets[members]))
 
     for group in together(ids, _rows_within_budget(model, len(windows)), WASTE):
-        outcomes = [[] for _ in group]
-        in_step(walk(batch, outcome) for batch, outcome in zip(group, outcomes, strict=True))
+        ended, outcomes = [], [[] for _ in group]
+        in_step(walk(batch, ended, outcome) for batch, outcome in zip(group, outcomes, strict=True))
+        differences.append(check_no_op(ended, "lesion_windows"))
         for (members, *_), scores in zip(group, compare(outcome[0] for outcome in outcomes), strict=True):
             part = pd.DataFrame({name: score.flatten().cpu().numpy() for name, score in scores.items()})
             part.insert(0, "prompt", np.tile(members, len(windows)))
@@ -150,8 +151,9 @@ def lesion_texts(model, texts):
     for group in together(ids, _rows_within_budget(model, len(layers)), WASTE):
         walks = [_Lesions(model, batch, last, [], "identity", "block", None) for _, batch, last in group]
         in_step(lesions.walk(layers, whole=True) for lesions in walks)
+        ended = [(w.replay, w.trunk[torch.arange(len(w.trunk)), w.last], w.last) for w in walks]
+        check_no_op(ended, "lesion_texts")
         for (members, batch, last), lesions in zip(group, walks, strict=True):
-            check_no_op(lesions.replay, lesions.trunk[torch.arange(len(members)), last], last, "lesion_texts")
             front = torch.tensor([max(1, tokens_in_front(model, ids[member])) for member in members])
             place = torch.arange(1, batch.shape[1])
             inside = (front[:, None] <= place) & (place <= last[:, None])
@@ -226,7 +228,7 @@ def _block_and_part(replay, layer, states, component):
     whole = component == "block"
     with nullcontext() if whole else hooks.capture(replay.model, [layer], component) as seen:
         leaving = replay.block(layer, states)
-    return leaving, leaving - states if whole else seen[layer].view_as(states)
+    return leaving, leaving - states if whole else seen[layer].view_as(states).to(states.device)
 
 
 def _with_donors(batch, last, others):

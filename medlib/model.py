@@ -114,6 +114,7 @@ class Model:
         if self.streams:
             return self.weights.head(tokens)
         head = self.hf.get_output_embeddings()
+        tokens = tokens.to(head.weight.device) if torch.is_tensor(tokens) else tokens
         return head.weight[tokens], None if getattr(head, "bias", None) is None else head.bias[tokens]
 
     def vocabulary_parts(self):

@@ -177,7 +177,7 @@ class _Sweep:
                 earlier = table[: layer - 1].flatten(0, 1)
                 run_blocks(replay, layer, earlier, rows.repeat(layer - 1), self._call(start, past))
                 table[layer - 1] = torch.where(mask, patched[rows, start:], states[rows, start:])
-        self.no_op = check_no_op(replay, states[:, -1], [self.length - 1] * replay.rows, "patch_sweep")
+        self.no_op = check_no_op([(replay, states[:, -1], [self.length - 1] * replay.rows)], "patch_sweep")
         with replay.only(slice(0, min(FEW_TOKENS, self.model.vocabulary)) if self.model.streams else None):
             own, again = (replay.tail(part[:, -1:]) for part in (states[row], unpatched))
         self.agrees = difference(own, again) <= tolerance(self.model)

@@ -78,7 +78,7 @@ class Replay:
         leaves, spec, row_axes, position_axes = self._explicit_calls()[layer - 1]
         leaves = [_take(leaf, axes, rows) for leaf, axes in zip(leaves, row_axes, strict=True)]
         leaves = [_from(leaf, axes, start) for leaf, axes in zip(leaves, position_axes, strict=True)]
-        self._memory.prefix = tuple(part[rows, ..., :start, :] for part in past)
+        self._memory.prefix = tuple(part[rows.to(part.device), ..., :start, :] for part in past)
         try:
             return self._call(layer, states, leaves, spec)
         finally:
@@ -135,7 +135,7 @@ class Replay:
         head = self.model.hf.get_output_embeddings()
         weight, bias = self.model.unembedding(tokens)
         kept = vars(head).pop("forward", None)
-        head.forward = lambda states: torch.nn.functional.linear(states, weight, bias)
+        head.forward = lambda states: torch.nn.functional.linear(states.to(weight.device), weight, bias)
         try:
             yield
         finally:
@@ -158,7 +158,8 @@ class Replay:
 
     def _call(self, layer, states, leaves, spec):
         args, kwargs = tree_unflatten(leaves, spec)
-        return hidden(self.model.blocks[layer - 1](states, *args, **kwargs))
+        # a block on another device fetches what it is called with (accelerate's hooks); its output comes home
+        return hidden(self.model.blocks[layer - 1](states, *args, **kwargs)).to(states.device)
 
     def _record(self, inputs):
         """State 0 and, for each block, the flattened arguments it is called with besides the hidden state."""
@@ -327,23 +328,27 @@ def tokens_per_call(model):
     return min(TOKENS_PER_CALL, max(1, model.memory // (4 * model.bytes_per_token)))
 
 
-def check_no_op(replay, states, last, what):
+def check_no_op(walks, what):
     """Refuse to go on when replay without intervention does not give the model's own logits.
 
-    `states [row, hidden]` are the last block's, as replayed, at position `last [row]`.  The first and the last row of
-    the batch (the shortest and the longest prompt) are held against the model's own forward of them, unfilled; a model
-    whose weights are streamed is checked so in its first sweep only.
+    `walks` are the batches that went up together: `(replay, states [row, hidden], last [row])`, the last block's states
+    as replayed, at position `last`.  The first row of the first batch and the last row of the last one (the shortest
+    and the longest prompt) are held against the model's own forward of them, unfilled.  Such a forward costs as much
+    as some fifty tokens of a batch, so not every batch gets its own; a model whose weights are streamed is checked in
+    its first sweep only.
     Returns the largest difference, relative to the largest logit; raises `MedlibError` above the tolerance of the
     model's precision.
     """
-    model = replay.model
+    model = walks[0][0].model
     if model.checked is not None:  # a further pass of the model's own would cost a further walk through its weights
         return model.checked
-    ends = sorted({0, len(states) - 1})
-    together = [ends] if last[ends[0]] == last[ends[-1]] else [[row] for row in ends]
-    gaps = []
-    with torch.no_grad():
-        for rows in together:
+    first, final = walks[0], walks[-1]
+    ends = [(first, [0]), (final, [len(final[1]) - 1])]
+    if first is final and first[2][0] == first[2][-1]:
+        ends = [(first, sorted({0, len(first[1]) - 1}))]
+    gaps, head = [], model.hf.get_output_embeddings()
+    with torch.no_grad(), head.register_forward_pre_hook(lambda head, args: args[0][:, -1:]):  # others are not read
+        for (replay, states, last), rows in ends:
             ids = replay.inputs["input_ids"][rows, : last[rows[0]] + 1]
             own = model.hf(input_ids=ids, use_cache=False).logits[:, -1]
             gaps.append(difference(own, replay.tail(states[rows, None])[:, -1]))

@@ -72,8 +72,8 @@ def saliency_sweep(model, prompts, answers, kinds=KINDS):
         for group in together(ids, prompts_within_budget, waste=0):
             walks = [_Walk(model, members, batch, targets[:, members]) for members, batch, _ in group]
             in_step(walk.up() for walk in walks)
-            for walk, (*_, last) in zip(walks, group, strict=True):
-                differences.append(check_no_op(walk.replay, walk.states[-1][:, -1], last, "weight_saliency"))
+            ends = [(w.replay, w.states[-1][:, -1], last) for w, (*_, last) in zip(walks, group, strict=True)]
+            differences.append(check_no_op(ends, "weight_saliency"))
             _turn(walks)
             for layer in range(model.n_layers, 0, -1):
                 for walk in walks:

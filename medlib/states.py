@@ -42,7 +42,7 @@ def states_at(model, prompts, places=PLACES):
     spans = [_spans(model, prompt, len(tokens), places) for prompt, tokens in zip(prompts, ids, strict=True)]
     found = np.empty((len(places), model.n_layers + 1, len(ids), model.hidden_size), dtype=np.float32)
 
-    def walk(batch):
+    def walk(batch, ends):
         members, rows, last = batch
         replay = Replay(model, {"input_ids": rows.to(model.device)})
         weights = _weights([spans[i] for i in members], replay)
@@ -52,10 +52,12 @@ def states_at(model, prompts, places=PLACES):
                 yield
                 run_blocks(replay, layer, state, own)
             found[:, layer, members] = (weights @ state).transpose(0, 1).float().cpu().numpy()
-        check_no_op(replay, state[torch.arange(len(members)), last], last, "activations")
+        ends.append((replay, state[torch.arange(len(members)), last], last))
 
     for group in together(ids, rows_within_budget(model)):
-        in_step(walk(batch) for batch in group)
+        ends = []
+        in_step(walk(batch, ends) for batch in group)
+        check_no_op(ends, "activations")
     return dict(zip(places, found, strict=True))
 
 

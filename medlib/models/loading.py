@@ -39,9 +39,10 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
     >>> model = medlib.load("smollm2-135m")
     >>> model = medlib.load("Qwen/Qwen3-32B", device="cuda", dtype="bfloat16", revision="main")
 
-    `device`: "auto" (an accelerator if there is one, else the CPU) or a name that torch knows.  `dtype`: float32 on the
-    CPU and bfloat16 elsewhere unless given.  `revision`: a commit, tag or branch of a Hub id.  Models that take images
-    come with their processor.
+    `device`: "auto" (an accelerator if there is one, else the CPU), "spread" (the blocks over all accelerators, where
+    one is too small; states come home after each block) or a name that torch knows.  `dtype`: float32 on the CPU and
+    bfloat16 elsewhere unless given.  `revision`: a commit, tag or branch of a Hub id.  Models that take images come
+    with their processor.
 
     `memory`: the working memory of a sweep, weights apart ("1GiB" unless given).  With `offload="disk"` the weights
     stay in the checkpoint and are read when they are wanted (see streaming.py), and `memory` bounds the whole process
@@ -61,7 +62,10 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
     """
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise MedlibError(f"A model is given by its name, its Hub id or its local folder, as text; got {name!r}.")
+    spread = device == "spread"
     device, dtype = _placement(device, dtype)
+    if spread and offload:
+        raise MedlibError('Streamed weights go through one device: leave out device="spread", or offload.')
     if offload not in (None, "disk"):
         raise MedlibError(f'offload={offload!r} is not known. Give "disk", or leave it out.')
     budget = to_bytes(memory or ("4GiB" if offload else "1GiB"))
@@ -89,7 +93,8 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
         *parts, weights = _streamed(folder, source["id"], device, dtype, prefetch)
         budget = _left(budget, weights, name)
     else:
-        parts, weights = _read(folder, source["id"], device, dtype), None
+        place = "balanced" if spread else None if device.type == "cpu" else {"": device}
+        parts, weights = _read(folder, source["id"], place, dtype), None
         if hasher and source["quantised"] and not parts[0].is_quantized:
             source["quantised"] += ", de-quantised"
     digest = _digest(_weights(folder), hasher) if hasher else entry["wheel"]["sha256"]
@@ -98,6 +103,10 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
 
 
 def _placement(device, dtype):
+    if device == "spread":
+        device = torch.accelerator.current_accelerator(check_available=True)
+        if device is None:
+            raise MedlibError('device="spread" spreads blocks over accelerators, and there is none here. Give "auto".')
     if device == "auto":
         device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
     try:
@@ -300,7 +309,8 @@ def _left(budget, weights, name):
     return budget - taken
 
 
-def _read(folder, label, device, dtype):
+def _read(folder, label, place, dtype):
+    """A model with its weights in memory, on the devices of `place`: `(hf, tokenizer, processor)`."""
     config = _config(folder, label)
     auto = _auto_class(config, label)
     _weights(folder)
@@ -313,7 +323,7 @@ def _read(folder, label, device, dtype):
                 dtype=dtype,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,  # reported below, with what is missing
-                device_map=None if device.type == "cpu" else {"": device},
+                device_map=place,
                 output_loading_info=True,
                 **coding,
                 **_OPTIONS,
@@ -322,6 +332,11 @@ def _read(folder, label, device, dtype):
         raise MedlibError(
             f"The weights of {label} are damaged ({_first_line(error)}). Fetch or copy them again."
         ) from error
+    if place == "balanced" and {"cpu", "meta"} & {parameter.device.type for parameter in hf.parameters()}:
+        raise MedlibError(
+            f"{label} does not fit on the accelerators here: a part of it would lie elsewhere. Stream it from disk: "
+            'offload="disk".'
+        )
     if absent := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
         raise MedlibError(
             f"The weights of {label} lack {len(absent)} tensors of {type(hf).__name__} or have them in another shape "
