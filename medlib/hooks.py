@@ -13,10 +13,20 @@ State 0 is the embedding output, state l the output of block l (1..L).
 
 from contextlib import ExitStack, contextmanager
 
+import torch
+
+from medlib.errors import MedlibError
+
 
 def hidden(output):
-    """The hidden state in what a block returns: a tensor, or the first of a tuple."""
-    return output[0] if isinstance(output, tuple) else output
+    """The hidden state in what a block returns: a tensor, or the first of a tuple; `MedlibError` for anything else."""
+    state = output[0] if isinstance(output, tuple) and output else output
+    if not torch.is_tensor(state):
+        raise MedlibError(
+            f"A block returned {type(state).__name__}, and medlib looks for a hidden state: a tensor, or the first of "
+            "a tuple. Wrap the blocks so that they return one."
+        )
+    return state
 
 
 def with_hidden(output, state):

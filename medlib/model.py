@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from medlib.errors import MedlibError
+from medlib.hooks import hidden
 from medlib.prompts import chat_prefix
 
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -139,6 +140,7 @@ class Model:
         """Whether a block hands on a tuple, state first, rather than the state alone; one token shows it."""
 
         def tell(module, args, output):
+            hidden(output)
             raise _Told(isinstance(output, tuple))
 
         handle = self.blocks[0].register_forward_hook(tell)

@@ -158,8 +158,13 @@ class Replay:
 
     def _call(self, layer, states, leaves, spec):
         args, kwargs = tree_unflatten(leaves, spec)
-        # a block on another device fetches what it is called with (accelerate's hooks); its output comes home
-        return hidden(self.model.blocks[layer - 1](states, *args, **kwargs)).to(states.device)
+        leaving = hidden(self.model.blocks[layer - 1](states, *args, **kwargs))
+        if leaving.shape != states.shape:
+            raise MedlibError(
+                f"{self.model.name}: block {layer} turned states of shape {tuple(states.shape)} into "
+                f"{tuple(leaving.shape)}; medlib needs blocks that keep the shape. Use medlib.hooks for this model."
+            )
+        return leaving.to(states.device)  # of a block elsewhere, which fetched what it was called with (accelerate)
 
     def _record(self, inputs):
         """State 0 and, for each block, the flattened arguments it is called with besides the hidden state."""

@@ -6,7 +6,8 @@ from conftest import LLAVA_IMAGE, tiny_model
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaModel
 
-from medlib import hooks
+import medlib
+from medlib import MedlibError, hooks
 from medlib.replay import Replay
 
 LENGTH = 9
@@ -151,3 +152,18 @@ def test_blocks_that_return_tuples_are_walked_like_the_others():
     assert model.blocks_return_tuples
     replay = Replay(model, inputs)
     assert torch.equal(replay.tail(walk(replay)[-1]), plain)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda output: {"state": output}, "A block returned dict"),
+        (lambda output: (), "A block returned tuple"),
+        (lambda output: output[:, :1], "turned states of shape"),
+    ],
+)
+def test_a_block_that_returns_something_unexpected_is_refused(tiny, change, message):
+    forward = tiny.blocks[0].forward
+    tiny.blocks[0].forward = lambda *args, **kwargs: change(forward(*args, **kwargs))
+    with pytest.raises(MedlibError, match=message):
+        medlib.activations(tiny, ["w1 w2 w3"])

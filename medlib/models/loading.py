@@ -260,12 +260,12 @@ def _weights(folder):
 
 def _no_gguf(path):
     """Refuse a GGUF file, or a folder that has one where safetensors should be."""
-    files = sorted(path.glob("*.gguf")) if path.is_dir() else [path] if path.suffix == ".gguf" else []
+    files = sorted(path.glob("*.gguf")) if path.is_dir() else [path] * (path.is_file() and path.suffix == ".gguf")
     if files:
         known = ", ".join(name for name in zoo.names() if "wheel" in zoo.entry(name))
         raise MedlibError(
-            f"{files[0]} is a GGUF file, and medlib reads only those of its zoo ({known}). Load the safetensors it was "
-            "made from, or convert it: AutoModelForCausalLM and AutoTokenizer of transformers, each "
+            f"{files[0]} is a GGUF file, and medlib reads only those of its zoo ({known}). Load the safetensors that "
+            "it was made from, or convert it: AutoModelForCausalLM and AutoTokenizer of transformers, each "
             f'.from_pretrained(folder, gguf_file="{files[0].name}").save_pretrained(another_folder).'
         )
 
