@@ -206,7 +206,7 @@ def table(header, rows):
 
 
 def _cell(value):
-    text = " ".join(str(value).split())
+    text = re.sub(r"[ \t\r\n]+", " ", str(value)).strip()  # a no-break space stays
     if not isinstance(value, Markdown):
         text = re.sub(r"([\\`*_$~#{}\[\]<>&])", r"\\\1", text)
     return text.replace("|", "\\|")

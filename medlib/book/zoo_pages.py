@@ -8,7 +8,7 @@ from medlib import plan
 from medlib.book.pages import Markdown, table
 from medlib.models import zoo
 
-MACHINES = {"8 cores": plan.cores(8), "H100": plan.ACCELERATORS["h100"]}
+MACHINES = {"8 cores": plan.cores(8), "one H100": plan.ACCELERATORS["h100"]}
 MEMORY = "16GiB"
 
 
@@ -19,7 +19,7 @@ def write(folder):
 
 
 def _zoo():
-    header = ["model", "on the Hub", "revision", "parameters", "layers", "bf16", "licence"]
+    header = ["model", "on the Hub", "revision", "parameters, billions", "layers", "bf16, GB", "licence"]
     rows, notes = [], []
     for name in zoo.names():
         entry = zoo.entry(name)
@@ -28,9 +28,9 @@ def _zoo():
                 name,
                 Markdown(f"[{entry['hub']}](https://huggingface.co/{entry['hub']})"),
                 entry.get("revision", "main"),
-                f"{entry['parameters'] / 1e9:.3g} billion",
+                f"{entry['parameters'] / 1e9:.3g}",
                 entry["layers"],
-                f"{entry['parameters'] * 2 / 1e9:.3g} GB",
+                f"{entry['parameters'] * 2 / 1e9:.3g}",
                 entry["licence"] + (", gated" if entry["gated"] else ""),
             ]
         )
@@ -39,22 +39,20 @@ def _zoo():
 
 
 def _plan():
-    header = ["model", "technique"]
-    for machine in MACHINES:
-        header += [f"{machine}: in memory", "time", f"{machine}: streamed", "time"]
-    rows, seen = [], {}
-    for name in zoo.names():
-        entry = zoo.entry(name)
-        if entry.get("like") in seen:
-            continue
-        seen[name] = True
-        plans = [plan.plan(name, machine, MEMORY).set_index(["technique", "weights"]) for machine in MACHINES.values()]
-        same = [other for other in zoo.names() if zoo.entry(other).get("like") == name]
-        for technique in plan.TECHNIQUES:
-            row = [", ".join([name, *same]) if technique == plan.TECHNIQUES[0] else "", technique]
-            for found in plans:
+    same = {name: [other for other in zoo.names() if zoo.entry(other).get("like") == name] for name in zoo.names()}
+    header = ["model", "technique", "in memory, GiB", "time", "streamed, GiB", "time"]
+    parts = []
+    for machine, hardware in MACHINES.items():
+        rows = []
+        for name in zoo.names():
+            if zoo.entry(name).get("like"):
+                continue
+            found = plan.plan(name, hardware, MEMORY).set_index(["technique", "weights"])
+            for technique in plan.TECHNIQUES:
+                row = [", ".join([name, *same[name]]) if technique == plan.TECHNIQUES[0] else "", technique]
                 for weights in ("in memory", "streamed"):
                     cost = found.loc[(technique, weights)]
-                    row += [f"{cost.memory / 2**30:.3g} GiB", plan.said(cost.seconds)]
-            rows.append(row)
-    return table(header, rows)
+                    row += [f"{cost.memory / 2**30:.3g}", plan.said(cost.seconds).replace(" ", "\u00a0")]
+                rows.append(row)
+        parts.append(f"### On {machine}\n\n{table(header, rows)}")
+    return "\n".join(parts)
