@@ -29,16 +29,34 @@ def llava_config():
     return tf.LlavaConfig(vision_config=vision, text_config=text, image_token_index=LLAVA_IMAGE)
 
 
+def gemma3_image_config():
+    vision = tf.SiglipVisionConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=8,
+        patch_size=4,
+        vision_use_head=False,
+    )
+    text = tf.Gemma3TextConfig(**SIZES, **HEADS, **GEMMA)
+    tokens = dict(image_token_index=60, boi_token_index=61, eoi_token_index=62)
+    return tf.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, **tokens)
+
+
 FAMILIES = {
     "llama": lambda: tf.LlamaConfig(**SIZES, **HEADS),
     "llama-tied": lambda: tf.LlamaConfig(**SIZES, **HEADS, tie_word_embeddings=True),
     "mistral": lambda: tf.MistralConfig(**SIZES, **HEADS, sliding_window=4),
     "qwen2": lambda: tf.Qwen2Config(**SIZES, **HEADS),
     "qwen3": lambda: tf.Qwen3Config(**SIZES, **HEADS, head_dim=8),
+    "qwen3-tied": lambda: tf.Qwen3Config(**SIZES, **HEADS, head_dim=8, tie_word_embeddings=True),
     "gemma2": lambda: tf.Gemma2Config(
         **SIZES, **HEADS, **GEMMA, final_logit_softcapping=3.0, attn_logit_softcapping=5.0
     ),
     "gemma3": lambda: tf.Gemma3TextConfig(**SIZES, **HEADS, **GEMMA),
+    "gemma3-untied": lambda: tf.Gemma3TextConfig(**SIZES, **HEADS, **GEMMA, tie_word_embeddings=False),
+    "gemma3-image": gemma3_image_config,
     "gpt-oss": lambda: tf.GptOssConfig(
         **SIZES | dict(intermediate_size=64),  # a multiple of the 32 numbers that share a scale in MXFP4
         **HEADS,
@@ -61,13 +79,14 @@ FAMILIES = {
     "granite": lambda: tf.GraniteConfig(**SIZES, **HEADS, logits_scaling=4.0, residual_multiplier=0.5),
     "llava": llava_config,
 }
+IMAGE = {"gemma3-image", "llava"}
 
 
 def tiny_hf(family, attention="sdpa"):
     """A random model of a family, with weights large enough that attention and logits are far from uniform."""
     torch.manual_seed(0)
     config = FAMILIES[family]()
-    kind = tf.AutoModelForImageTextToText if family == "llava" else tf.AutoModelForCausalLM
+    kind = tf.AutoModelForImageTextToText if family in IMAGE else tf.AutoModelForCausalLM
     if family in ("gpt-oss", "gemma2"):  # attention sinks and soft-capping have no SDPA kernel in transformers
         attention = "eager"
     hf = kind.from_config(config, attn_implementation=attention).eval()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as tf
-from conftest import FAMILIES, HEADS, SIZES, tiny_hf, word_tokenizer
+from conftest import FAMILIES, HEADS, IMAGE, SIZES, tiny_hf, word_tokenizer
 from safetensors.torch import load_file, save_file
 
 import medlib
@@ -31,7 +31,7 @@ SWEEPS = {
 }
 WALKS = {"activations": 1, "lesion": 1, "lesion by the mean": 2, "patch": 1, "saliency": 2, "attribution": 2}
 DISK = dict(offload="disk", memory="99GiB")  # of the whole process, and that of the tests is large
-STREAMED = sorted(set(FAMILIES) - {"llava"})  # its processor has a test of its own
+STREAMED = sorted(set(FAMILIES) - IMAGE)  # their processors have tests of their own
 
 
 @pytest.fixture(scope="module")

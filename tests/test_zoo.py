@@ -4,6 +4,7 @@ import re
 
 import pytest
 import transformers
+from conftest import FAMILIES, tiny_hf
 
 import medlib
 from medlib.models import embedded, zoo
@@ -30,6 +31,11 @@ def test_every_entry_says_what_it_is_under_which_licence_and_how_large(name):
         *("config", "like"),
         *("gated", "modality", "note", "wheel"),
     }
+
+
+def test_every_architecture_of_the_zoo_is_among_the_tiny_models():
+    tiny = {type(tiny_hf(family)).__name__ for family in FAMILIES}
+    assert {zoo.entry(name)["architecture"] for name in zoo.names()} <= tiny
 
 
 @pytest.mark.parametrize("name", [name for name in zoo.names() if "wheel" in zoo.entry(name)])
