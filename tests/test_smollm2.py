@@ -104,3 +104,9 @@ print(status("VmHWM") - before)
 def test_a_sweep_stays_within_the_stated_memory(smollm2):
     run = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True)
     assert 0 < int(run.stdout) <= 48 * 2**20
+
+
+def test_saliency_takes_the_de_quantised_weights_for_plain_ones(smollm2):
+    assert "de-quantised" in smollm2.source["quantised"]
+    found = medlib.weight_saliency(smollm2, ["Insulin is used to treat"], [" diabetes"])
+    assert set(found["layer"]) == set(range(1, 31)) and (found["saliency"] > 0).all()
