@@ -19,7 +19,7 @@ def write(folder):
 
 
 def _zoo():
-    header = ["model", "on the Hub", "revision", "parameters, billions", "layers", "bf16, GB", "licence"]
+    header = ["model", "on the Hub", "revision", "parameters, billions", "layers", "bf16, GB"]
     rows, notes = [], []
     for name in zoo.names():
         entry = zoo.entry(name)
@@ -31,10 +31,10 @@ def _zoo():
                 f"{entry['parameters'] / 1e9:.3g}",
                 entry["layers"],
                 f"{entry['parameters'] * 2 / 1e9:.3g}",
-                entry["licence"] + (", gated" if entry["gated"] else ""),
             ]
         )
-        notes.append(f"- **{name}**: {entry['what']}. {entry.get('note', '')}")
+        licence = entry["licence"] + (", gated" if entry["gated"] else "")
+        notes.append(f"- **{name}**: {entry['what']} ({licence}). {entry.get('note', '')}")
     return table(header, rows) + "\n" + "\n".join(notes) + "\n"
 
 
