@@ -2,7 +2,7 @@
 
 MODELS ?= smollm2-135m
 PROFILE ?= quick
-JOBS ?= 1
+JOBS ?= 2
 PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -23,7 +23,7 @@ PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transform
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
-	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items, JOBS=2 two notebooks at a time.'
+	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items, JOBS=1 one notebook at a time in place of two.'
 
 book: $(READY) $(if $(findstring gemma-3-270m,$(MODELS)),gemma)  # Execute every notebook that is not current, build the book, say where it is
 	@status=0; $(PYTHON) -m medlib run-all --models "$(MODELS)" --profile $(PROFILE) --jobs $(JOBS) || status=$$?; \
