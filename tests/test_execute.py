@@ -225,9 +225,7 @@ def test_a_notebook_that_saves_nothing_has_failed(house):
 def test_an_interrupted_run_is_lost_alone_and_its_kernel_ends(house):
     before = contents(folder_of(house))
     command = [sys.executable, "-m", "medlib", "run", "tiny", "--model", MODEL, "-p", "mode=slow"]
-    process = subprocess.Popen(
-        command, cwd=house, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+    process = interruptible(command, house)
     kernel = wait_for(house / "running")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=100)  # a busy machine takes its time over ending a kernel
@@ -302,14 +300,24 @@ def test_side_by_side_a_process_that_is_killed_has_failed_and_an_interrupt_ends_
     assert [(o.state, o.error) for o in outcomes] == [("failed", "its process ended without a word")]
     (house / "running").unlink()
     script = f"import medlib.book.execute as e; list(e.run_all(['slow'], ['{MODEL}'], jobs=2))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=house, stderr=subprocess.PIPE, start_new_session=True
-    )
+    process = interruptible([sys.executable, "-c", script], house)
     kernel = wait_for(house / "running")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=100)
     time.sleep(0.2)
     assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE
+
+
+def interruptible(command, house):
+    """A process that an interrupt reaches, also where the tests were started in the background and ignore theirs."""
+    return subprocess.Popen(
+        command,
+        cwd=house,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for(running):
