@@ -1,5 +1,8 @@
 """A picture and a question become the model's inputs, and every image token knows its pixels of the original."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import vision_models
@@ -213,3 +216,40 @@ def test_a_broken_file_is_refused(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG no more")
     with pytest.raises(MedlibError, match="cannot be read as an image"):
         read_picture(tmp_path / "broken.png")
+
+
+class Dicom(SimpleNamespace):
+    """As much of a DICOM data set as is read."""
+
+    def __contains__(self, name):
+        return hasattr(self, name)
+
+
+def dicom(monkeypatch, path, **fields):
+    """A file whose beginning is a DICOM's, and a stand-in for pydicom that finds these fields in it."""
+    path.write_bytes(b"\0" * 128 + b"DICM")
+    same = SimpleNamespace(apply_voi_lut=lambda pixels, file: pixels, apply_modality_lut=lambda pixels, file: pixels)
+    file = Dicom(**dict(SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2") | fields)
+    monkeypatch.setitem(sys.modules, "pydicom", SimpleNamespace(dcmread=lambda path: file, pixels=same))
+    monkeypatch.setitem(sys.modules, "pydicom.pixels", same)
+    return path
+
+
+def test_a_dicom_is_scaled_to_its_range_and_turned_bright_where_it_is_dense(monkeypatch, tmp_path):
+    deep = np.array([[-1000, 0], [1000, 3000]])
+    fields = dict(PixelData=b"", pixel_array=deep)
+    plain = np.asarray(read_picture(dicom(monkeypatch, tmp_path / "scan", **fields)))[..., 0]
+    assert plain.tolist() == [[0, 64], [128, 255]]
+    inverted = dicom(monkeypatch, tmp_path / "scan", **fields, PhotometricInterpretation="MONOCHROME1")
+    assert (np.asarray(read_picture(inverted))[..., 0] == 255 - plain).all()
+
+
+def test_a_dicom_without_pixels_or_with_many_frames_or_without_pydicom_is_refused(monkeypatch, tmp_path):
+    with pytest.raises(MedlibError, match="without pixels"):
+        read_picture(dicom(monkeypatch, tmp_path / "report.dcm"))
+    film = dict(PixelData=b"", pixel_array=np.zeros((3, 2, 2)), NumberOfFrames="3")
+    with pytest.raises(MedlibError, match="3 frames"):
+        read_picture(dicom(monkeypatch, tmp_path / "film.dcm", **film))
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(MedlibError, match="install pydicom"):
+        read_picture(tmp_path / "film.dcm")

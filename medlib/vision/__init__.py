@@ -5,11 +5,20 @@
 >>> vision.grad_cam(model, prompt, "Yes", layer=15)
 
 Every technique takes a model and an `ImagePrompt` and gives a table, or a map `[row, column]` over the image tokens,
-which `prompt.view.to_picture` puts on the original pixels.
+which `prompt.view.to_picture` puts on the original pixels.  Each file is one question: what goes in (`inputs`,
+`pictures`, `view`), what the image tokens hold (`states`, `logit_lens`, `image_token_words`), what the answer is read
+from (`grad_cam`, `multimodal_neurons`, `patches`), whether such a map is right (`maps`, `randomised`), and how it looks (`overlay`).
 """
 
 from medlib.vision.inputs import ImagePrompt, image_prompt
+from medlib.vision.overlay import overlay
 from medlib.vision.pictures import read_picture
 from medlib.vision.view import View
 
-__all__ = ["ImagePrompt", "View", "image_prompt", "read_picture"]
+__all__ = [
+    "ImagePrompt",
+    "View",
+    "image_prompt",
+    "overlay",
+    "read_picture",
+]

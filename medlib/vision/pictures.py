@@ -86,8 +86,9 @@ def _from_dicom(path):
     """A DICOM's pixels in its own display window, bright where the body is dense."""
     try:
         import pydicom
+        import pydicom.pixels
     except ImportError as error:
-        raise MedlibError(f"{path} is a DICOM file; install pydicom to read it, or convert it to PNG.") from error
+        raise MedlibError(f"{path} is a DICOM file; install pydicom (3 or later) to read it, or convert it to PNG.") from error
     try:
         file = pydicom.dcmread(path)
     except Exception as error:
@@ -97,7 +98,7 @@ def _from_dicom(path):
     try:
         pixels = file.pixel_array
         if file.SamplesPerPixel == 1:
-            from pydicom import pixels as handlers
+            handlers = pydicom.pixels
 
             pixels = handlers.apply_voi_lut(handlers.apply_modality_lut(pixels, file), file)
     except Exception as error:  # a compressed file needs a decoder of its own

@@ -152,4 +152,4 @@ def _line(share, axis, length):
             "The processor does more to a picture than to resize, crop and pad it, so tokens cannot be mapped back to "
             "its pixels."
         )
-    return slope, level
+    return float(slope), float(level)
