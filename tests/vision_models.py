@@ -1,5 +1,7 @@
 """Tiny random models of image and text, each with a real processor: LLaVA (resize, crop or padding) and Gemma 3."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 import transformers as tf
@@ -95,3 +97,55 @@ def picture(height=40, width=40, seed=0):
     """A picture of random blocks, so that no two patches look alike."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.NEAREST)
+
+
+@contextmanager
+def carrying(model, number, answer, layer):
+    """For the duration one image token alone carries an answer: block `layer` moves what it holds to whoever attends.
+
+    All image features are zero but that token's; no other block writes anything, and this one's attention alone, whose
+    values go straight to the direction that the unembedding reads as the answer.
+    """
+    kept = {name: tensor.clone() for name, tensor in model.hf.state_dict().items()}
+    loud = torch.zeros(model.hidden_size, dtype=model.dtype)
+    loud[0] = 1
+
+    def features(module, args, output):
+        output = torch.zeros_like(output)
+        output[:, number] = loud * 5
+        return output
+
+    with torch.no_grad():
+        for index in range(1, model.n_layers + 1):
+            for name, parameter in model.blocks[index - 1].named_parameters():
+                if name.endswith(("o_proj.weight", "down_proj.weight")):
+                    parameter.zero_()
+        attention = model.part(layer, "attention")
+        attention.v_proj.weight.zero_()
+        half = [len(attention.v_proj.weight) // 2, attention.o_proj.weight.shape[1] // 2]
+        attention.v_proj.weight[: half[0], 0] = 1
+        attention.v_proj.weight[half[0] :, 2] = 1  # a norm of a single number would have no slope
+        attention.o_proj.weight[1, : half[1]] = 1
+        attention.o_proj.weight[2, half[1] :] = 1
+        row = model.unembedding(slice(None))[0][answer]
+        row.zero_()
+        row[1] = 3
+    handle = model.hf.model.multi_modal_projector.register_forward_hook(features)
+    try:
+        yield
+    finally:
+        handle.remove()
+        model.hf.load_state_dict(kept)
+
+
+def plant_unit(model, prompt, layer, unit, token, at, strength=1.0):
+    """Let a unit of a block's MLP write one token where its input is like that at positions `at`: a planted neuron."""
+    mlp, found = model.part(layer, "mlp"), []
+    handle = mlp.register_forward_hook(lambda module, args, output: found.append(args[0]))
+    with torch.no_grad():
+        model.hf(**prompt.inputs)
+        handle.remove()
+        like = found[0][0, at].mean(0)
+        mlp.gate_proj.weight[unit] = mlp.up_proj.weight[unit] = 2 * like / like.norm()
+        row = model.unembedding(torch.tensor([token]))[0][0]
+        mlp.down_proj.weight[:, unit] = strength * row / row.norm()

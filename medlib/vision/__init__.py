@@ -10,6 +10,7 @@ which `prompt.view.to_picture` puts on the original pixels.  Each file is one qu
 from (`grad_cam`, `multimodal_neurons`, `patches`), whether such a map is right (`maps`, `randomised`), and how it looks (`overlay`).
 """
 
+from medlib.vision.grad_cam import attention_rollout, eager, grad_cam
 from medlib.vision.inputs import ImagePrompt, image_prompt
 from medlib.vision.overlay import overlay
 from medlib.vision.pictures import read_picture
@@ -18,6 +19,9 @@ from medlib.vision.view import View
 __all__ = [
     "ImagePrompt",
     "View",
+    "attention_rollout",
+    "eager",
+    "grad_cam",
     "image_prompt",
     "overlay",
     "read_picture",
