@@ -12,6 +12,7 @@ from (`grad_cam`, `multimodal_neurons`, `patches`), whether such a map is right 
 
 from medlib.vision.grad_cam import attention_rollout, eager, grad_cam
 from medlib.vision.inputs import ImagePrompt, image_prompt
+from medlib.vision.logit_lens import logit_lens
 from medlib.vision.overlay import overlay
 from medlib.vision.pictures import read_picture
 from medlib.vision.view import View
@@ -23,6 +24,7 @@ __all__ = [
     "eager",
     "grad_cam",
     "image_prompt",
+    "logit_lens",
     "overlay",
     "read_picture",
 ]
