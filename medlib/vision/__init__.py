@@ -11,8 +11,10 @@ from (`grad_cam`, `multimodal_neurons`, `patches`), whether such a map is right 
 """
 
 from medlib.vision.grad_cam import attention_rollout, eager, grad_cam
+from medlib.vision.image_token_words import image_token_words, neuron_strengths
 from medlib.vision.inputs import ImagePrompt, image_prompt
 from medlib.vision.logit_lens import logit_lens
+from medlib.vision.multimodal_neurons import ablate_units, multimodal_neurons, unit_map, unit_scores
 from medlib.vision.overlay import overlay
 from medlib.vision.pictures import read_picture
 from medlib.vision.view import View
@@ -20,11 +22,17 @@ from medlib.vision.view import View
 __all__ = [
     "ImagePrompt",
     "View",
+    "ablate_units",
     "attention_rollout",
     "eager",
     "grad_cam",
     "image_prompt",
+    "image_token_words",
     "logit_lens",
+    "multimodal_neurons",
+    "neuron_strengths",
     "overlay",
     "read_picture",
+    "unit_map",
+    "unit_scores",
 ]
