@@ -16,16 +16,20 @@ from medlib.vision.inputs import ImagePrompt, image_prompt
 from medlib.vision.logit_lens import logit_lens
 from medlib.vision.multimodal_neurons import ablate_units, multimodal_neurons, unit_map, unit_scores
 from medlib.vision.overlay import overlay
+from medlib.vision.patches import image_patch_sweep
 from medlib.vision.pictures import read_picture
+from medlib.vision.states import TokenStates, token_states
 from medlib.vision.view import View
 
 __all__ = [
     "ImagePrompt",
+    "TokenStates",
     "View",
     "ablate_units",
     "attention_rollout",
     "eager",
     "grad_cam",
+    "image_patch_sweep",
     "image_prompt",
     "image_token_words",
     "logit_lens",
@@ -33,6 +37,7 @@ __all__ = [
     "neuron_strengths",
     "overlay",
     "read_picture",
+    "token_states",
     "unit_map",
     "unit_scores",
 ]
