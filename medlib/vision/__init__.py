@@ -14,10 +14,12 @@ from medlib.vision.grad_cam import attention_rollout, eager, grad_cam
 from medlib.vision.image_token_words import image_token_words, neuron_strengths
 from medlib.vision.inputs import ImagePrompt, image_prompt
 from medlib.vision.logit_lens import logit_lens
+from medlib.vision.maps import centre_map, curves, overlap, pointing_score, random_map, score_maps
 from medlib.vision.multimodal_neurons import ablate_units, multimodal_neurons, unit_map, unit_scores
 from medlib.vision.overlay import overlay
 from medlib.vision.patches import image_patch_sweep
 from medlib.vision.pictures import read_picture
+from medlib.vision.randomised import randomised
 from medlib.vision.states import TokenStates, token_states
 from medlib.vision.view import View
 
@@ -27,6 +29,8 @@ __all__ = [
     "View",
     "ablate_units",
     "attention_rollout",
+    "centre_map",
+    "curves",
     "eager",
     "grad_cam",
     "image_patch_sweep",
@@ -35,8 +39,13 @@ __all__ = [
     "logit_lens",
     "multimodal_neurons",
     "neuron_strengths",
+    "overlap",
     "overlay",
+    "pointing_score",
+    "random_map",
+    "randomised",
     "read_picture",
+    "score_maps",
     "token_states",
     "unit_map",
     "unit_scores",
