@@ -7,7 +7,8 @@
 Every technique takes a model and an `ImagePrompt` and gives a table, or a map `[row, column]` over the image tokens,
 which `prompt.view.to_picture` puts on the original pixels.  Each file is one question: what goes in (`inputs`,
 `pictures`, `view`), what the image tokens hold (`states`, `logit_lens`, `image_token_words`), what the answer is read
-from (`grad_cam`, `multimodal_neurons`, `patches`), whether such a map is right (`maps`, `randomised`), and how it looks (`overlay`).
+from (`grad_cam`, `multimodal_neurons`, `patches`), whether such a map is right (`maps`, `randomised`), and
+how it looks (`overlay`).
 """
 
 from medlib.vision.grad_cam import attention_rollout, eager, grad_cam

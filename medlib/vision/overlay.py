@@ -9,9 +9,9 @@ def overlay(ax, prompt, heat, alpha=0.5, limits=None):
     >>> drawn = overlay(ax, prompt, heat)
     >>> figure.colorbar(drawn, label="Grad-CAM (logits)")
 
-    `heat`: `[row, column]`; `alpha`: how opaque the map is, 0..1; `limits`: the values at the ends of the colours, those
-    of the map by default (give the same to maps that are compared).  What the model did not see stays bare.  Raises
-    `MedlibError` for a map of another shape.
+    `heat`: `[row, column]`; `alpha`: how opaque the map is, 0..1; `limits`: the values at the ends of the colours,
+    those of the map by default (give the same to maps that are compared).  What the model did not see stays bare.
+    Raises `MedlibError` for a map of another shape.
     """
     shown = prompt.view.to_picture(heat)
     low, high = (np.nanmin(shown), np.nanmax(shown)) if limits is None else limits

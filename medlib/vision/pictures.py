@@ -88,7 +88,7 @@ def _from_dicom(path):
         import pydicom
         import pydicom.pixels
     except ImportError as error:
-        raise MedlibError(f"{path} is a DICOM file; install pydicom (3 or later) to read it, or convert it to PNG.") from error
+        raise MedlibError(f"{path} is a DICOM file; install pydicom>=3, or convert it to PNG.") from error
     try:
         file = pydicom.dcmread(path)
     except Exception as error:
