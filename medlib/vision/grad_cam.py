@@ -27,7 +27,7 @@ def grad_cam(model, prompt, answer, layer=None, variant="chosen"):
     leading space, or an id), a map of logits.  `layer` 1..L, the middle one by default.  `variant="all"` takes the sum
     of all logits as y, and the maximum over heads: the answer then plays no part.  Raises `MedlibError` for another
     variant or layer, and where the model does not give its attention weights.  Source: Selvaraju et al. 2017 (arXiv
-    1610.02391, equation 2), on attention as Chefer et al. 2021 (arXiv 2103.15679, equation 5).
+    1610.02391), on attention as Chefer et al. 2021 (arXiv 2103.15679).
     """
     if variant not in VARIANTS:
         raise MedlibError(f"variant={variant!r} is not known. Choose one of {', '.join(VARIANTS)}.")
@@ -51,7 +51,7 @@ def attention_rollout(model, prompt, layer=None):
 
     The product of (A_l + 1) / 2 over layers 1..`layer` (all by default), with A_l the mean over heads; a map of shares,
     that sum up to at most 1.  No answer enters it.  Raises as `grad_cam` does.  Source: Abnar and Zuidema 2020 (arXiv
-    2005.00928, equation 1).
+    2005.00928).
     """
     layer = model.n_layers if layer is None else layer
     if not 1 <= layer <= model.n_layers:

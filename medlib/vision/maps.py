@@ -25,7 +25,7 @@ def pointing_score(view, heat, region):
 
     `heat`: `[row, column]`; `region`: a mask (bool) of the original picture, `[height, width]`.  0..1; chance is the
     region's share of the pixels seen.  Raises `MedlibError` for another shape, and a region that is empty or not seen.
-    Source: Zhang et al. 2016 (arXiv 1608.00507, section 4.2), whose hit is a score above 0.
+    Source: Zhang et al. 2016 (arXiv 1608.00507), whose hit is a score above 0.
     """
     heat, region = on_grid(heat, view.grid), _region(view, region)
     inside = view.to_grid(region)
@@ -82,7 +82,7 @@ def curves(model, prompt, heat, answer, fill="mean", steps=16):
     "insertion": into the filled one), `share` (of tokens filled, or inserted), `p` (of the answer's first token).
     `attrs["area"]`: the area under each curve, 0..1; a good map has a small one for deletion and a large one for
     insertion.  Raises `MedlibError` for another fill, or fewer than one step.  Source: Petsiuk et al. 2018 (arXiv
-    1806.07421, section 3.3).
+    1806.07421).
     """
     if fill not in FILLS:
         raise MedlibError(f"fill={fill!r} is not known. Choose one of {', '.join(FILLS)}.")

@@ -15,7 +15,7 @@ def randomised(model, seed=0):
     ...     noise = grad_cam(model, prompt, "Yes", layer=15)
 
     Vision tower and language model alike; no copy is kept, since an order can be undone, bit for bit.  A map that looks
-    the same on such a model says nothing of what was learnt (Adebayo et al. 2018, arXiv 1810.03292, section 3).  Raises
+    the same on such a model says nothing of what was learnt (Adebayo et al. 2018, arXiv 1810.03292).  Raises
     `MedlibError` for weights that are streamed from disk or are codes.
     """
     matrices = [parameter for parameter in model.hf.parameters() if parameter.ndim >= 2]
