@@ -1,0 +1,115 @@
+"""Grad-CAM on self-attention: which image tokens an answer is read from, and attention rollout beside it.
+
+Attention weights exist as a matrix in the eager implementation only, so the language model is switched to it for the
+duration.  Both maps are attention's, and attention is not the whole of what a model does: whether they say anything of
+the answer is for the curves and the randomised weights of maps.py to show.
+"""
+
+from contextlib import contextmanager
+
+import torch
+
+from medlib.errors import MedlibError
+from medlib.vision.inputs import answer_id
+from medlib.vision.walk import Walk
+
+VARIANTS = ("chosen", "all")
+
+
+def grad_cam(model, prompt, answer, layer=None, variant="chosen"):
+    """Grad-CAM of one layer's self-attention from the last token of the prompt to the image tokens: `[row, column]`.
+
+    >>> heat = grad_cam(model, prompt, "Yes", layer=15)
+    >>> prompt.view.to_picture(heat)                # on the original pixels
+
+    mean over heads of A_h max(dy/dA_h, 0), with A_h the attention weights of head h, at the row of the token that
+    produces the answer and the columns of the image tokens; y is the logit of the answer's first token (a text with its
+    leading space, or an id), a map of logits.  `layer` 1..L, the middle one by default.  `variant="all"` takes the sum
+    of all logits as y, and the maximum over heads: the answer then plays no part.  Raises `MedlibError` for another
+    variant or layer, and where the model does not give its attention weights.  Source: Selvaraju et al. 2017 (arXiv
+    1610.02391), on attention as Chefer et al. 2021 (arXiv 2103.15679).
+    """
+    if variant not in VARIANTS:
+        raise MedlibError(f"variant={variant!r} is not known. Choose one of {', '.join(VARIANTS)}.")
+    layer = max(1, model.n_layers // 2) if layer is None else layer
+    token = answer_id(model, prompt, answer) if variant == "chosen" else None
+    with eager(model):
+        walk = Walk(model, prompt.inputs)
+        (found,) = walk.descend(token, lambda layer: attention_of(model, layer), [layer])
+    _, (attention,), (slope,) = found
+    row, columns = attention[0, :, -1].double(), torch.as_tensor(prompt.image, device=attention.device)
+    by_head = (row * slope[0, :, -1].double().clamp_min(0))[:, columns]
+    heat = by_head.mean(0) if variant == "chosen" else by_head.amax(0)
+    return prompt.on_grid(heat.cpu().numpy())
+
+
+@torch.no_grad()
+def attention_rollout(model, prompt, layer=None):
+    """Attention rolled out from the last token of the prompt down to the image tokens: `[row, column]`.
+
+    >>> heat = attention_rollout(model, prompt)
+
+    The product of (A_l + 1) / 2 over layers 1..`layer` (all by default), with A_l the mean over heads; a map of shares,
+    that sum up to at most 1.  No answer enters it.  Raises as `grad_cam` does.  Source: Abnar and Zuidema 2020 (arXiv
+    2005.00928).
+    """
+    layer = model.n_layers if layer is None else layer
+    if not 1 <= layer <= model.n_layers:
+        raise MedlibError(f"There is no block {layer}; {model.name} has 1 to {model.n_layers}.")
+    with eager(model):
+        walk, attention = Walk(model, prompt.inputs), []
+        for below in range(1, layer + 1):
+            with attention_of(model, below) as found:
+                walk.replay.block(below, walk.states[below - 1])
+            attention.append(found[0][0].double().mean(0))
+    share = torch.zeros(prompt.length, dtype=torch.float64, device=attention[0].device)
+    share[-1] = 1
+    for weights in attention[::-1]:
+        share = (share @ weights.to(share.device) + share) / 2
+    return prompt.on_grid(share[torch.as_tensor(prompt.image, device=share.device)].cpu().numpy())
+
+
+@contextmanager
+def eager(model):
+    """The language model's attention in its eager implementation, which keeps the weights; as it was afterwards.
+
+    >>> with eager(model), attention_of(model, 3) as found:
+    ...     model.hf(**prompt.inputs)
+    """
+    before = model.config._attn_implementation
+    _switch(model, "eager")
+    try:
+        if model.config._attn_implementation != "eager":
+            raise MedlibError(
+                f"{model.name} does not let its attention be switched to the eager implementation. Load it with "
+                'attn_implementation="eager".'
+            )
+        yield
+    finally:
+        _switch(model, before)
+
+
+def _switch(model, implementation):
+    if model.config._attn_implementation == implementation:
+        return
+    config = model.hf.config
+    part = [name for name in config.sub_configs if getattr(config, name, None) is model.config]
+    model.hf.set_attn_implementation({part[0]: implementation} if part else implementation)
+
+
+@contextmanager
+def attention_of(model, layer):
+    """While it lasts, the attention weights of block `layer` (1..L): a list of `[row, head, query, key]`."""
+    found = []
+
+    def hook(module, args, output):
+        weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
+        if not torch.is_tensor(weights) or weights.ndim != 4:
+            raise MedlibError(f"The attention of block {layer} of {model.name} does not give its weights.")
+        found.append(weights)
+
+    handle = model.part(layer, "attention").register_forward_hook(hook)
+    try:
+        yield found
+    finally:
+        handle.remove()

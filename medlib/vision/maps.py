@@ -1,0 +1,154 @@
+"""Is a heat map right?  Scores of a map against a known region, and against what the answer does without it.
+
+A map has to beat two baselines that know nothing of the answer: the centre of the picture, where photographers put what
+matters, and tokens in random order.  A third, the map of a model with its weights in random order, is randomised.py's.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, ImageFilter
+
+from medlib.errors import MedlibError
+from medlib.replay import tokens_per_call
+from medlib.vision.inputs import answer_id, pixels_of
+from medlib.vision.view import on_grid
+from medlib.vision.walk import own_logits
+
+FILLS = ("mean", "blur")
+
+
+def pointing_score(view, heat, region):
+    """The share of the hottest token's pixels that lie in a region; over several hottest tokens their mean.
+
+    >>> pointing_score(prompt.view, heat, region)
+
+    `heat`: `[row, column]`; `region`: a mask (bool) of the original picture, `[height, width]`.  0..1; chance is the
+    region's share of the pixels seen.  Raises `MedlibError` for another shape, and a region that is empty or not seen.
+    Source: Zhang et al. 2016 (arXiv 1608.00507), whose hit is a score above 0.
+    """
+    heat, region = on_grid(heat, view.grid), _region(view, region)
+    inside = view.to_grid(region)
+    heat = np.where(np.isfinite(inside), heat, -np.inf)
+    return float(inside[heat == heat.max()].mean())
+
+
+def overlap(view, heat, region, threshold=0.5):
+    """Intersection over union of a region and the pixels hotter than a threshold.
+
+    >>> overlap(prompt.view, heat, region, threshold=0.5)
+
+    `threshold`: a share of the way from the map's smallest to its largest value, 0..1.  Other arguments and errors as
+    in `pointing_score`.
+    """
+    if not 0 <= threshold <= 1:
+        raise MedlibError(f"threshold={threshold} is no share; give 0 to 1.")
+    shown, region = view.to_picture(heat), _region(view, region)
+    seen = np.isfinite(shown)
+    low, high = shown[seen].min(), shown[seen].max()
+    hot = seen & (shown >= low + threshold * (high - low))
+    return float((hot & region).sum() / (hot | (region & seen)).sum())
+
+
+def _region(view, region):
+    region = np.asarray(region)
+    if region.dtype != bool or region.shape != view.size:
+        raise MedlibError(f"The region is {region.dtype} {region.shape}; give a mask (bool) of shape {view.size}.")
+    if not (region & (view.tokens >= 0)).any():
+        raise MedlibError("The region is empty, or lies where the model sees nothing of the picture.")
+    return region
+
+
+def centre_map(view):
+    """A map that knows only where the middle of the picture is: the nearer, the hotter; `[row, column]`, pixels."""
+    boxes = view.boxes()
+    down = (boxes[..., 0] + boxes[..., 2]) / 2 - view.size[0] / 2
+    across = (boxes[..., 1] + boxes[..., 3]) / 2 - view.size[1] / 2
+    return -np.hypot(down, across)
+
+
+def random_map(view, seed):
+    """A map of tokens in random order: `[row, column]`."""
+    return np.random.default_rng(seed).permutation(view.grid[0] * view.grid[1]).reshape(view.grid).astype(float)
+
+
+def curves(model, prompt, heat, answer, fill="mean", steps=16):
+    """The answer's probability as the picture is deleted in the order of a map, and as it is inserted.
+
+    >>> curves(model, prompt, heat, "Yes").pivot(index="share", columns="curve", values="p")
+
+    Tokens are filled hottest first, on the original pixels: with the picture's "mean" colour, or from a "blur" of it as
+    wide as two tokens.  Ties go row by row.  Returns one row per curve and step: `curve` ("deletion": of the picture,
+    "insertion": into the filled one), `share` (of tokens filled, or inserted), `p` (of the answer's first token).
+    `attrs["area"]`: the area under each curve, 0..1; a good map has a small one for deletion and a large one for
+    insertion.  Raises `MedlibError` for another fill, or fewer than one step.  Source: Petsiuk et al. 2018 (arXiv
+    1806.07421).
+    """
+    if fill not in FILLS:
+        raise MedlibError(f"fill={fill!r} is not known. Choose one of {', '.join(FILLS)}.")
+    if steps < 1:
+        raise MedlibError(f"steps={steps}; give at least 1.")
+    view, token = prompt.view, answer_id(model, prompt, answer)
+    there = np.flatnonzero(view.in_picture().ravel())
+    heat = on_grid(heat, view.grid).ravel()[there]
+    order = there[np.argsort(-heat, kind="stable")]
+    counts = np.unique(np.round(np.linspace(0, len(order), min(steps, len(order)) + 1)).astype(int))
+    own, filled = np.asarray(prompt.picture), _filled(prompt, fill)
+    pictures = []
+    for below, above in ((filled, own), (own, filled)):  # deletion puts the filling over the picture
+        pictures += [np.where(np.isin(view.tokens, order[:count])[..., None], below, above) for count in counts]
+    p = _probabilities(model, prompt, pictures, token)
+    names = np.repeat(["deletion", "insertion"], len(counts))
+    share = counts / len(order)
+    table = pd.DataFrame({"curve": names, "share": np.tile(share, 2), "p": p})
+    table.attrs["area"] = {
+        name: float(np.trapezoid(of_one["p"], of_one["share"])) for name, of_one in table.groupby("curve")
+    }
+    return table
+
+
+def _filled(prompt, fill):
+    """The picture with nothing left in it: `[height, width, 3]`, uint8."""
+    if fill == "mean":
+        colour = np.asarray(prompt.picture).reshape(-1, 3).mean(0).round().astype(int)
+        return np.asarray(Image.new("RGB", prompt.picture.size, tuple(colour.tolist())))
+    return np.asarray(prompt.picture.filter(ImageFilter.GaussianBlur(2 * max(prompt.view.cell))))
+
+
+@torch.no_grad()
+def _probabilities(model, prompt, pictures, token):
+    """The probability of a token after the prompt with each of some pictures in it: `[picture]`."""
+    step, found = max(1, tokens_per_call(model) // prompt.length), []
+    for at in range(0, len(pictures), step):
+        pixels = torch.cat([pixels_of(model, Image.fromarray(shown)) for shown in pictures[at : at + step]])
+        inputs = {
+            name: value.repeat(len(pixels), *[1] * (value.ndim - 1)) if torch.is_tensor(value) else value
+            for name, value in prompt.inputs.items()
+        }
+        logits = own_logits(model, inputs | {"pixel_values": pixels})[:, -1].double()
+        found += logits.softmax(-1)[:, token].tolist()
+    return found
+
+
+def score_maps(model, prompt, maps, answer, region=None, threshold=0.5, fill="mean", steps=16, draws=5, seed=0):
+    """Every score of some maps, beside the centre of the picture and random tokens.
+
+    >>> score_maps(model, prompt, {"grad_cam": heat, "rollout": other}, "Yes", region=lesion)
+
+    `maps`: {name: `[row, column]`}; `region`: a mask of the original picture, or None.  Returns one row per map, with
+    "centre" and `draws` times "random" (of `seed`) added: `map`, `draw`, `pointing`, `overlap` (NaN without a region),
+    `deletion`, `insertion` (areas under the curves).
+    """
+    every = [(name, 0, heat) for name, heat in maps.items()]
+    every += [("centre", 0, centre_map(prompt.view))]
+    every += [("random", draw, random_map(prompt.view, [seed, draw])) for draw in range(draws)]
+    rows = []
+    for name, draw, heat in every:
+        known = (np.nan, np.nan)
+        if region is not None:
+            known = pointing_score(prompt.view, heat, region), overlap(prompt.view, heat, region, threshold)
+        area = curves(model, prompt, heat, answer, fill, steps).attrs["area"]
+        rows.append((name, draw, *known, area["deletion"], area["insertion"]))
+    table = pd.DataFrame(rows, columns=["map", "draw", "pointing", "overlap", "deletion", "insertion"])
+    table.attrs = {"seed": seed, "threshold": threshold, "fill": fill}
+    return table

@@ -1,0 +1,174 @@
+"""Multimodal neurons: MLP units through which a picture becomes a word.
+
+Two scores find them, a gradient at the image tokens and a direct contribution where the answer is produced.  A high
+score is a claim, and zeroing the units against as many random units of the same layers is its test.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from medlib import stats
+from medlib.errors import MedlibError
+from medlib.vision.inputs import answer_id
+from medlib.vision.units import decoded, directions, inputs_of, output_matrix, zeroed
+from medlib.vision.walk import Walk
+
+SCORES = ("gradient", "contribution")
+PLACES = ("all", "image", "last")
+
+
+def multimodal_neurons(model, prompt, answer, score="gradient", layers=None, top=100):
+    """The MLP units that raise an answer's logit most, with what each of them writes.
+
+    >>> multimodal_neurons(model, prompt, "Yes", top=20)[["layer", "unit", "score", "word"]]
+
+    `score="gradient"`: the sum over image tokens p of g = Z_k^p dy/dZ_k^p, with Z_k^p what unit k passes on at p (its
+    activation, times the gate's partner where there is one) and y the logit of the answer's first token (g_{k,c} of
+    Schwettmann et al. 2023, arXiv 2308.01544).  "contribution": a_i (W_U W_out)_{t,i} at the last token of the prompt,
+    which produces the answer t, norms in between left out (s_{l,i} of Pan et al. 2023, arXiv 2311.07470).  Returns the
+    `top` units of the layers, highest first: `layer` (1..L), `unit` (0-based), `score` (logits), `peak` (the largest
+    over image tokens; for a contribution the same), `activation` (mean over the image tokens, or at the last token),
+    `word` (the token that the unit raises most).  `attrs`: `answer` (id), `score`, `no_op`.  Raises `MedlibError` for
+    another score, and for an MLP whose units cannot be told apart.
+    """
+    table = unit_scores(model, prompt, answer, score, layers)
+    kept = table.nlargest(top, "score").reset_index(drop=True)
+    words = pd.Series("", index=kept.index)
+    for layer, units in kept.groupby("layer")["unit"]:
+        ids = decoded(model, layer, torch.tensor(units.tolist()))[:, 0]
+        words[units.index] = [model.tokenizer.decode([token]).strip() for token in ids.tolist()]
+    kept["word"] = words
+    kept.attrs = table.attrs
+    return kept
+
+
+def unit_scores(model, prompt, answer, score="gradient", layers=None):
+    """The scores of every unit, as `multimodal_neurons` describes them, without words; by layer and unit.
+
+    >>> unit_scores(model, prompt, "Yes").groupby("layer").score.sum()
+    """
+    if score not in SCORES:
+        raise MedlibError(f"score={score!r} is not known. Choose one of {', '.join(SCORES)}.")
+    walk = Walk(model, prompt.inputs)
+    token = answer_id(model, prompt, answer)
+    layers = list(range(1, model.n_layers + 1)) if layers is None else sorted(layers)
+    scored = _gradients(walk, token, layers, prompt) if score == "gradient" else _contributions(walk, token, layers)
+    pieces = [
+        pd.DataFrame({"layer": layer, "unit": np.arange(len(total)), "score": total, "peak": peak, "activation": mean})
+        for layer, total, peak, mean in scored
+    ]
+    table = pd.concat(pieces).sort_values(["layer", "unit"], ignore_index=True)
+    table.attrs = {"answer": token, "score": score, "no_op": walk.no_op}
+    return table
+
+
+def _gradients(walk, token, layers, prompt):
+    image = torch.as_tensor(prompt.image)
+
+    def note(layer):
+        return inputs_of(output_matrix(walk.model, layer))
+
+    for layer, (passed,), (slope,) in walk.descend(token, note, layers):
+        passed, slope = (part.reshape(walk.replay.positions, -1)[image].double() for part in (passed, slope))
+        by_token = passed * slope
+        yield layer, *(part.cpu().numpy() for part in (by_token.sum(0), by_token.amax(0), passed.mean(0)))
+
+
+@torch.no_grad()
+def _contributions(walk, token, layers):
+    row, _ = walk.model.unembedding(torch.tensor([token]))
+    for layer in layers:
+        passed = activations_of(walk, layer)[-1]
+        every = directions(walk.model, layer, slice(None))
+        score = passed * (every @ row[0].to(every.device)).double()
+        yield layer, *(part.cpu().numpy() for part in (score, score, passed))
+
+
+@torch.no_grad()
+def activations_of(walk, layer):
+    """What every unit of a block passes on to W_out, at each position of a prompt: `[position, unit]`, float64."""
+    with inputs_of(output_matrix(walk.model, layer)) as found:
+        walk.replay.block(layer, walk.states[layer - 1])
+    return found[0].reshape(walk.replay.positions, -1).double()
+
+
+def unit_map(model, prompt, layer, unit):
+    """What one unit passes on at each image token: `[row, column]`.
+
+    >>> prompt.view.to_picture(unit_map(model, prompt, 12, 7))
+    """
+    if not 1 <= layer <= model.n_layers or not 0 <= unit < (count := output_matrix(model, layer).in_features):
+        raise MedlibError(
+            f"There is no unit {unit} in block {layer} of {model.name}: blocks are 1 to {model.n_layers}"
+            + (f", units 0 to {count - 1}." if 1 <= layer <= model.n_layers else ".")
+        )
+    passed = activations_of(Walk(model, prompt.inputs), layer)
+    return prompt.on_grid(passed[torch.as_tensor(prompt.image, device=passed.device), unit].cpu().numpy())
+
+
+@torch.no_grad()
+def ablate_units(model, prompt, answer, units, where="all", draws=20, seed=0):
+    """Zero units, and as many random units of the same layers, and measure the answer's logit.
+
+    >>> units = multimodal_neurons(model, prompt, "Yes", top=20)
+    >>> ablate_units(model, prompt, "Yes", units).groupby("units").change.mean()
+
+    `units`: a table with `layer` and `unit`; `where`: zeroed at "all" positions, the "image" tokens, or the "last"
+    token.  Random units are drawn `draws` times with `seed`, from the others of each layer.  Returns one row per draw:
+    `units` ("top", "random"), `draw` (0 for the top), `logit` (of the answer's first token), `change` (from the intact
+    model, logits).  `attrs`: `logit` (intact), `p` (share of draws that lower the logit at least as much, the top
+    counted among them), `no_op`, `seed`.  Raises `MedlibError` for another `where`, a unit that there is not, and a
+    layer without enough other units.
+    """
+    if where not in PLACES:
+        raise MedlibError(f"where={where!r} is not known. Choose one of {', '.join(PLACES)}.")
+    chosen = _by_layer(model, units)
+    walk, token = Walk(model, prompt.inputs), answer_id(model, prompt, answer)
+    places = {"all": np.arange(prompt.length), "image": prompt.image, "last": np.array([prompt.length - 1])}
+    positions = torch.as_tensor(places[where], device=model.device)
+    random = np.random.default_rng(seed)
+    sets = [("top", 0, chosen)]
+    for draw in range(draws):
+        sets.append(("random", draw, {layer: _others(model, layer, own, random) for layer, own in chosen.items()}))
+    intact = float(walk.logit([token], walk.states[-1])[0, 0])
+    rows = []
+    for name, draw, by_layer in sets:
+        logit = _logit_without(walk, token, by_layer, positions)
+        rows.append((name, draw, logit, logit - intact))
+    table = pd.DataFrame(rows, columns=["units", "draw", "logit", "change"])
+    changes = table["change"].to_numpy()
+    p = stats.permutation_p(changes[0], changes[1:], "less") if draws else None
+    table.attrs = {"logit": intact, "p": p, "no_op": walk.no_op, "seed": seed, "answer": token}
+    return table
+
+
+def _by_layer(model, units):
+    if not len(units) or not {"layer", "unit"} <= set(units):
+        raise MedlibError("units must be a table with at least one row and the columns layer and unit.")
+    found = {int(layer): np.unique(own) for layer, own in units.groupby("layer")["unit"]}
+    for layer, own in found.items():
+        if not 1 <= layer <= model.n_layers or own.min() < 0 or own.max() >= output_matrix(model, layer).in_features:
+            raise MedlibError(f"Block {layer} of {model.name} has no such units: {own.tolist()}.")
+    return found
+
+
+def _others(model, layer, own, random):
+    rest = np.setdiff1d(np.arange(output_matrix(model, layer).in_features), own)
+    if len(rest) < len(own):
+        raise MedlibError(f"Block {layer} has {len(rest)} units beside the {len(own)} chosen; too few to draw from.")
+    return random.choice(rest, len(own), replace=False)
+
+
+def _logit_without(walk, token, by_layer, positions):
+    """The logit with units {layer: units} zeroed; blocks below the first of them are those of the intact walk."""
+    model, first = walk.model, min(by_layer)
+    state = walk.states[first - 1]
+    for layer in range(first, model.n_layers + 1):
+        if layer not in by_layer:
+            state = walk.replay.block(layer, state)
+            continue
+        gone = torch.as_tensor(by_layer[layer], device=positions.device)
+        with zeroed(output_matrix(model, layer), gone, positions):
+            state = walk.replay.block(layer, state)
+    return float(walk.logit([token], state)[0, 0])
