@@ -106,7 +106,9 @@ def questions(tokenizer, asked, n_image):
             number += 1
         rows.append((ids, positions, block))
     length = max(len(ids) for ids, _, _ in rows)
-    filled = [[part + [fill] * (length - len(part)) for part, fill in zip(row, (0, 0, -1), strict=True)] for row in rows]
+    filled = [
+        [part + [fill] * (length - len(part)) for part, fill in zip(row, (0, 0, -1), strict=True)] for row in rows
+    ]
     ids, positions, block = (torch.tensor(part) for part in zip(*filled, strict=True))
     same, before = block[:, :, None] == block[:, None], torch.ones(length, length, dtype=torch.bool).tril()
     mask = (same | (block[:, None] == 0)) & before  # filling sees itself: a row without anything to see is NaN

@@ -1,4 +1,4 @@
-"""Evaluation: balanced accuracy of each kind of question, beside a blind model, a constant answer and a second template.
+"""Evaluation: balanced accuracy by kind of question, beside a blind model, a constant answer and a second template.
 
     python -m training.evaluate training/trained --scenes 600
 
@@ -69,7 +69,7 @@ def balanced(table, n=2000, seed=0):
     return bootstrap(values, score, n=n, seed=seed) if len(table) >= 3 else (score(values), np.nan, np.nan)
 
 
-def evaluate(hf, heads, tokenizer, scenes=600, seed=1):
+def evaluate(hf, heads, tokenizer, scenes=600, seed=2):
     """One row for each split, view ("seen", "blind") and kind: `accuracy`, `low`, `high`, `items`, `free`, `majority`,
     `majority_accuracy` (of the commonest answer in training), and the heads' numbers by split.
     """

@@ -98,7 +98,9 @@ class Trainer:
         return {"loss": float(loss)} | {name: float(part) for name, part in parts.items()}
 
     def save(self, path):
-        state = dict(stage=self.stage, done=self.done, cpu=self.cpu, seed=self.seed, optimiser=self.optimiser.state_dict())
+        state = dict(
+            stage=self.stage, done=self.done, cpu=self.cpu, seed=self.seed, optimiser=self.optimiser.state_dict()
+        )
         state |= dict(tower=self.hf.model.vision_tower.state_dict(), heads=self.heads.state_dict())
         state["projector"] = self.hf.model.multi_modal_projector.state_dict()
         part = Path(path).with_suffix(".part")
@@ -215,9 +217,11 @@ def main(given=None):
             hf, heads, language.tokenizer, stage, options["steps"], options["scenes"], options["rate"], told.seed
         )
         finished = run(trainer, told.work, options["minutes"], every, held_out_numbers)
-        facts[stage] = dict(steps=trainer.done, scenes=options["scenes"], rate=options["rate"], cpu_s=round(trainer.cpu))
+        facts[stage] = dict(
+            steps=trainer.done, scenes=options["scenes"], rate=options["rate"], cpu_s=round(trainer.cpu)
+        )
         if not finished:
-            print(f"The {stage} stage stopped at step {trainer.done} of {options['steps']}; run the same command again.")
+            print(f"The {stage} stage stopped at step {trainer.done}; run the same command again.")
             return
     save_trained(hf, heads, make_processor(language.tokenizer), told.out, **facts)
     record = (told.work / "record.jsonl").read_bytes()

@@ -133,7 +133,7 @@ def make_items(split, scenes, seed=0, first=0):
 
 
 def draw(row):
-    """The picture of a scene or item and the mask of its lesion: uint8 `[112, 112, 3]`, bool `[112, 112]`.
+    """The picture of a scene or item and the mask of its lesion: uint8 `[120, 120, 3]`, bool `[120, 120]`.
 
     The same row gives the same bytes.  `row`: a row of `make_scenes` or `make_items`, or a dict of its columns.
     """

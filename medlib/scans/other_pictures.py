@@ -1,4 +1,4 @@
-"""Pictures that are no brain slices, for questions about the modality: a retina, a tissue section, a CT and an MR slice.
+"""Pictures that are no brain slices, for questions about the modality: retina, tissue section, CT and MR slice.
 
 There is one picture of each, so a scene is a crop of it.  Crops for training come from the left part of a picture and
 held-out crops from its right part, with a gap between: no pixel is in both.  What is measured on them is whether the

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-SIZE = 112  # pixels, height and width of every picture
+SIZE = 120  # pixels, height and width of every picture
 FIELD = 200.0  # mm that a picture of zoom 1 spans
 PLANES = {  # axes (normal, across, down) of RAS, and the middle of the brain across and down, mm
     "axial": ((2, 0, 1), (0.0, -18.0)),

@@ -22,9 +22,9 @@ from medlib.errors import MedlibError
 
 TEMPLATES = ("icbm2009c", "icbm2009a")
 SOURCES = tomllib.loads(Path(__file__).with_name("sources.toml").read_text(encoding="utf-8"))
-LOBES = {  # regions of a lobe, as FreeSurfer's documentation groups the Desikan-Killiany regions; cingulate, insula: none
-    "frontal": "superiorfrontal rostralmiddlefrontal caudalmiddlefrontal parsopercularis parstriangularis parsorbitalis "
-    "lateralorbitofrontal medialorbitofrontal precentral paracentral frontalpole",
+LOBES = {  # of the Desikan-Killiany regions, as FreeSurfer groups them; cingulate and insula belong to none
+    "frontal": "superiorfrontal rostralmiddlefrontal caudalmiddlefrontal parsopercularis parstriangularis "
+    "parsorbitalis lateralorbitofrontal medialorbitofrontal precentral paracentral frontalpole",
     "parietal": "superiorparietal inferiorparietal supramarginal postcentral precuneus",
     "temporal": "superiortemporal middletemporal inferiortemporal bankssts fusiform transversetemporal entorhinal "
     "temporalpole parahippocampal",
