@@ -15,6 +15,7 @@ from training.evaluate import answer_scenes, balanced
 from training.model import (
     WEIGHTS,
     ask,
+    assemble,
     build,
     load_trained,
     make_processor,
@@ -167,3 +168,25 @@ def test_a_constant_answer_scores_one_over_the_number_of_answers():
     assert value == pytest.approx(1 / 3)
     assert low <= value <= high
     assert balanced(part.assign(given=part.answer), n=200)[0] == 1
+
+
+def test_the_assembled_model_is_llavas_with_the_embedded_language_model_and_gives_attention_maps(
+    smollm2, scenes, tmp_path
+):
+    hf, heads = build(smollm2.hf, tower=TOWER)
+    save_trained(hf, heads, make_processor(smollm2.tokenizer), tmp_path)
+    model = assemble(tmp_path, attention="eager")
+    assert isinstance(model.hf, tf.LlavaForConditionalGeneration)
+    assert (model.n_layers, model.hidden_size) == (smollm2.n_layers, smollm2.hidden_size)
+    inputs = ask(model, items.draw(scenes[0])[0], "Is there a lesion?", reply="y")
+    with torch.no_grad():
+        maps = model.hf(**inputs, output_attentions=True).attentions
+    length = inputs["input_ids"].shape[1]
+    assert len(maps) == model.n_layers
+    assert maps[0].shape[-2:] == (length, length)
+    assert model.tokenizer.decode(inputs["input_ids"][0]).endswith("assistant\ny")
+
+
+def test_a_folder_without_a_trained_model_is_refused(tmp_path):
+    with pytest.raises(MedlibError, match="holds no trained model"):
+        load_trained(tmp_path, language())

@@ -54,7 +54,7 @@ class Trainer:
     """A stage of training: the model, its optimiser, and how many steps are done.
 
     `stage`: of `STAGES`; `steps`: of the whole stage, which the learning rate follows (warm-up, then a cosine);
-    `size`: scenes a step; `rate`: the highest learning rate, of the tower a tenth in the second stage.
+    `size`: scenes a step; `rate`: the highest learning rate, of the tower a third in the second stage.
     """
 
     def __init__(self, hf, heads, tokenizer, stage, steps, size, rate, seed=0):
@@ -63,7 +63,7 @@ class Trainer:
         self.done, self.cpu = 0, 0.0
         tower, projector = list(hf.model.vision_tower.parameters()), list(hf.model.multi_modal_projector.parameters())
         late = stage == "language"
-        self.groups = [(tower + list(heads.parameters()), 0.1 if late else 1.0), *[(projector, 1.0)] * late]
+        self.groups = [(tower + list(heads.parameters()), 0.3 if late else 1.0), *[(projector, 1.0)] * late]
         groups = [{"params": params, "lr": 0.0} for params, _ in self.groups]
         self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.02)
 
@@ -95,7 +95,7 @@ class Trainer:
         self.optimiser.step()
         self.done += 1
         self.cpu += time.process_time() - began
-        return {"loss": float(loss)} | {name: float(part) for name, part in parts.items()}
+        return {"loss": loss.item()} | {name: part.item() for name, part in parts.items()}
 
     def save(self, path):
         state = dict(
@@ -193,11 +193,11 @@ def arguments(given=None):
     parser.add_argument("--out", type=Path, default=Path("training/trained"), help="folder of the trained part")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tower-steps", type=int, default=2000)
+    parser.add_argument("--tower-steps", type=int, default=4000)
     parser.add_argument("--tower-minutes", type=float, default=60, help="wall time after which the stage stops")
     parser.add_argument("--tower-scenes", type=int, default=32, help="scenes a step")
     parser.add_argument("--tower-rate", type=float, default=1e-3)
-    parser.add_argument("--language-steps", type=int, default=800)
+    parser.add_argument("--language-steps", type=int, default=1100)
     parser.add_argument("--language-minutes", type=float, default=120)
     parser.add_argument("--language-scenes", type=int, default=8)
     parser.add_argument("--language-rate", type=float, default=1e-3)

@@ -244,17 +244,20 @@ def positions(plane, part):
 
 
 def _plain(template, part, rng):
-    """A slice, and in half of them a lesion."""
-    plane = str(rng.choice(list(PLANES)))
-    position = int(rng.choice(positions(plane, part)))
+    """A slice, and in half of them a lesion.
+
+    The slice is chosen for the lesion's lobe before it is known whether there is one, so that neither the lobes nor the
+    slices tell anything about it.
+    """
+    spots = None
+    while spots is None:
+        plane, lobe, side = str(rng.choice(list(PLANES))), int(rng.integers(len(volumes.LOBES))) + 1, rng.integers(2)
+        found = _of_lobe(template, plane, lobe, part)
+        position = found[rng.integers(len(found))]
+        spots = _places(template, plane, position).get((lobe, side))
     row = dict(plane=plane, position=position)
-    places = _places(template, plane, position)
-    if rng.random() < 0.5 or not places:
+    if rng.random() < 0.5:
         return row
-    side = rng.integers(2)
-    lobes = sorted({lobe for lobe, where in places if where == side}) or sorted({lobe for lobe, _ in places})
-    lobe = lobes[rng.integers(len(lobes))]
-    spots = places.get((lobe, side)) if (lobe, side) in places else places[lobe, 1 - side]
     across, down = (float(at) for at in spots[rng.integers(len(spots))] + rng.uniform(-0.5, 0.5, 2))
     polarity = ("bright", "dark")[rng.integers(2)]
     radius = float(rng.uniform(*RADII[part][rng.integers(2)]))
@@ -296,6 +299,14 @@ def _places(template, plane, position):
             if len(spots) >= 100:
                 found[number, side] = spots.astype(np.int16)
     return found
+
+
+@lru_cache
+def _of_lobe(template, plane, lobe, part):
+    """The slices of a part that hold enough of a lobe: positions, mm."""
+    volume, normal = volumes.load(template), PLANES[plane][0][0]
+    areas = (volume.lobe == lobe).sum(axis=tuple(axis for axis in range(3) if axis != normal))
+    return [at for at in positions(plane, part) if areas[at + volume.origin[normal]] >= 10 * LARGE]
 
 
 @lru_cache

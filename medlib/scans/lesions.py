@@ -42,4 +42,4 @@ def paint(brightness, across, down, lesion):
     waves = np.random.default_rng(lesion.seed).uniform(0, 2 * np.pi, 2)
     texture = 0.03 * (np.sin(x / 2 + waves[0]) + np.sin(y / 2 + waves[1]))
     painted = brightness * (1 - inside) + (lesion.level + texture) * inside
-    return painted, inside > 0.5
+    return painted.astype(brightness.dtype), inside > 0.5  # in one precision, so that nothing changes far from it

@@ -74,7 +74,9 @@ def plane_of(volume, plane, position):
     """
     array, origin = volume
     (normal, across, down), _ = PLANES[plane]
-    return np.take(array, origin[normal] + position, axis=normal), (origin[across], origin[down])
+    index = [slice(None)] * 3  # not np.take, which copies the whole volume first
+    index[normal] = origin[normal] + position
+    return array[tuple(index)], (origin[across], origin[down])
 
 
 def sample(volume, view, order=1):
