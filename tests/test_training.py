@@ -88,9 +88,22 @@ def test_training_sees_the_pixels_that_the_processor_gives(model, scenes):
     assert (inputs["input_ids"] == model.hf.config.image_token_id).sum() == model.hf.config.image_seq_length == 100
 
 
+def test_a_patch_is_told_of_the_lesion_that_it_shows(model, scenes):
+    model, _ = model
+    scene = scenes[0]
+    with_it, without = (batches.pictures([one]) for one in (scene, scene | dict(lesion=False)))
+    embed = model.hf.model.vision_tower.embeddings
+    with torch.no_grad():
+        moved = (embed(with_it.pixels) - embed(without.pixels)).norm(dim=-1)[0, 1:]
+    share = with_it.targets["patch_lesion"][0]
+    assert share.max() > 0 and not without.targets["patch_lesion"].any()
+    assert (moved[share > 0] > 0).all()
+    assert moved.argmax() in share.argsort(descending=True)[:2]
+
+
 def test_answers_of_a_kind_differ_in_their_first_token(tokenizer):
     for kind, (_, answers) in items.QUESTIONS.items():
-        firsts = {batches._ids(tokenizer, answer)[0] for answer in answers}
+        firsts = {batches.token_ids(tokenizer, answer)[0] for answer in answers}
         assert len(firsts) == len(answers), kind
 
 
@@ -142,13 +155,13 @@ def test_the_saved_part_is_small_and_gives_equal_logits_around_the_language_mode
         for part in (model.hf.model.vision_tower, model.hf.model.multi_modal_projector, heads):
             for parameter in part.parameters():
                 parameter.copy_(parameter.half().float())
-    save_trained(model.hf, heads, model.processor, tmp_path, seed=0)
+    save_trained(model.hf, heads, model.processor, tmp_path, {"tower": {"steps": 3}})
     assert not [name for name in load_file(tmp_path / WEIGHTS) if "language" in name or "lm_head" in name]
     again, _, record = load_trained(tmp_path, language())
     inputs = ask(model, items.draw(scenes[0])[0], "In which plane is this slice?")
     with torch.no_grad():
         assert torch.equal(again(**inputs).logits, model.hf(**inputs).logits)
-    assert record["seed"] == 0
+    assert record["training"]["tower"]["steps"] == 3
     (tmp_path / WEIGHTS).write_bytes((tmp_path / WEIGHTS).read_bytes()[:-1] + b"\x01")
     with pytest.raises(MedlibError, match="sha256"):
         load_trained(tmp_path, language())

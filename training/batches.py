@@ -85,14 +85,14 @@ def questions(tokenizer, asked, n_image):
     `asked`: for each scene its items (dicts with `question` and `answer`); `n_image`: image tokens of a picture.
     """
     image = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-    prefix = [*_ids(tokenizer, TURN), *[image] * n_image, *_ids(tokenizer, "\n")]
+    prefix = [*token_ids(tokenizer, TURN), *[image] * n_image, *token_ids(tokenizer, "\n")]
     rows, at, target, weight, first, item = [], [], [], [], [], []
     number = 0
     for scene, group in enumerate(asked):
         ids, positions, block = list(prefix), list(range(len(prefix))), [0] * len(prefix)
         for place, one in enumerate(group, 1):
-            before = _ids(tokenizer, refuse_image_token(one["question"]) + REPLY)
-            answer = _ids(tokenizer, one["answer"] + END)
+            before = token_ids(tokenizer, refuse_image_token(one["question"]) + REPLY)
+            answer = token_ids(tokenizer, one["answer"] + END)
             for step, token in enumerate(answer):
                 at.append((scene, len(ids) + len(before) - 1 + step))
                 target.append(token)
@@ -138,5 +138,6 @@ def patch_features(hf, pixels):
     return hf.model.vision_tower(pixels).last_hidden_state[:, 1:]
 
 
-def _ids(tokenizer, text):
+def token_ids(tokenizer, text):
+    """The ids of a piece of a prompt, without what the tokenizer would put around a text: a list."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]

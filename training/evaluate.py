@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.metrics import roc_auc_score
 
 import medlib
 from medlib.paths import write_atomically
 from medlib.scans import items
-from medlib.stats import bootstrap
+from medlib.stats import Interval, bootstrap
 from training import batches
 from training.model import LANGUAGE_MODEL, load_trained
-from training.train import heads_held_out
 
 GOALS = {"plane": 0.95, "polarity": 0.9, "lesion": 0.85, "side": 0.85}
 
@@ -34,7 +34,7 @@ def answer_scenes(hf, tokenizer, scenes, blind=False, seed=0, size=8):
     `free` (whether that token is the likeliest of the whole vocabulary), `scene`.
     """
     firsts = {
-        kind: [batches._ids(tokenizer, answer)[0] for answer in answers]
+        kind: [batches.token_ids(tokenizer, answer)[0] for answer in answers]
         for kind, (_, answers) in items.QUESTIONS.items()
     }
     rows = []
@@ -55,8 +55,32 @@ def answer_scenes(hf, tokenizer, scenes, blind=False, seed=0, size=8):
     return pd.DataFrame(rows)
 
 
+@torch.no_grad()
+def heads_held_out(hf, heads, scenes):
+    """What the tower's heads get right: a dict of balanced accuracies by name, and `patch_lesion_auc`.
+
+    The AUC is that of patches without lesion against patches that it covers by a quarter or more.  Heads without
+    targets in the scenes are left out.
+    """
+    logits, targets = [], []
+    for begin in range(0, len(scenes), 32):
+        batch = batches.pictures(scenes[begin : begin + 32], hf.config.vision_config.patch_size)
+        logits.append(heads(batches.patch_features(hf, batch.pixels)))
+        targets.append(batch.targets)
+    found = {}
+    for name in logits[0]:
+        score, wanted = (torch.cat([part[name] for part in parts]).numpy() for parts in (logits, targets))
+        if name == "patch_lesion":
+            sure = (wanted == 0) | (wanted > 0.25)
+            found["patch_lesion_auc"] = float(roc_auc_score(wanted[sure] > 0, score[..., 0][sure]))
+        elif len(classes := np.unique(wanted[wanted != batches.IGNORE])):
+            said = score.argmax(-1)
+            found[name] = float(np.mean([(said[wanted == one] == one).mean() for one in classes]))
+    return found
+
+
 def balanced(table, n=2000, seed=0):
-    """Balanced accuracy of items of one kind with its interval: `(value, low, high)`; NaN limits below 3 items."""
+    """Balanced accuracy of items of one kind: an `Interval` (value, low, high), its limits NaN below 3 items."""
     classes = sorted(table.answer.unique())
     wanted = (table.answer.to_numpy()[:, None] == classes).astype(float)
     right = wanted * (table.given == table.answer).to_numpy()[:, None]
@@ -66,7 +90,7 @@ def balanced(table, n=2000, seed=0):
         return np.nanmean(np.divide(found, all_of, out=np.full_like(found, np.nan), where=all_of > 0), axis=-1)
 
     values = np.concatenate([right, wanted], axis=1)
-    return bootstrap(values, score, n=n, seed=seed) if len(table) >= 3 else (score(values), np.nan, np.nan)
+    return bootstrap(values, score, n=n, seed=seed) if len(table) >= 3 else Interval(score(values), np.nan, np.nan)
 
 
 def evaluate(hf, heads, tokenizer, scenes=600, seed=2):
@@ -82,14 +106,10 @@ def evaluate(hf, heads, tokenizer, scenes=600, seed=2):
         for blind in (False, True):
             table = answer_scenes(hf, tokenizer, drawn, blind, seed)
             for kind, part in table.groupby("question_kind"):
-                value, low, high = balanced(part)
-                constant = balanced(part.assign(given=common[kind]))[0]
-                rows.append(
-                    dict(
-                        split=split, view="blind" if blind else "seen", kind=kind, accuracy=value, low=low, high=high,
-                        items=len(part), free=part.free.mean(), majority=common[kind], majority_accuracy=constant,
-                    )
-                )  # fmt: skip
+                right = balanced(part)._asdict()
+                said = dict(split=split, view="blind" if blind else "seen", kind=kind, accuracy=right.pop("value"))
+                said |= right | dict(items=len(part), free=part.free.mean(), majority=common[kind])
+                rows.append(said | dict(majority_accuracy=balanced(part.assign(given=common[kind]), n=2).value))
     return pd.DataFrame(rows), of_heads
 
 

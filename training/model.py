@@ -169,10 +169,10 @@ def set_trained_part(hf, heads, tensors):
             tensor.copy_(tensors[name])
 
 
-def save_trained(hf, heads, processor, folder, **facts):
+def save_trained(hf, heads, processor, folder, training=None):
     """Write the trained part, in float16, with configuration, processor and hash into a folder.
 
-    `facts` (seed, steps, CPU time) go into trained.json.  The language model is not written.
+    `training` (seed, steps, CPU time) goes into trained.json.  The language model is not written.
     """
     folder = Path(folder)
     weights = save({name: t.detach().to(torch.float16).contiguous() for name, t in trained_part(hf, heads).items()})
@@ -186,7 +186,7 @@ def save_trained(hf, heads, processor, folder, **facts):
         language_model=LANGUAGE_MODEL,
         parameters=sum(t.numel() for name, t in trained_part(hf, heads).items() if not name.startswith("heads")),
         tower=hf.config.vision_config.to_diff_dict(),
-        **facts,
+        training=training or {},
     )
     write_atomically(folder / RECORD, (json.dumps(record, indent=1) + "\n").encode())
 

@@ -22,6 +22,7 @@ import medlib
 from medlib.paths import write_atomically
 from medlib.scans import items
 from training import batches
+from training.evaluate import answer_scenes, balanced, heads_held_out
 from training.model import LANGUAGE_MODEL, build, make_processor, save_trained
 
 STAGES = ("tower", "language")
@@ -118,38 +119,6 @@ class Trainer:
             self.done, self.cpu = state["done"], state["cpu"]
 
 
-@torch.no_grad()
-def heads_held_out(hf, heads, scenes):
-    """What the heads get right on held-out scenes: balanced accuracy by kind, and of the patches (lesion: AUC)."""
-    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-
-    logits, targets = [], []
-    for begin in range(0, len(scenes), 32):
-        batch = batches.pictures(scenes[begin : begin + 32], hf.config.vision_config.patch_size)
-        logits.append(heads(batches.patch_features(hf, batch.pixels)))
-        targets.append(batch.targets)
-    found = {}
-    for name in logits[0]:
-        score, wanted = (torch.cat([part[name] for part in parts]).numpy() for parts in (logits, targets))
-        if name == "patch_lesion":
-            sure = (wanted == 0) | (wanted > 0.25)
-            found["patch_lesion_auc"] = float(roc_auc_score(wanted[sure] > 0, score[..., 0][sure]))
-            continue
-        known = wanted != batches.IGNORE
-        if known.any():
-            found[name] = float(balanced_accuracy_score(wanted[known], score.argmax(-1)[known]))
-    return found
-
-
-@torch.no_grad()
-def answers_held_out(hf, tokenizer, scenes):
-    """How often the answer's first token is the likeliest of its kind, by kind: balanced accuracy."""
-    from training.evaluate import answer_scenes, balanced
-
-    table = answer_scenes(hf, tokenizer, scenes)
-    return {kind: float(balanced(part)[0]) for kind, part in table.groupby("question_kind")}
-
-
 def run(trainer, work, minutes, every, held_out):
     """Train a stage to its end or until its minutes of wall time are over; returns whether it is finished."""
     checkpoint, record = work / f"{trainer.stage}.pt", work / "record.jsonl"
@@ -182,8 +151,8 @@ def held_out_numbers(trainer):
     scenes = [items.scene("held-out", number, trainer.seed + 1) for number in range(192)]
     numbers = heads_held_out(trainer.hf, trainer.heads, scenes)
     if trainer.stage == "language":
-        answers = answers_held_out(trainer.hf, trainer.tokenizer, scenes[:64])
-        numbers |= {f"answer_{kind}": value for kind, value in answers.items()}
+        table = answer_scenes(trainer.hf, trainer.tokenizer, scenes[:64])
+        numbers |= {f"answer_{kind}": float(balanced(part).value) for kind, part in table.groupby("question_kind")}
     return {name: round(value, 4) for name, value in numbers.items()}
 
 
@@ -223,7 +192,7 @@ def main(given=None):
         if not finished:
             print(f"The {stage} stage stopped at step {trainer.done}; run the same command again.")
             return
-    save_trained(hf, heads, make_processor(language.tokenizer), told.out, **facts)
+    save_trained(hf, heads, make_processor(language.tokenizer), told.out, facts)
     record = (told.work / "record.jsonl").read_bytes()
     write_atomically(told.out / "record.jsonl", record)
     print(f"The trained part is in {told.out}.")
