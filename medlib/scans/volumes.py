@@ -1,7 +1,7 @@
 """Volumes: the brain templates and their regions, from files that installed wheels carry.
 
 The wheels are data to us: a file is found without importing its package, and used only if its sha256 is the one in
-sources.toml.  Every volume comes in one canonical grid (RAS: the first axis grows to the patient's right, the second to
+sources.py.  Every volume comes in one canonical grid (RAS: the first axis grows to the patient's right, the second to
 the front, the third upwards), 1 mm, with the regions resampled onto it by nearest neighbour.
 
 A template is the average of 152 people.  The two templates here are two averages of the same people, so the second is
@@ -10,7 +10,6 @@ another volume but not another patient.
 
 import csv
 import hashlib
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -19,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from medlib.errors import MedlibError
+from medlib.scans.sources import SOURCES
 
 TEMPLATES = ("icbm2009c", "icbm2009a")
-SOURCES = tomllib.loads(Path(__file__).with_name("sources.toml").read_text(encoding="utf-8"))
 LOBES = {  # of the Desikan-Killiany regions, as FreeSurfer groups them; cingulate and insula belong to none
     "frontal": "superiorfrontal rostralmiddlefrontal caudalmiddlefrontal parsopercularis parstriangularis "
     "parsorbitalis lateralorbitofrontal medialorbitofrontal precentral paracentral frontalpole",
