@@ -13,7 +13,7 @@ import torch
 
 from medlib import hooks
 from medlib.patching import check_options, encode_pairs, mask_groups, site_table, tokens_of
-from medlib.prompts import together
+from medlib.prompts import stacked, together
 from medlib.replay import Replay, check_no_op, in_step
 
 
@@ -65,7 +65,7 @@ class _Walk:
     """One batch's walk: up with both runs, and down with the gradient of the trunk's logit difference."""
 
     def __init__(self, model, trunk, donor, tokens, component):
-        self.replay = Replay(model, {"input_ids": torch.tensor(trunk + donor, device=model.device)})
+        self.replay = Replay(model, stacked(trunk + donor))
         self.n, self.tokens, self.component = len(trunk), tokens, component
 
     @torch.no_grad()

@@ -236,8 +236,8 @@ def _logits(model, prompts, tokens):
     ids = encode(model, prompts)
     found = np.empty((len(ids), len(tokens)))
 
-    def walk(members, batch, last, ends):
-        replay = Replay(model, {"input_ids": batch.to(model.device)})
+    def walk(members, inputs, last, ends):
+        replay = Replay(model, inputs)
         state, rows = replay.embedding.clone(), torch.arange(len(members), device=model.device)
         for layer in range(1, model.n_layers + 1):
             yield

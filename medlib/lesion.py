@@ -11,10 +11,22 @@ from contextlib import nullcontext
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn.functional import one_hot
+from torch.nn.utils.rnn import pad_sequence
 
 from medlib import hooks
 from medlib.errors import MedlibError
-from medlib.prompts import answer_tokens, check, encode, together, tokens_in_front
+from medlib.prompts import (
+    TOKEN_KINDS,
+    answer_tokens,
+    check,
+    encode,
+    pictured,
+    stacked,
+    together,
+    token_kinds,
+    tokens_in_front,
+)
 from medlib.readout import compare, normalised
 from medlib.replay import Replay, check_no_op, in_step, run_blocks
 
@@ -31,8 +43,9 @@ def lesion_sweep(model, prompts, answers=None, how="identity", component="block"
 
     `component` is what is taken out: the whole "block", its "attention" or its "mlp".  `how` says what the residual
     stream gets in place of what that adds: "identity" nothing (the paper's lesion), "mean" the mean over the tokens of
-    all `prompts`, "resample" what it adds to another prompt of the list, drawn by `seed`, tokens counted from the end.
-    A prompt's first token is a case of its own: it gets the mean of first tokens, or the other prompt's first.
+    their kind in all `prompts` (see `token_kinds`: first tokens, those of a chat template, of a picture, and all
+    others), "resample" what it adds to another prompt of the list, drawn by `seed`, tokens counted from the end, the
+    first token from the first.
     Blocks 1, 1 + `stride`, 1 + 2 `stride`, ... are lesioned.
 
     Returns one row per prompt and lesioned block: `prompt` (index), `layer` (1..L), `kl` (nats, intact || lesioned,
@@ -56,9 +69,9 @@ def lesion_sweep(model, prompts, answers=None, how="identity", component="block"
 
     for group in together(ids, _rows_within_budget(model, len(layers)), WASTE):
         walks = []
-        for members, batch, last in group:
+        for members, _, last in group:
             others = [ids[donors[i]] for i in members] if donors is not None else []
-            walks.append(_Lesions(model, batch, last, others, how, component, means))
+            walks.append(_Lesions(model, [ids[i] for i in members], last, others, how, component, means))
         in_step(lesions.walk(layers) for lesions in walks)
         differences.append(check_no_op([(w.replay, w.trunk, w.last) for w in walks], "lesion_sweep"))
         wanted = []
@@ -101,8 +114,8 @@ def lesion_windows(model, prompts, answers=None, stride=1):
     tables, differences = [], []
 
     def walk(batch, ended, outcome):
-        members, rows_of, last = batch
-        replay = Replay(model, {"input_ids": rows_of.to(model.device)})
+        members, inputs, last = batch
+        replay = Replay(model, inputs)
         rows, at = torch.arange(replay.rows, device=model.device), (torch.arange(len(members)), last)
         trunk, entered = replay.embedding, []
         table = replay.embedding.new_empty(len(windows), *replay.embedding.shape)
@@ -144,16 +157,22 @@ def lesion_texts(model, texts):
     tokens at least.
     """
     texts = check(texts)
+    if pictured(texts[0]):
+        raise MedlibError("lesion_texts measures running text; give texts without a picture.")
     ids = encode(model, texts)
     if short := [i for i, tokens in enumerate(ids) if len(tokens) < 2]:
         raise MedlibError(f"Text {short[0]} is one token long, so nothing in it is foretold; give longer texts.")
     layers, rows = range(1, model.n_layers + 1), []
     for group in together(ids, _rows_within_budget(model, len(layers)), WASTE):
-        walks = [_Lesions(model, batch, last, [], "identity", "block", None) for _, batch, last in group]
+        walks = [
+            _Lesions(model, [ids[i] for i in members], last, [], "identity", "block", None)
+            for members, _, last in group
+        ]
         in_step(lesions.walk(layers, whole=True) for lesions in walks)
         ended = [(w.replay, w.trunk[torch.arange(len(w.trunk)), w.last], w.last) for w in walks]
         check_no_op(ended, "lesion_texts")
-        for (members, batch, last), lesions in zip(group, walks, strict=True):
+        for (members, inputs, last), lesions in zip(group, walks, strict=True):
+            batch = inputs["input_ids"]
             front = torch.tensor([max(1, tokens_in_front(model, ids[member])) for member in members])
             place = torch.arange(1, batch.shape[1])
             inside = (front[:, None] <= place) & (place <= last[:, None])
@@ -172,11 +191,13 @@ def lesion_texts(model, texts):
 class _Lesions:
     """One batch's walk: the trunk (its own rows, and those of the prompts they borrow from) and a branch a block."""
 
-    def __init__(self, model, batch, last, others, how, component, means):
-        self.model, self.how, self.component, self.means = model, how, component, means
-        self.n, self.last = len(batch), last
-        rows, self.borrowed = _with_donors(batch, last, others)
-        self.replay = Replay(model, {"input_ids": rows.to(model.device)})
+    def __init__(self, model, ids, last, others, how, component, means):
+        self.model, self.how, self.component = model, how, component
+        self.n, self.last = len(ids), last
+        self.replay = Replay(model, stacked(ids + others))
+        self.borrowed = _borrowed(self.replay.positions, last, others) if others else None
+        self.means, kinds = means, [token_kinds(model, tokens) for tokens in ids]
+        self.kinds = pad_sequence(kinds, batch_first=True).to(model.device)
 
     def walk(self, layers, whole=False):
         """Walk up, with a branch for each block in `layers`; pauses before each block (see `in_step`).
@@ -213,8 +234,7 @@ class _Lesions:
         """The state that leaves a lesioned block."""
         entering, place = states[: self.n], torch.zeros_like(given[: self.n])
         if self.how == "mean":
-            place[:] = self.means[layer - 1, 1]
-            place[:, 0] = self.means[layer - 1, 0]
+            place[:, : self.kinds.shape[1]] = self.means[layer - 1, self.kinds]
         if self.how == "resample":
             place = given[self.n :][torch.arange(self.n)[:, None], self.borrowed]
         if self.component == "block":
@@ -231,20 +251,13 @@ def _block_and_part(replay, layer, states, component):
     return leaving, leaving - states if whole else seen[layer].view_as(states).to(states.device)
 
 
-def _with_donors(batch, last, others):
-    """The rows of a batch and, after them, those of the prompts they borrow from; which token each token borrows.
-
-    Tokens are counted from the end, and the first one borrows the first.
-    """
-    if not others:
-        return batch, None
-    width = max(batch.shape[1], max(map(len, others)))
-    rows = [row + row[-1:] * (width - len(row)) for row in batch.tolist() + others]
+def _borrowed(width, last, others):
+    """Which token of the other prompt each token borrows: counted from the end, and the first one borrows the first."""
     lengths = torch.tensor([len(other) for other in others])
     borrowed = torch.arange(width) + (lengths - 1 - last)[:, None]
     borrowed = borrowed.clamp_min(1).minimum(lengths[:, None] - 1)
     borrowed[:, 0] = 0
-    return torch.tensor(rows), borrowed
+    return borrowed
 
 
 def _donors(n, seed):
@@ -258,24 +271,24 @@ def _donors(n, seed):
 
 
 def _means(model, ids, component):
-    """What a component adds on the mean over prompts: `[layer, 2, hidden]`, at first tokens and at all others."""
-    sums = torch.zeros(model.n_layers, 2, model.hidden_size, dtype=torch.float64, device=model.device)
+    """What a component adds on the mean over prompts, for each kind of token: `[layer, kind, hidden]`."""
+    sums = torch.zeros(model.n_layers, len(TOKEN_KINDS), model.hidden_size, dtype=torch.float64, device=model.device)
+    counts = torch.zeros(len(TOKEN_KINDS), dtype=torch.float64, device=model.device)
 
-    def walk(batch, last):
-        replay = Replay(model, {"input_ids": batch.to(model.device)})
-        inside = (torch.arange(batch.shape[1]) <= last[:, None]).to(model.device)
-        inside[:, 0] = False
+    def walk(members, inputs):
+        replay = Replay(model, inputs)
+        kinds = [one_hot(token_kinds(model, ids[i]), len(TOKEN_KINDS)).double() for i in members]
+        kinds = pad_sequence(kinds, batch_first=True).to(model.device)  # what is filled up is of no kind
+        counts.add_(kinds.sum((0, 1)))
         states = replay.embedding
         for layer in range(1, model.n_layers + 1):
             yield
             states, given = _block_and_part(replay, layer, states, component)
-            sums[layer - 1, 0] += given[:, 0].double().sum(0)
-            sums[layer - 1, 1] += given[inside].double().sum(0)
+            sums[layer - 1] += torch.einsum("rpk,rph->kh", kinds, given.double())
 
     for group in together(ids, _rows_within_budget(model, 1)):
-        in_step(walk(batch, last) for _, batch, last in group)
-    counts = torch.tensor([len(ids), max(1, sum(len(tokens) - 1 for tokens in ids))], device=model.device)
-    return (sums / counts[:, None]).to(model.dtype)
+        in_step(walk(members, inputs) for members, inputs, _ in group)
+    return (sums / counts.clamp_min(1)[:, None]).to(model.dtype)
 
 
 def _rows_within_budget(model, branches):

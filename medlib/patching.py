@@ -14,7 +14,7 @@ import torch
 from medlib import hooks
 from medlib.errors import MedlibError
 from medlib.model import COMPONENTS
-from medlib.prompts import Pair, answer_token, check, encode, together
+from medlib.prompts import Pair, answer_token, check, encode, stacked, together
 from medlib.replay import Replay, check_no_op, difference, in_step, run_blocks, tolerance
 
 FEW_TOKENS = 256  # logits that show whether two states say the same, where each costs a read from disk
@@ -95,7 +95,7 @@ def encode_pairs(model, pairs):
                 f"Pair {number}: the clean prompt has {a} tokens and the corrupt one {b}; patching needs equal "
                 f"lengths. Replace one entity by another of as many tokens: {pair.clean!r} / {pair.corrupt!r}."
             )
-        if clean[number] == corrupt[number]:
+        if clean[number] == corrupt[number] and _same_beside(clean[number], corrupt[number]):
             raise MedlibError(
                 f"Pair {number}: clean and corrupt prompt are the same, so nothing can be patched: {pair.clean!r}."
             )
@@ -106,6 +106,17 @@ def encode_pairs(model, pairs):
                 "their logits cannot differ. Choose answers that differ in the first token."
             )
     return clean, corrupt, torch.tensor(tokens)
+
+
+def _same_beside(clean, corrupt):
+    """Whether what goes with the tokens of two prompts, such as their picture, is the same."""
+    return all(torch.equal(value, corrupt.beside.get(name)) for name, value in clean.beside.items())
+
+
+def _differ(replay, n):
+    """Where the first `n` rows differ from the next `n`, in the token or in what enters there: `[row, position]`."""
+    ids, states = replay.inputs["input_ids"], replay.embedding
+    return (ids[:n] != ids[n:]) | (states[:n] != states[n:]).any(-1)
 
 
 def _branch_bytes(model, length):
@@ -147,12 +158,11 @@ class _Sweep:
     def __init__(self, model, trunk, donor, tokens, component, masks):
         self.model, self.component = model, component
         device = model.device
-        self.trunk, self.donor = (torch.tensor(ids, device=device) for ids in (trunk, donor))
-        self.n, self.length = self.trunk.shape
+        self.n, self.length = len(trunk), len(trunk[0])
         self.tokens = tokens.to(device)
-        self.replay = Replay(model, {"input_ids": torch.cat([self.trunk, self.donor])})
+        self.replay = Replay(model, stacked(trunk + donor))
         self.shared = self.replay.shares_positions()
-        differs = self.trunk != self.donor
+        differs = _differ(self.replay, self.n)
         self.first = differs.int().argmax(-1)  # first token in which the two runs differ
         moving = torch.arange(self.length, device=device) >= self.first[:, None]
         self.masks = masks.to(device) & moving

@@ -4,6 +4,7 @@ A prompt is a string; a `Prompt` is a string that also knows where its entity st
 read off whatever the tokenizer.  An answer counts by its first token, tokenised where it stands: after the prompt.
 A model of chats may take each prompt as the beginning of its own reply; what its template puts in front of a reply is
 the same text for all prompts, so that two of them still differ only where they differ as they are written.
+Where a model reads pictures, a prompt may be a `medlib.vision.image_prompt` instead: a picture and a question.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from medlib.errors import MedlibError
 # stand in the input twice, and a patch of one would leave the other.
 REQUEST = "Complete the sentence."
 _REPLY = "Insulin is used to treat"
+TOKEN_KINDS = ("first", "template", "image", "own")
 
 
 class Prompt(str):
@@ -64,10 +66,28 @@ class Pair:
     wrong: str
 
 
+class Encoded(list):
+    """The token ids of one prompt as the model takes them and, in `beside`, what goes with them: the picture's part.
+
+    `beside`: {name of an input: a tensor, a batch of one}, empty for a text.
+    """
+
+    def __init__(self, ids, beside=()):
+        super().__init__(ids)
+        self.beside = dict(beside)
+
+
+def pictured(prompt):
+    """Whether a prompt is a picture with a question (`medlib.vision.ImagePrompt`)."""
+    return hasattr(prompt, "picture")
+
+
 def check(prompts):
-    """Refuse anything but a non-empty list of non-empty texts; returns it as a list."""
+    """Refuse anything but a non-empty list of non-empty texts, or of pictures with questions; returns it as a list."""
     several = not isinstance(prompts, str) and hasattr(prompts, "__iter__")
     prompts = list(prompts) if several else prompts
+    if several and prompts and all(map(pictured, prompts)):
+        return prompts
     if not several or not all(isinstance(prompt, str) for prompt in prompts):
         raise MedlibError(
             f"prompts must be a list of texts, and {_shown(prompts)} is not. Put a single prompt in a list."
@@ -135,11 +155,26 @@ def tokens_in_front(model, ids):
     return next((place for place, token in enumerate(own) if ids[place] != token), len(own))
 
 
+def token_kinds(model, ids):
+    """What each token of an encoded prompt is, as its place in `TOKEN_KINDS`: `[token]`.
+
+    The first of all is a kind of its own; "template" was put in front by a chat template, "image" is a piece of a
+    picture, "own" are all others.
+    """
+    config = model.hf.config
+    image = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
+    kinds = torch.tensor([TOKEN_KINDS.index("image" if token == image else "own") for token in ids])
+    kinds[: tokens_in_front(model, ids)] = TOKEN_KINDS.index("template")
+    kinds[0] = TOKEN_KINDS.index("first")
+    return kinds
+
+
 def encode(model, prompts):
-    """Token ids of each checked prompt as the model takes them (see `tokenised`): a list of lists."""
-    ids = [tokenised(model, prompt) for prompt in prompts]
+    """Token ids of each checked prompt as the model takes them (see `tokenised`): a list of `Encoded`."""
+    ids = [_encoded(model, prompt) for prompt in prompts]
     for prompt, tokens in zip(prompts, ids, strict=True):
-        if tokens[-1] in model.tokenizer.all_special_ids and not prompt.endswith(model.tokenizer.decode(tokens[-1:])):
+        text = prompt.text if pictured(prompt) else prompt
+        if tokens[-1] in model.tokenizer.all_special_ids and not text.endswith(model.tokenizer.decode(tokens[-1:])):
             raise MedlibError(
                 f"{model.name}'s tokenizer ends every text with a special token, so the last token is none of the "
                 "prompt's. Turn that off (add_eos_token=False)."
@@ -151,22 +186,54 @@ def encode(model, prompts):
         if len(tokens) > model.context:
             raise MedlibError(
                 f"A prompt of {len(tokens)} tokens does not fit {model.name}'s context of {model.context}: "
-                f"{_shown(prompt)}. Shorten it."
+                f"{_shown(text)}. Shorten it."
             )
     return ids
+
+
+def _encoded(model, prompt):
+    if not pictured(prompt):
+        return Encoded(tokenised(model, prompt))
+    beside = {name: value for name, value in prompt.inputs.items() if name not in ("input_ids", "attention_mask")}
+    return Encoded(prompt.inputs["input_ids"][0].tolist(), beside)
+
+
+def stacked(encoded):
+    """Encoded prompts as one batch, shorter ones filled up on the right: {name of an input: tensor, row first}.
+
+    >>> Replay(model, stacked(encode(model, prompts)))
+
+    Under causal attention no token sees what comes after it, so the filling needs no mask and changes no number.
+    """
+    width = max(map(len, encoded))
+    batch = {"input_ids": torch.tensor([ids + ids[-1:] * (width - len(ids)) for ids in encoded])}
+    for name in encoded[0].beside:
+        rows = [
+            torch.nn.functional.pad(value, (0, width - len(ids))) if value.shape == (1, len(ids)) else value
+            for ids, value in ((ids, ids.beside[name]) for ids in encoded)
+        ]
+        batch[name] = torch.cat(rows)
+    return batch
 
 
 def answer_token(model, prompt, answer):
     """The id of the answer's first token, tokenised where it stands: after the prompt."""
     if not isinstance(answer, str) or not answer.strip():
         raise MedlibError(f"The answer to {_shown(prompt)} is {answer!r}; give a text, with its leading space.")
-    before, after = tokenised(model, prompt), tokenised(model, prompt + answer)
+    before, after = (_written(model, prompt, more) for more in ("", answer))
     if after[: len(before)] != before or len(after) == len(before):
         raise MedlibError(
             f"The answer {answer!r} melts into the last token of {_shown(prompt)}, so it has no first token of its "
             "own. Begin the answer with a space, and end the prompt without one."
         )
     return after[len(before)]
+
+
+def _written(model, prompt, more):
+    """The token ids of a prompt with more text after it; a picture is one placeholder here."""
+    if pictured(prompt):
+        return model.tokenizer(prompt.text + more, add_special_tokens=prompt.special)["input_ids"]
+    return tokenised(model, prompt + more)
 
 
 def answer_tokens(model, prompts, answers):
@@ -177,11 +244,10 @@ def answer_tokens(model, prompts, answers):
 
 
 def batches(ids, size, waste=0.25):
-    """Prompts of like length together: yields `(members, ids [row, position], last [row])`.
+    """Prompts of like length together: yields `(members, inputs, last [row])`, the inputs as `stacked` gives them.
 
     `members` are the prompts' indices, `last` the position of each one's last token, `size(length)` the most rows of a
-    length that fit.  Shorter prompts are filled up on the right, by at most a share `waste` of the batch: under causal
-    attention no token sees what comes after it, so the filling needs no mask and changes no number.
+    length that fit.  Shorter prompts are filled up by at most a share `waste` of the batch.
     """
     by_length = sorted(range(len(ids)), key=lambda index: len(ids[index]))
     members, used = [], 0
@@ -189,11 +255,11 @@ def batches(ids, size, waste=0.25):
         length = len(ids[index])
         full = (len(members) + 1) * length * (1 - waste) > used + length or len(members) >= size(length)
         if members and full:
-            yield members, *_filled([ids[i] for i in members])
+            yield members, *_batch(ids, members)
             members, used = [], 0
         members.append(index)
         used += length
-    yield members, *_filled([ids[i] for i in members])
+    yield members, *_batch(ids, members)
 
 
 def together(ids, size, waste=0.25):
@@ -204,8 +270,8 @@ def together(ids, size, waste=0.25):
     """
     group, used = [], 0.0
     for batch in batches(ids, size, waste):
-        members, rows, _ = batch
-        share = len(members) / max(1, size(rows.shape[1]))
+        members, inputs, _ = batch
+        share = len(members) / max(1, size(inputs["input_ids"].shape[1]))
         if group and used + share > 1:
             yield group
             group, used = [], 0.0
@@ -214,11 +280,11 @@ def together(ids, size, waste=0.25):
     yield group
 
 
-def _filled(rows):
-    last = torch.tensor([len(row) - 1 for row in rows])
-    return torch.tensor([row + row[-1:] * (len(rows[-1]) - len(row)) for row in rows]), last
+def _batch(ids, members):
+    return stacked([ids[i] for i in members]), torch.tensor([len(ids[i]) - 1 for i in members])
 
 
 def _shown(value, width=80):
+    value = value.text if pictured(value) else value
     text = repr(str(value) if isinstance(value, str) else value)
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -40,6 +40,7 @@ class Replay:
     """
 
     def __init__(self, model, inputs):
+        inputs = {name: value.to(model.device) if torch.is_tensor(value) else value for name, value in inputs.items()}
         self.model, self.inputs = model, inputs
         self.rows, self.positions = inputs["input_ids"].shape
         self._memory = _KeyValues()
@@ -85,13 +86,17 @@ class Replay:
             self._memory.prefix = None
 
     def shares_positions(self):
-        """Whether keys and values of earlier positions can be shared: a causal mask that can be cut, and a cache."""
+        """Whether keys and values of earlier positions can be shared: a causal mask that can be cut, and a cache.
+
+        Among the tokens of a picture some models attend forwards too; there an earlier token's keys are no longer its
+        own after a patch.
+        """
         if self.positions == 1:
             return False
         calls = self._explicit_calls()
         cached = all(any(leaf is self._memory for leaf in leaves) for leaves, *_ in calls)
         masked = all(any(len(axes) == 2 for axes in position_axes) for *_, position_axes in calls)
-        return cached and masked
+        return cached and masked and all(_is_causal(call, self.rows) for call in calls)
 
     def _explicit_calls(self):
         """The blocks' calls with every mask written out, and the axes of each argument that go by row and by position.
@@ -103,7 +108,7 @@ class Replay:
             masked = _with_masked_rows(self.inputs, 2)
             calls = self._record(masked)[1]
             wider = self._record(_with_masked_rows(self.inputs, 3))[1]
-            shorter = self._record({k: v[:, :-1] if _by_position(v, self) else v for k, v in masked.items()})[1]
+            shorter = self._record({k: v[:, :-1] if self.by_position(v) else v for k, v in masked.items()})[1]
             self._explicit = [
                 (*call, _axes_that_differ(call, wide), _axes_that_differ(call, short))
                 for call, wide, short in zip(calls, wider, shorter, strict=True)
@@ -153,6 +158,15 @@ class Replay:
         """Slices of so many rows, few enough at a time to keep their logits, `width` numbers each, small."""
         step = max(1, int(self.model.memory / 8 / (width * 4 * 4)))
         return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
+
+    def part(self, rows, positions):
+        """The inputs of some rows up to a number of positions."""
+        own = {name: value[rows] if torch.is_tensor(value) else value for name, value in self.inputs.items()}
+        return {name: value[:, :positions] if self.by_position(value) else value for name, value in own.items()}
+
+    def by_position(self, value):
+        """Whether an input holds a number for each token: `[row, position]`."""
+        return torch.is_tensor(value) and value.ndim == 2 and value.shape[1] == self.positions
 
     # --- plumbing ---------------------------------------------------------------------------------------------------
 
@@ -264,8 +278,16 @@ def _with_masked_rows(inputs, extra):
     return inputs
 
 
-def _by_position(value, replay):
-    return torch.is_tensor(value) and value.ndim == 2 and value.shape[1] == replay.positions
+def _is_causal(call, rows):
+    """Whether the masks among a block's arguments let no token of the first `rows` rows see a later one."""
+    leaves, _, *axes = call
+    for leaf, row_axes, position_axes in zip(leaves, *axes, strict=True):
+        if len(position_axes) == 2:
+            mask = leaf.narrow(row_axes[0], 0, rows) if row_axes else leaf
+            seen = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
+            if seen.triu(1).any():
+                return False
+    return True
 
 
 def _axes_that_differ(call, other):
@@ -354,8 +376,7 @@ def check_no_op(walks, what):
     gaps, head = [], model.hf.get_output_embeddings()
     with torch.no_grad(), head.register_forward_pre_hook(lambda head, args: args[0][:, -1:]):  # others are not read
         for (replay, states, last), rows in ends:
-            ids = replay.inputs["input_ids"][rows, : last[rows[0]] + 1]
-            own = model.hf(input_ids=ids, use_cache=False).logits[:, -1]
+            own = model.hf(**replay.part(rows, last[rows[0]] + 1), use_cache=False).logits[:, -1]
             gaps.append(difference(own, replay.tail(states[rows, None])[:, -1]))
     gap = max(gaps)
     if not all(gap <= tolerance(model) for gap in gaps):  # NaN is refused too

@@ -144,11 +144,12 @@ def sources():
 
 
 def data(parameters, house=None):
-    """Each data table that medlib carries, with its sha256, and those of one's own that a parameter names.
+    """Each data table of the packages this process has imported, with its sha256, and those that a parameter names.
 
     A table of one's own brings that of its control.  The zoo is not data: a record names its model itself.
     """
-    files = sorted(file for file in PACKAGE.rglob("*") if file.is_file() and file.suffix in (".csv", ".toml", ".json"))
+    folders = {(PACKAGE.parent / name).parent for name in sources()}
+    files = sorted(file for folder in folders for file in folder.iterdir() if file.suffix in (".csv", ".toml", ".json"))
     known = {file.relative_to(PACKAGE.parent).as_posix(): sha256(file) for file in files if file.name != "zoo.toml"}
     named = re.findall(r"[^\s:]+\.toml\b", " ".join(value for value in parameters.values() if isinstance(value, str)))
     while named:
@@ -206,8 +207,10 @@ def _machine(model):
     torch = sys.modules.get("torch")
     machine["threads"] = torch.get_num_threads() if torch else os.cpu_count()
     if device.startswith("cuda"):
-        machine["device"] = f"{device} ({torch.cuda.get_device_name(device)})"
-        machine["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated(device)
+        places = getattr(model.hf, "hf_device_map", {"": device}).values()
+        devices = sorted({torch.device(place) for place in places}, key=str)
+        machine["device"] = ", ".join(f"{place} ({torch.cuda.get_device_name(place)})" for place in devices)
+        machine["peak_gpu_memory_bytes"] = sum(map(torch.cuda.max_memory_allocated, devices))
     return machine
 
 

@@ -70,7 +70,7 @@ def saliency_sweep(model, prompts, answers, kinds=KINDS):
 
     with _no_parameter_gradients(model):
         for group in together(ids, prompts_within_budget, waste=0):
-            walks = [_Walk(model, members, batch, targets[:, members]) for members, batch, _ in group]
+            walks = [_Walk(model, members, inputs, targets[:, members]) for members, inputs, _ in group]
             in_step(walk.up() for walk in walks)
             ends = [(w.replay, w.states[-1][:, -1], last) for w, (*_, last) in zip(walks, group, strict=True)]
             differences.append(check_no_op(ends, "weight_saliency"))
@@ -140,8 +140,8 @@ def _no_parameter_gradients(model):
 class _Walk:
     """One batch's walk: up, keeping the L+1 states `[row, position, hidden]`, and down with each answer's gradients."""
 
-    def __init__(self, model, members, batch, targets):
-        self.replay, self.members, self.targets = Replay(model, {"input_ids": batch.to(model.device)}), members, targets
+    def __init__(self, model, members, inputs, targets):
+        self.replay, self.members, self.targets = Replay(model, inputs), members, targets
         self.states = [self.replay.embedding]
 
     @torch.no_grad()

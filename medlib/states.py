@@ -43,8 +43,8 @@ def states_at(model, prompts, places=PLACES):
     found = np.empty((len(places), model.n_layers + 1, len(ids), model.hidden_size), dtype=np.float32)
 
     def walk(batch, ends):
-        members, rows, last = batch
-        replay = Replay(model, {"input_ids": rows.to(model.device)})
+        members, inputs, last = batch
+        replay = Replay(model, inputs)
         weights = _weights([spans[i] for i in members], replay)
         state, own = replay.embedding.clone(), torch.arange(len(members), device=model.device)
         for layer in range(model.n_layers + 1):

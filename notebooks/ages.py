@@ -31,7 +31,7 @@ neighbours = (
 )
 seed = 0  # deals folds, shuffles, noise and resamples, and starts UMAP [0..]
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import pandas as pd
 

@@ -26,7 +26,7 @@ seed = (
     0  # draws items, groups to leave out, shuffled labels and resamples [0..]
 )
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

@@ -30,7 +30,7 @@ n_umap = (
 every = 3  # a picture of one state in so many [1..]
 seed = 0  # deals shuffles, halves, draws and resamples, and starts UMAP [0..]
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

@@ -23,7 +23,7 @@ threshold = (
 n_draws = 3  # draws of another label for each item that has several [1..]
 seed = 0  # deals the bootstrap resamples and the draws [0..]
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 
 import medlib

@@ -27,7 +27,7 @@ stride = 1  # the other ways take out every so many-th block, the windows groups
 grader = "local"  # grades from 1 to 10; or "package.module:function"
 seed = 0  # draws the items, the other prompts and the bootstrap resamples [0..]
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import pandas as pd
 

@@ -28,7 +28,7 @@ n_pairs_map = 4  # most pairs in each map of single tokens [1..]
 threshold = 1.0  # couples whose clean logit difference does not lie so far above the corrupt one, in logits, are not used [0..]
 seed = 0  # draws the couples and the bootstrap resamples [0..]
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import pandas as pd
 

@@ -29,7 +29,7 @@ n_components = (
 n_seeds = 5  # UMAP fits of each state that is drawn [1..]
 seed = 0  # deals shuffles and resamples, and starts UMAP [0..]
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import pandas as pd
 

@@ -26,7 +26,7 @@ n_orders = 5  # random orders of the scrambled weights [1..]
 n_permutations = 4999  # permutations behind each p-value [19..]
 seed = 0  # draws the items, the bootstrap resamples, the permutations and the first of the random orders [0..]
 
-# %%
+# %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import pandas as pd
 

@@ -17,6 +17,7 @@ import huggingface_hub
 import psutil
 import torch
 import transformers
+from accelerate.utils import get_max_memory
 from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 from transformers.models.auto import modeling_auto
@@ -324,6 +325,7 @@ def _read(folder, label, place, dtype):
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,  # reported below, with what is missing
                 device_map=place,
+                max_memory=_room() if place == "balanced" else None,
                 output_loading_info=True,
                 **coding,
                 **_OPTIONS,
@@ -350,6 +352,11 @@ def _read(folder, label, place, dtype):
             "would be loaded. Give the config.json that belongs to the weights."
         )
     return hf.eval(), tokenizer, processor
+
+
+def _room():
+    """How much of each device's memory weights may take; a tenth of an accelerator is left for what a sweep makes."""
+    return {device: free if device == "cpu" else free * 9 // 10 for device, free in get_max_memory().items()}
 
 
 def _numberless(key):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from medlib.errors import MedlibError
+from medlib.prompts import answer_token
 from medlib.vision.pictures import read_picture
 from medlib.vision.view import View, measure_view
 
@@ -94,18 +95,7 @@ def answer_id(model, prompt, answer):
         if not 0 <= answer < model.vocabulary:
             raise MedlibError(f"There is no token {answer}; {model.name} has {model.vocabulary}.")
         return int(answer)
-    if not isinstance(answer, str) or not answer.strip():
-        raise MedlibError(f"The answer is {answer!r}; give a text, or the id of a token.")
-    before, after = (
-        model.tokenizer(text, add_special_tokens=prompt.special)["input_ids"]
-        for text in (prompt.text, prompt.text + answer)
-    )
-    if after[: len(before)] != before or len(after) == len(before):
-        raise MedlibError(
-            f"The answer {answer!r} melts into the last token of the prompt, so it has no first token of its own. "
-            "Begin it with a space."
-        )
-    return after[len(before)]
+    return answer_token(model, prompt, answer)
 
 
 def image_token(model):

@@ -97,8 +97,8 @@ def divergences(model, prompts):
         raise MedlibError("Divergences are between prompts, and there is only one. Give more.")
     ids = encode(model, prompts)
     logits = [None] * len(ids)
-    for members, batch, last in batches(ids, lambda length: 16):
-        found = model.hf(input_ids=batch.to(model.device), use_cache=False).logits
+    for members, inputs, last in batches(ids, lambda length: 16):
+        found = model.hf(input_ids=inputs["input_ids"].to(model.device), use_cache=False).logits
         for row, member in enumerate(members):
             logits[member] = found[row, last[row]].float().log_softmax(-1)
     logs = torch.stack(logits)
