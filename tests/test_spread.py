@@ -1,26 +1,41 @@
-"""Blocks that lie on several devices give the same numbers as blocks on one.
+"""Blocks that lie on several devices give the same numbers as blocks on one, and no tensor meets one of another device.
 
-There is one device here, so this tests the way through accelerate's hooks, which move what a block is called with; that
-every tensor then meets others on its own device takes several accelerators to see.
+There is one device here: the second is a stand-in (elsewhere.py), as strict as an accelerator about what meets.
 """
 
+import pandas as pd
 import pytest
 from accelerate import dispatch_model
 from conftest import tiny_hf, word_tokenizer
+from elsewhere import spread_over_two_devices
 
 import medlib
-from medlib import MedlibError, Pair
+from medlib import MedlibError, Pair, saliency
 
 PROMPTS = ["w1 w2 w3 w4 w5", "w9 w8 w7", "w20 w21 w22 w23 w24"]
 ANSWERS = [" w6", " w6", " w25"]
 PAIRS = [Pair("w1 w2 w3 w4 w5 w6", "w1 w2 w9 w4 w5 w6", " w10", " w11")]
 SWEEPS = {
+    "activations": lambda m: pd.DataFrame({"state": medlib.activations(m, PROMPTS).ravel()}),
+    "windows": lambda m: medlib.lesion_windows(m, PROMPTS, ANSWERS),
+    "texts": lambda m: medlib.lesion_texts(m, PROMPTS),
     "lesion": lambda m: medlib.lesion_sweep(m, PROMPTS, ANSWERS),
     "lesion of a part": lambda m: medlib.lesion_sweep(m, PROMPTS, ANSWERS, how="mean", component="mlp"),
+    "lesion by another": lambda m: medlib.lesion_sweep(m, PROMPTS, ANSWERS, how="resample", component="attention"),
     "patch": lambda m: medlib.patch_sweep(m, PAIRS),
     "patch of attention": lambda m: medlib.patch_sweep(m, PAIRS, "noise", "attention"),
     "attribution": lambda m: medlib.attribution_sweep(m, PAIRS, component="mlp"),
     "saliency": lambda m: medlib.weight_saliency(m, PROMPTS, ANSWERS),
+}
+
+
+PLACES = {  # family, the blocks on the second device, other parts there, and whether saliency goes by autograd
+    "llama": ("llama", [2], ["model.norm", "lm_head"], False),
+    "llama, by autograd": ("llama", [2, 3], [], True),
+    "gemma2": ("gemma2", [1, 3], [], False),
+    "gemma3": ("gemma3", [2], ["model.norm"], False),
+    "gpt2": ("gpt2", [1, 3], ["transformer.ln_f"], False),
+    "gpt-neox": ("gpt-neox", [2], [], False),
 }
 
 
@@ -34,7 +49,30 @@ def dispatched(family):
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_a_dispatched_model_gives_the_numbers_of_one_that_is_not(family, sweep):
     one = medlib.Model(tiny_hf(family), word_tokenizer())
-    found, expected = SWEEPS[sweep](dispatched(family)), SWEEPS[sweep](one)
+    same(SWEEPS[sweep](dispatched(family)), SWEEPS[sweep](one))
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+@pytest.mark.parametrize("place", PLACES)
+def test_no_tensor_meets_one_of_another_device(place, sweep, monkeypatch):
+    family, blocks, parts, by_autograd = PLACES[place]
+    monkeypatch.setattr(saliency, "_check_plain", lambda model: None)  # the stand-in's tensors are no plain ones
+    if by_autograd:
+        monkeypatch.setattr(saliency, "_linear_modules", lambda block: None)
+    expected = SWEEPS[sweep](medlib.Model(tiny_hf(family, attention="eager"), word_tokenizer()))
+    with spread_over_two_devices(tiny_hf(family, attention="eager"), blocks, parts) as hf:
+        same(SWEEPS[sweep](medlib.Model(hf, word_tokenizer())), expected)
+
+
+def test_the_stand_in_for_a_second_device_refuses_tensors_that_meet():
+    with spread_over_two_devices(tiny_hf("llama"), [2]) as hf:
+        there = hf.model.layers[1].mlp.up_proj.weight
+        assert there.device != hf.model.layers[0].mlp.up_proj.weight.device
+        with pytest.raises(AssertionError, match="two devices"):
+            there + hf.model.layers[0].mlp.up_proj.weight
+
+
+def same(found, expected):
     for column in expected.select_dtypes("float"):
         assert found[column].to_numpy() == pytest.approx(expected[column].to_numpy(), rel=1e-5, abs=1e-6), column
 
