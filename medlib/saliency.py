@@ -7,12 +7,14 @@ next lower block follows.
 
 The gradient of a linear module's weight is a product of two thin matrices, (d log p / d output)^T input, a row for each
 token.  So the walk down takes gradients of outputs only, of all prompts and answers at once, and the product is made
-for one prompt at a time, a few of its rows at a time, in a buffer that stays in the processor's cache.  Where a block
+for one prompt at a time, a few of its rows at a time, in a buffer that stays in a core's cache.  Where a block
 has other weight matrices (experts in one tensor), autograd makes their gradients, one block's and one prompt's at a
 time.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import pandas as pd
 import torch
@@ -235,14 +237,31 @@ def _from_thin_matrices(entering, leaving, calls, linear, gradients, kinds):
             leaving, [entering, *outputs], gradient, retain_graph=answer < len(gradients) - 1, materialize_grads=True
         )
         moved[answer], below = below[0], iter(below[1:])
+        thin = {}
         for name, of_one in calls.items():
-            if not of_one:  # no part in this forward pass
-                continue
-            given = torch.cat([given for given, *_ in of_one], dim=1)
-            slope = torch.cat([next(below) for _ in of_one], dim=1)
-            for row in range(len(given)):
-                sums[name][answer, row] = _absolute_sums(slope[row], given[row], linear[name].weight, kinds)
+            if of_one:  # else it has no part in this forward pass
+                given = torch.cat([given for given, *_ in of_one], dim=1)
+                thin[name] = torch.cat([next(below) for _ in of_one], dim=1), given
+        with _one_thread_each(entering.device) as each:
+            for name, (slope, given) in thin.items():
+                found = each(partial(_absolute_sums, weight=linear[name].weight, kinds=kinds), slope, given)
+                sums[name][answer] = torch.stack(list(found))
     return sums, moved
+
+
+@contextmanager
+def _one_thread_each(device):
+    """A `map` for products of a core's size: on several threads one such product takes longer than on one."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield map
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _absolute_sums(slope, given, weight, kinds):

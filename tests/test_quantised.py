@@ -1,5 +1,7 @@
 """Quantised weights: read as the numbers that their codes stand for, or refused with what to do."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers
@@ -67,10 +69,10 @@ def test_every_technique_gives_on_de_quantised_weights_what_it_gives_on_those_nu
     plain = medlib.Model(tiny_hf("gpt-oss"), word_tokenizer())
     plain.hf.load_state_dict(meant, strict=False)
     found, expected = SWEEPS[sweep](medlib.load(folder)), SWEEPS[sweep](plain)
-    if sweep == "activations":
-        assert (found == expected).all()
+    if sweep == "activations":  # to the last digits: how a product is summed hangs on where its numbers lie in memory
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     else:
-        assert found.equals(expected)
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-3, atol=1e-6)
 
 
 # Codes that stay codes

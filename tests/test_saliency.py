@@ -96,3 +96,15 @@ def test_no_hook_is_left_behind(tiny):
 def test_a_kind_there_is_not_is_refused(tiny):
     with pytest.raises(MedlibError, match="'signed' is not a saliency"):
         saliency.saliency_sweep(tiny, PROMPTS, {"own": ANSWERS}, ["grad", "signed"])
+
+
+def test_on_several_threads_the_sums_are_the_same_and_the_number_of_threads_is_as_before(tiny):
+    threads, found = torch.get_num_threads(), {}
+    try:
+        for n in (1, 3):
+            torch.set_num_threads(n)
+            found[n] = weight_saliency(tiny, PROMPTS, ANSWERS).saliency
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_allclose(found[3], found[1], rtol=1e-6)
