@@ -3,9 +3,9 @@
     python benchmarks/scaling.py [--quick]
 
 Each of the four sweeps is timed while one size grows to 16 times its base and the others stay.  The exponent is the
-slope of log(time) over log(size), by least squares; expected is what the count of operations says for large sizes.  A
-smaller one means that what does not grow still weighs; a sweep that grows faster than it should is said, and the exit
-status is 1.
+slope of log(time) over log(size), by least squares, and beside it that of the last doubling; expected is what the count
+of operations says for large sizes.  A smaller one means that what does not grow still weighs; a sweep that grows faster
+than it should is said, and the exit status is 1.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 import medlib
 
 FACTORS = (1, 2, 4, 8, 16)
-BASE = {"layers": 4, "tokens": 8, "pairs": 2, "prompts": 8}
+BASE = {"layers": 4, "tokens": 16, "pairs": 4, "prompts": 16}
 ROUNDS = 3  # the fastest counts
 SLACK = 0.3  # an exponent may lie above the expected one by so much
-VOCABULARY, HIDDEN = 256, 128
+VOCABULARY, HIDDEN = 256, 256
 # sweep: size that grows -> expected exponent
 EXPECTED = {
     "activations": {"layers": 1, "tokens": 1, "prompts": 1},
@@ -68,9 +68,9 @@ def curve(sweep, size, expected, factors, rounds):
         run = job(sweep, **(BASE | {size: n}))
         run()
         seconds.append(min(timed(run) for _ in range(rounds)))
-    slope = exponent(sizes, seconds)
-    within = slope <= expected + SLACK
-    return dict(sweep=sweep, size=size, sizes=sizes, seconds=seconds, exponent=slope, expected=expected, within=within)
+    slope, end = exponent(sizes, seconds), exponent(sizes[-2:], seconds[-2:])
+    found = dict(sweep=sweep, size=size, sizes=sizes, seconds=seconds, exponent=slope, end=end, expected=expected)
+    return found | {"within": slope <= expected + SLACK}
 
 
 def exponent(sizes, seconds):
@@ -119,7 +119,7 @@ def random_model(layers):
     return medlib.Model(LlamaForCausalLM(config).eval(), tokenizer, name=f"random Llama, {layers} layers")
 
 
-COLUMNS = ("sweep", "grows", "from .. to", "CPU s", "exponent", "expected", "")
+COLUMNS = ("sweep", "grows", "from .. to", "CPU s", "exponent", "at the end", "expected", "")
 
 
 def rows(found):
@@ -131,6 +131,7 @@ def rows(found):
             f"{row['sizes'][0]} .. {row['sizes'][-1]}",
             f"{row['seconds'][0]:.3f} .. {row['seconds'][-1]:.3f}",
             f"{row['exponent']:.2f}",
+            f"{row['end']:.2f}",
             str(row["expected"]),
             "" if row["within"] else "grows faster",
         ]

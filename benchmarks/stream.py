@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import bench
 import measure
 import random_checkpoint
 import torch
@@ -26,6 +27,7 @@ from medlib.model import to_bytes
 
 FOLDER = Path(__file__).parent.parent / "_build" / "bench"
 TEXT = "the patient was seen by a doctor who asked how long it had been there and what else was wrong"
+THREADS = 2
 WALKS = {"activations": 1, "lesion": 1, "patching": 1, "saliency": 2}
 LIMIT = 1.0  # bytes read a walk, as a share of the weights; 1.05 where the embedding is the unembedding too
 
@@ -65,7 +67,7 @@ def job(technique, model):
 
 def measured(technique, folder, memory, prefetch, pipe):
     """What one technique costs, sent through a pipe; the first walk, which checks the replay, is counted apart."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     model = medlib.load(folder, offload="disk", memory=memory, prefetch=prefetch)
     weights, run = model.weights, job(technique, model)
     start = time.perf_counter()
@@ -115,8 +117,15 @@ def main():
         table.add_row(technique, *numbers, f"{row['no_op']:.0e}")
     console.print(table)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    facts = {"size": given.size, "memory": given.memory, "prefetch": given.prefetch, "weights": found[0]["size"]}
-    (FOLDER / "stream.json").write_text(json.dumps(facts | {"techniques": found}, indent=1) + "\n")
+    machine = bench.machine() | {"model": f"random Llama, {given.size}", "threads": THREADS}
+    facts = {
+        "machine": machine,
+        "size": given.size,
+        "memory": given.memory,
+        "prefetch": given.prefetch,
+        "weights": found[0]["size"],
+    }
+    (FOLDER / "stream.json").write_text(json.dumps(facts, indent=1) + "\n")
     if any(row["peak"] > to_bytes(given.memory) or row["walk"] > LIMIT for row in found):
         sys.exit("A limit was not kept: memory, or bytes read a walk.")
 

@@ -216,9 +216,8 @@ def test_every_sweep_that_is_scaled_runs(sweep):
 
 
 def test_a_sweep_that_grows_faster_than_expected_is_said():
-    row = dict(
-        sweep="patch_sweep", size="layers", sizes=[4, 64], seconds=[1, 9], exponent=2.4, expected=2, within=False
-    )
+    row = dict(sweep="patch_sweep", size="layers", sizes=[4, 64], seconds=[1, 9], within=False)
+    row |= dict(exponent=2.4, end=2.3, expected=2)
     assert list(scaling.rows([row])) == [
-        ["patch_sweep", "layers", "4 .. 64", "1.000 .. 9.000", "2.40", "2", "grows faster"]
+        ["patch_sweep", "layers", "4 .. 64", "1.000 .. 9.000", "2.40", "2.30", "2", "grows faster"]
     ]

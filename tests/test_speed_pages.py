@@ -32,7 +32,8 @@ def measured(tmp_path):
     }
     facts = dict(largest=1.0, layers=30, weights=1000)
     hooks = {"plain": runs(10), "careful": runs(5), "medlib": runs(4)}
-    curve = dict(sweep="patch_sweep", size="layers", sizes=[4, 8], seconds=[1, 3.9], exponent=1.96, expected=2)
+    curve = dict(sweep="patch_sweep", size="layers", sizes=[4, 8], seconds=[1, 3.9])
+    curve |= dict(exponent=1.96, end=1.98, expected=2)
     plan = {"model": "a-model", "technique": "lesion", "planned": 2.0, "measured": 4.0, "within": False}
     plan |= {"planned memory": 2**30, "measured memory": 2**31}
     walk = dict(technique="saliency", seconds=74, check=20, peak=1.5 * 2**30, walk=0.921)
@@ -41,7 +42,7 @@ def measured(tmp_path):
         "bench": MACHINE | {"jobs": {"lesion": bench.summary(jobs.JOBS["lesion"], facts, hooks)}},
         "scaling": MACHINE | {"curves": [curve, curve | {"sweep": "lesion_sweep"}]},
         "planned": MACHINE | {"plans": [plan]},
-        "stream": dict(weights=15 * 2**30, memory="4GiB", techniques=[walk]),
+        "stream": MACHINE | dict(weights=15 * 2**30, memory="4GiB", techniques=[walk]),
     }
     for name, content in found.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -58,10 +59,10 @@ def test_the_page_shows_ratios_targets_and_the_machine(measured, tmp_path):
     assert "| 4.5 (nnsight) | – | 20 (nnsight) | 3, met |" in said["peers"]
     assert "cannot: TypeError: no" in said["peers"]
     assert "CPU time / plain 0.4, at most 0.5" in said["bench"] and "met" in said["bench"]
-    assert "| 1.96 | 2 |" in said["scaling"] and (tmp_path / "scaling.png").stat().st_size > 10_000
+    assert "| 1.96 | 1.98 | 2 |" in said["scaling"] and (tmp_path / "scaling.png").stat().st_size > 10_000
     assert "2.00, off" in said["planned"]
     assert "| saliency | 74 s | 20 s | 1.50 GiB | 0.921 |" in said["stream"] and "at most 4GiB" in said["stream"]
-    assert all("threads 1" in said[name] for name in ("peers", "bench", "scaling", "planned"))
+    assert all("threads 1" in said[name] for name in pages(tmp_path))
 
 
 def test_what_was_not_measured_is_said_with_the_command_that_does(tmp_path):

@@ -130,6 +130,7 @@ def _scaling(found, folder):
             f"{row['sizes'][0]} to {row['sizes'][-1]}",
             f"{row['seconds'][0]:.3f} to {row['seconds'][-1]:.3g}",
             f"{row['exponent']:.2f}",
+            f"{row['end']:.2f}",
             f"{row['expected']:g}",
         ]
         for row in found["curves"]
@@ -139,7 +140,7 @@ def _scaling(found, folder):
         "Time against size, each as a multiple of its smallest; dotted, what the count of operations says: "
         "in proportion, and with the square.\n:::\n\n"
     )
-    header = ["sweep", "what grows", "from, to", "CPU s", "exponent", "expected"]
+    header = ["sweep", "what grows", "from, to", "CPU s", "exponent", "of the last doubling", "expected"]
     return figure + table(header, rows) + _machine(found)
 
 
@@ -179,4 +180,4 @@ def _stream(found, folder):
         for row in found["techniques"]
     ]
     said = f"\nWeights of {found['weights'] / 2**30:.1f} GiB on disk, at most {found['memory']} of memory.\n"
-    return table(header, rows) + said
+    return table(header, rows) + said + _machine(found)
