@@ -30,7 +30,7 @@ _HOME = {  # public name -> the module that defines it
     "weight_saliency": "saliency",
     "Run": "run",
 }
-_MODULES = {"concepts", "figures", "geometry", "hooks", "knowledge", "results", "stats", "summary", "vision"}
+_MODULES = {"concepts", "figures", "geometry", "hooks", "knowledge", "results", "scans", "stats", "summary", "vision"}
 
 __all__ = sorted([*_HOME, *_MODULES])
 

@@ -143,13 +143,15 @@ def sources():
     return {file.relative_to(PACKAGE.parent).as_posix(): sha256(file) for file in ours if file.suffix == ".py"}
 
 
-def data(parameters, house=None):
-    """Each data table of the packages this process has imported, with its sha256, and those that a parameter names.
+def data(parameters, house=None, used=None):
+    """Each data table that lies beside a module in use, with its sha256, and those that a parameter names.
 
-    A table of one's own brings that of its control.  The zoo is not data: a record names its model itself.
+    `used`: the modules' files, as `sources` names them; without it those of this process.  A table of one's own brings
+    that of its control.  The zoo is not data: a record names its model itself.
     """
-    folders = {(PACKAGE.parent / name).parent for name in sources()}
-    files = sorted(file for folder in folders for file in folder.iterdir() if file.suffix in (".csv", ".toml", ".json"))
+    folders = {(PACKAGE.parent / name).parent for name in used or sources()}
+    tables = (file for folder in folders if folder.is_dir() for file in folder.iterdir())
+    files = sorted(file for file in tables if file.suffix in (".csv", ".toml", ".json"))
     known = {file.relative_to(PACKAGE.parent).as_posix(): sha256(file) for file in files if file.name != "zoo.toml"}
     named = re.findall(r"[^\s:]+\.toml\b", " ".join(value for value in parameters.values() if isinstance(value, str)))
     while named:

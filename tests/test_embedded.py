@@ -3,8 +3,10 @@
 import json
 import shutil
 import subprocess
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import gguf
 import numpy as np
@@ -14,7 +16,7 @@ import transformers
 from tokenizers import pre_tokenizers
 
 import medlib
-from medlib.models import embedded
+from medlib.models import embedded, zoo
 
 HEADS, KEY_HEADS, LAYERS, HIDDEN, WIDE = 4, 2, 2, 32, 48
 LETTERS = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -260,3 +262,22 @@ def test_a_conversion_that_fails_says_why_and_keeps_nothing(entry, monkeypatch, 
     with pytest.raises(medlib.MedlibError, match="No space left on device.*MEDLIB_CACHE"):
         embedded.folder(entry)
     assert only_file_in(tmp_path / "cache") == []
+
+
+def test_a_model_made_around_an_embedded_one_is_put_together_once(entry, conversions, monkeypatch):
+    """`assemble` of a module that the zoo names gets the folder of the inner model and writes the outer one."""
+    calls = []
+
+    def assemble(inner, made, sha256):
+        calls.append((inner, sha256))
+        made.mkdir()
+        (made / "config.json").write_text((inner / "config.json").read_text())
+
+    monkeypatch.setitem(sys.modules, "medlib.around", SimpleNamespace(assemble=assemble))
+    monkeypatch.setattr(zoo, "entry", lambda name: {"inner": entry}[name])
+    outer = entry | {"name": "outer"}
+    outer["wheel"] = entry["wheel"] | {"around": "inner", "made_by": "medlib.around", "sha256": "f" * 64}
+    inner = embedded.folder(entry)
+    for _ in range(2):
+        assert (embedded.folder(outer) / "config.json").read_text() == (inner / "config.json").read_text()
+    assert calls == [(inner, "f" * 64)]

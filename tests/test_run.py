@@ -179,3 +179,9 @@ def test_a_table_of_ones_own_brings_that_of_its_control(tmp_path):
     assert {"mine.csv", "like.csv", "like.toml"} <= set(found)
     (tmp_path / "like.csv").write_text("another")
     assert run_module.data({"domains": "mine.toml"}, tmp_path) != found
+
+
+def test_a_table_counts_as_data_where_a_module_beside_it_is_in_use():
+    concepts = run_module.data({}, used=["medlib/concepts/tables.py", "medlib/run.py"])
+    assert "medlib/concepts/drugs.csv" in concepts
+    assert run_module.data({}, used=["medlib/run.py", "medlib/a_room_that_was_removed/module.py"]) == {}

