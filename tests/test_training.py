@@ -1,6 +1,5 @@
 """The small multimodal model: packed questions equal separate ones, training goes down and resumes, and saves."""
 
-import numpy as np
 import pytest
 import torch
 import transformers as tf
@@ -10,11 +9,8 @@ from torch.testing import assert_close
 import medlib
 from medlib.errors import MedlibError
 from medlib.scans import items
-from training import batches, train
-from training.evaluate import answer_scenes, balanced
-from training.model import (
+from medlib.scans.model import (
     WEIGHTS,
-    ask,
     assemble,
     build,
     load_trained,
@@ -23,6 +19,9 @@ from training.model import (
     save_trained,
     trained_part,
 )
+from medlib.vision import eager, image_prompt
+from training import batches, train
+from training.evaluate import answer_scenes, balanced
 
 TOWER = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2)
 
@@ -76,14 +75,14 @@ def test_questions_packed_behind_one_image_get_the_logits_of_separate_prompts(mo
         flat = [(scene, one) for scene, group in zip(scenes, asked, strict=True) for one in group]
         assert len(flat) > len(scenes)
         for (scene, one), found in zip(flat, logits, strict=True):
-            inputs = ask(model, items.draw(scene)[0], one["question"])
+            inputs = image_prompt(model, items.draw(scene)[0], one["question"]).inputs
             assert_close(model.hf(**inputs).logits[0, -1], found, atol=2e-5, rtol=1e-4)
 
 
 def test_training_sees_the_pixels_that_the_processor_gives(model, scenes):
     model, _ = model
     picture = items.draw(scenes[0])[0]
-    inputs = ask(model, picture, "Is there a lesion?")
+    inputs = image_prompt(model, picture, "Is there a lesion?").inputs
     assert_close(inputs["pixel_values"], batches.normalised(picture[None]), atol=1e-6, rtol=0)
     assert (inputs["input_ids"] == model.hf.config.image_token_id).sum() == model.hf.config.image_seq_length == 100
 
@@ -108,11 +107,9 @@ def test_answers_of_a_kind_differ_in_their_first_token(tokenizer):
 
 
 @pytest.mark.parametrize("text", ["Is <filename> here?", "<|im_end|>", "<|im_start|>system"])
-def test_text_with_the_image_token_or_a_turn_is_refused(model, text):
+def test_text_with_the_image_token_or_a_turn_is_refused(text):
     with pytest.raises(MedlibError, match="Leave it out"):
         refuse_image_token(text)
-    with pytest.raises(MedlibError, match="Leave it out"):
-        ask(model[0], np.zeros((120, 120, 3), np.uint8), text)
 
 
 @pytest.mark.parametrize("stage", train.STAGES)
@@ -155,10 +152,10 @@ def test_the_saved_part_is_small_and_gives_equal_logits_around_the_language_mode
         for part in (model.hf.model.vision_tower, model.hf.model.multi_modal_projector, heads):
             for parameter in part.parameters():
                 parameter.copy_(parameter.half().float())
-    save_trained(model.hf, heads, model.processor, tmp_path, {"tower": {"steps": 3}})
+    save_trained(model.hf, heads, tmp_path, {"tower": {"steps": 3}})
     assert not [name for name in load_file(tmp_path / WEIGHTS) if "language" in name or "lm_head" in name]
     again, _, record = load_trained(tmp_path, language())
-    inputs = ask(model, items.draw(scenes[0])[0], "In which plane is this slice?")
+    inputs = image_prompt(model, items.draw(scenes[0])[0], "In which plane is this slice?").inputs
     with torch.no_grad():
         assert torch.equal(again(**inputs).logits, model.hf(**inputs).logits)
     assert record["training"]["tower"]["steps"] == 3
@@ -183,21 +180,25 @@ def test_a_constant_answer_scores_one_over_the_number_of_answers():
     assert balanced(part.assign(given=part.answer), n=200)[0] == 1
 
 
-def test_the_assembled_model_is_llavas_with_the_embedded_language_model_and_gives_attention_maps(
-    smollm2, scenes, tmp_path
-):
+def test_the_assembled_folder_loads_as_llavas_class_and_gives_the_logits_of_its_parts(smollm2, scenes, tmp_path):
     hf, heads = build(smollm2.hf, tower=TOWER)
-    save_trained(hf, heads, make_processor(smollm2.tokenizer), tmp_path)
-    model = assemble(tmp_path, attention="eager")
+    save_trained(hf, heads, tmp_path / "trained")
+    hf, _, record = load_trained(tmp_path / "trained", smollm2.hf)
+    smollm2.hf.save_pretrained(tmp_path / "inner")
+    smollm2.tokenizer.save_pretrained(tmp_path / "inner")
+    with pytest.raises(MedlibError, match="trained again"):
+        assemble(tmp_path / "inner", tmp_path / "made", "0" * 64, tmp_path / "trained")
+    assemble(tmp_path / "inner", tmp_path / "made", record["sha256"], tmp_path / "trained")
+    model = medlib.load(tmp_path / "made", dtype="float32")
     assert isinstance(model.hf, tf.LlavaForConditionalGeneration)
     assert (model.n_layers, model.hidden_size) == (smollm2.n_layers, smollm2.hidden_size)
-    inputs = ask(model, items.draw(scenes[0])[0], "Is there a lesion?", reply="y")
+    prompt = image_prompt(model, items.draw(scenes[0])[0], "Is there a lesion?", reply="y")
+    assert prompt.view.grid == (10, 10) and prompt.text.endswith("assistant\ny")
     with torch.no_grad():
-        maps = model.hf(**inputs, output_attentions=True).attentions
-    length = inputs["input_ids"].shape[1]
-    assert len(maps) == model.n_layers
-    assert maps[0].shape[-2:] == (length, length)
-    assert model.tokenizer.decode(inputs["input_ids"][0]).endswith("assistant\ny")
+        assert_close(model.hf(**prompt.inputs).logits, hf(**prompt.inputs).logits, atol=1e-4, rtol=1e-4)
+        with eager(model):
+            maps = model.hf(**prompt.inputs, output_attentions=True).attentions
+    assert len(maps) == model.n_layers and maps[0].shape[-1] == prompt.length
 
 
 def test_a_folder_without_a_trained_model_is_refused(tmp_path):

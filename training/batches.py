@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from medlib.scans import items, volumes
+from medlib.scans.model import END, IMAGE_TOKEN, PATCH, REPLY, TURN, refuse_image_token
 from medlib.scans.slices import millimetres, sample
-from training.model import END, IMAGE_TOKEN, PATCH, REPLY, TURN, refuse_image_token
 
 KINDS = list(items.QUESTIONS)
 IGNORE = -100

@@ -1,6 +1,6 @@
 """Evaluation: balanced accuracy by kind of question, beside a blind model, a constant answer and a second template.
 
-    python -m training.evaluate training/trained --scenes 600
+    python -m training.evaluate medlib/scans/trained --scenes 600
 
 Blind is the same model with a black picture: what it gets right is in the question.  Balanced accuracy is the mean over
 the right answers' accuracies, so a constant answer scores one over their number.  Intervals resample scenes; they say
@@ -19,9 +19,9 @@ from sklearn.metrics import roc_auc_score
 import medlib
 from medlib.paths import write_atomically
 from medlib.scans import items
+from medlib.scans.model import LANGUAGE_MODEL, load_trained
 from medlib.stats import Interval, bootstrap
 from training import batches
-from training.model import LANGUAGE_MODEL, load_trained
 
 GOALS = {"plane": 0.95, "polarity": 0.9, "lesion": 0.85, "side": 0.85}
 

@@ -1,7 +1,7 @@
 """Training, in two stages: the tower alone with heads for each patch, then tower and projector in front of the language
 model.
 
-    python -m training.train --work _build/training --out training/trained
+    python -m training.train --work _build/training --out medlib/scans/trained
 
 Step n draws its scenes by number from (seed, stage, n), and there is no dropout, so a run that was stopped and resumed
 ends with the parameters of one that was not.  A checkpoint is written every minute; the record holds a JSON line for
@@ -21,9 +21,9 @@ from torch.nn import functional
 import medlib
 from medlib.paths import write_atomically
 from medlib.scans import items
+from medlib.scans.model import LANGUAGE_MODEL, TRAINED, build, save_trained
 from training import batches
 from training.evaluate import answer_scenes, balanced, heads_held_out
-from training.model import LANGUAGE_MODEL, build, make_processor, save_trained
 
 STAGES = ("tower", "language")
 FIRST_SCENE = {"tower": 0, "language": 10_000_000}  # so that the two stages see different scenes
@@ -159,7 +159,7 @@ def held_out_numbers(trainer):
 def arguments(given=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--work", type=Path, default=Path("_build/training"), help="checkpoints and record")
-    parser.add_argument("--out", type=Path, default=Path("training/trained"), help="folder of the trained part")
+    parser.add_argument("--out", type=Path, default=TRAINED, help="folder of the trained part")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tower-steps", type=int, default=4000)
@@ -192,7 +192,7 @@ def main(given=None):
         if not finished:
             print(f"The {stage} stage stopped at step {trainer.done}; run the same command again.")
             return
-    save_trained(hf, heads, make_processor(language.tokenizer), told.out, facts)
+    save_trained(hf, heads, told.out, facts)
     record = (told.work / "record.jsonl").read_bytes()
     write_atomically(told.out / "record.jsonl", record)
     print(f"The trained part is in {told.out}.")

@@ -1,9 +1,9 @@
 """The model: a vision tower, LLaVA's projector, and a language model that is not ours to change.
 
-Only the tower, the projector and the heads that the tower is trained with are saved, a few megabytes; `assemble` puts
-them together with the embedded language model into a `LlavaForConditionalGeneration` with its processor, which
-`medlib.Model` takes.  An unused special token of the language model stands for a patch of the image, so its embedding
-has no new rows.
+Only the tower, the projector and the heads that the tower is trained with are kept, a few megabytes; `assemble` puts
+them together with the embedded language model into a folder that `medlib.load` reads, as a
+`LlavaForConditionalGeneration` with its processor.  An unused special token of the language model stands for a patch of
+the image, so its embedding has no new rows.
 """
 
 import hashlib
@@ -13,11 +13,18 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 from torch import nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+)
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
-import medlib
 from medlib.errors import MedlibError
 from medlib.paths import write_atomically
 from medlib.scans.items import QUESTIONS
@@ -25,6 +32,7 @@ from medlib.scans.slices import SIZE
 from medlib.scans.volumes import LOBES
 
 NAME = "scans-llava"
+TRAINED = Path(__file__).parent / "trained"
 LANGUAGE_MODEL = "smollm2-135m"
 IMAGE_TOKEN = "<filename>"  # of code repositories in the language model's training; no user text may hold it
 PATCH = 12  # pixels, 20 mm: 100 image tokens.  8 pixels would double what the language model has to read
@@ -44,7 +52,7 @@ TEMPLATE = (
     "{% endfor %}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-WEIGHTS, RECORD, CHAT = "trained.safetensors", "trained.json", "chat_template.jinja"
+WEIGHTS, RECORD = "trained.safetensors", "trained.json"
 
 
 class Heads(nn.Module):
@@ -134,19 +142,6 @@ def refuse_image_token(text):
     return text
 
 
-def ask(model, picture, question, reply=""):
-    """A picture and a question as the model's inputs, a batch of one: `input_ids`, `attention_mask`, `pixel_values`.
-
-    >>> model.hf(**ask(model, picture, "Is there a lesion?")).logits[0, -1]
-
-    `picture`: uint8 `[row, column, 3]` or a PIL image; `reply`: how the model's reply begins.  Raises `MedlibError`
-    for a text that holds the image token.
-    """
-    content = [{"type": "image"}, {"type": "text", "text": refuse_image_token(question)}]
-    text = model.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    return model.processor(images=[picture], text=[text + refuse_image_token(reply)], return_tensors="pt")
-
-
 def trained_part(hf, heads):
     """The tensors that training changes, by name: the tower's, the projector's, the heads'."""
     parts = {"vision_tower": hf.model.vision_tower, "multi_modal_projector": hf.model.multi_modal_projector}
@@ -169,8 +164,8 @@ def set_trained_part(hf, heads, tensors):
             tensor.copy_(tensors[name])
 
 
-def save_trained(hf, heads, processor, folder, training=None):
-    """Write the trained part, in float16, with configuration, processor and hash into a folder.
+def save_trained(hf, heads, folder, training=None):
+    """Write the trained part, in float16, with its configuration and hash into a folder.
 
     `training` (seed, steps, CPU time) goes into trained.json.  The language model is not written.
     """
@@ -178,8 +173,6 @@ def save_trained(hf, heads, processor, folder, training=None):
     weights = save({name: t.detach().to(torch.float16).contiguous() for name, t in trained_part(hf, heads).items()})
     write_atomically(folder / WEIGHTS, weights)
     hf.config.save_pretrained(folder)
-    processor.image_processor.save_pretrained(folder)
-    write_atomically(folder / CHAT, processor.chat_template.encode())
     record = dict(
         name=NAME,
         sha256=hashlib.sha256(weights).hexdigest(),
@@ -191,10 +184,10 @@ def save_trained(hf, heads, processor, folder, training=None):
     write_atomically(folder / RECORD, (json.dumps(record, indent=1) + "\n").encode())
 
 
-def load_trained(folder, language, attention=None):
+def load_trained(folder, language):
     """The model and heads of a folder that `save_trained` wrote, around a language model: `(hf, heads, record)`.
 
-    `attention`: "eager" where attention maps are wanted.  `MedlibError` for a missing or damaged folder.
+    `MedlibError` for a missing or damaged folder.
     """
     folder = Path(folder)
     try:
@@ -208,26 +201,20 @@ def load_trained(folder, language, attention=None):
     sizes = {name: getattr(config.vision_config, name) for name in TOWER}
     hf, heads = build(language, tower=sizes)
     set_trained_part(hf, heads, load_file(folder / WEIGHTS))
-    if attention:
-        hf.set_attn_implementation(attention)
     return hf, heads, record
 
 
-def assemble(folder, attention=None):
-    """The embedded multimodal model: the trained part of a folder and the embedded language model, as `medlib.Model`.
+def assemble(inner, made, sha256, folder=TRAINED):
+    """Write the whole model into the folder `made`: the trained part around the language model of the folder `inner`.
 
-    >>> model = assemble("training/trained")
-    >>> model.hf(**ask(model, picture, "Is there a lesion?"))
-
-    `attention`: "eager" where attention maps are wanted.  Raises `MedlibError` as `medlib.load` and `load_trained` do.
+    `medlib.load("scans-llava")` does so once, and keeps the folder.  `sha256` is that of the trained part; raises
+    `MedlibError` for another, and as `load_trained` does.
     """
-    language = medlib.load(LANGUAGE_MODEL, device="cpu")
-    hf, _, record = load_trained(folder, language.hf, attention)
-    images = CLIPImageProcessorPil.from_pretrained(folder)
+    language = AutoModelForCausalLM.from_pretrained(inner, dtype=torch.float32)
+    hf, _, record = load_trained(folder, language)
+    if record["sha256"] != sha256:
+        raise MedlibError(f"{NAME} was trained again: its sha256 is {record['sha256']}, and the zoo says {sha256}.")
     vision = hf.config.vision_config
-    processor = make_processor(language.tokenizer, vision.image_size, vision.patch_size)
-    processor.image_processor = images
-    processor.chat_template = (Path(folder) / CHAT).read_text()
-    source = {"kind": "folder", "id": NAME, "quantised": language.source["quantised"], "licence": "Apache-2.0"}
-    digest = hashlib.sha256((record["sha256"] + language.weights_sha256).encode()).hexdigest()
-    return medlib.Model(hf, language.tokenizer, processor, name=NAME, source=source, weights_sha256=digest)
+    processor = make_processor(AutoTokenizer.from_pretrained(inner), vision.image_size, vision.patch_size)
+    hf.save_pretrained(made)
+    processor.save_pretrained(made)
