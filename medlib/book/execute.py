@@ -25,7 +25,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import pairs, profiles, stamp
+from medlib.book import fitting, pairs, profiles, stamp
 from medlib.book import parameters as told
 from medlib.errors import MedlibError
 from medlib.run import PACKAGE, data, sha256, write_record
@@ -64,6 +64,7 @@ def run(technique, model=None, parameters=None, house=None, profile="full"):
     given = profiles.parameters(profile, technique, house) | (parameters or {})
     notebook, defaults, values = _prepare(technique, model, given, house)
     model = values["model_name"]
+    fitting.check(notebook, technique, model)
     folder = paths.runs(house) / paths.slug(model)
     work = _work_folder(house, technique, model)
     started = perf_counter()
@@ -90,7 +91,7 @@ def run(technique, model=None, parameters=None, house=None, profile="full"):
 
 
 def run_all(names, models, house=None, announce=lambda technique, model: None, profile="full", jobs=1):
-    """Execute every technique for every model, yielding an Outcome each; what is current is left as it is.
+    """Execute every technique for every model it is for, yielding an Outcome each; what is current is left as it is.
 
     A current full run serves for a quick one too.  A failure does not stop the rest.  `announce` is called before each
     notebook that is executed; `jobs` are executed at a time, and share the cores.  MedlibError, before anything runs,
@@ -98,13 +99,16 @@ def run_all(names, models, house=None, announce=lambda technique, model: None, p
     """
     house = house or paths.root()
     enough = {"full": ("current",), "quick": ("current", "quick")}.get(profile)
+    fit = set()
     for technique in names:
         given = profiles.parameters(profile, technique, house)
         for model in models:
-            _prepare(technique, model, given, house)
+            notebook, *_ = _prepare(technique, model, given, house)
+            if fitting.is_for(notebook, model):
+                fit.add((technique, model))
     wanted = []
     for model in models:
-        for technique in names:
+        for technique in (name for name in names if (name, model) in fit):
             if state(technique, model, house=house)[0] in enough:
                 record = json.loads((paths.runs(house) / paths.slug(model) / f"{technique}.json").read_text())
                 yield Outcome(technique, model, "current", record["seconds"], record["peak_memory_bytes"])

@@ -1,0 +1,37 @@
+"""Which chapters are for which models: one about pictures needs a model that reads them.
+
+A notebook says so by the tag `images` of its parameters cell.  What a Hub id or a folder reads is known only once it is
+loaded, so every chapter is taken to be for it, and the notebook refuses it with the reason.
+"""
+
+from medlib.errors import MedlibError
+from medlib.models import zoo
+
+
+def is_for(notebook, model):
+    """Whether `run-all` runs a notebook on a model.
+
+    A chapter on text is not run on a model whose language model has it already: one made around another of the zoo.
+    """
+    entry = _entry(model)
+    if about_images(notebook):
+        return entry is None or "image" in entry["modality"]
+    return entry is None or "around" not in entry.get("wheel", {})
+
+
+def check(notebook, technique, model):
+    """`MedlibError` where a chapter on pictures is asked of a model that reads text only."""
+    entry = _entry(model)
+    if entry and about_images(notebook) and "image" not in entry["modality"]:
+        able = [name for name in zoo.names() if "image" in zoo.entry(name)["modality"]]
+        raise MedlibError(f"{technique!r} is about pictures, and {model} reads text only. Take {' or '.join(able)}.")
+
+
+def about_images(notebook):
+    """Whether a notebook, as read, needs a model of image and text."""
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    return any({"parameters", "images"} <= set(of_one) for of_one in tags)
+
+
+def _entry(model):
+    return zoo.entry(model) if model in zoo.names() else None
