@@ -4,11 +4,12 @@
 >>> prompt = vision.image_prompt(model, "chest.png", "Is there a pleural effusion?")
 >>> vision.grad_cam(model, prompt, "Yes", layer=15)
 
-Every technique takes a model and an `ImagePrompt` and gives a table, or a map `[row, column]` over the image tokens,
-which `prompt.view.to_picture` puts on the original pixels.  Each file is one question: what goes in (`inputs`,
-`pictures`, `view`), what the image tokens hold (`states`, `logit_lens`, `image_token_words`), what the answer is read
-from (`grad_cam`, `multimodal_neurons`, `patches`), whether such a map is right (`maps`, `randomised`), and
-how it looks (`overlay`).
+The sweeps of the text half (`medlib.lesion_sweep`, `patch_sweep`, `weight_saliency`, ...) take image prompts as they
+take texts. Every technique here takes a model and an `ImagePrompt` and gives a table, or a map `[row, column]` over
+the image tokens, which `prompt.view.to_picture` puts on the original pixels. Each file is one question: what goes in
+(`inputs`, `pictures`, `view`), what the image tokens hold (`states`, `logit_lens`, `image_token_words`), what the
+answer is read from (`grad_cam`, `multimodal_neurons`, `patches`), whether such a map is right (`maps`, `randomised`),
+and how it looks (`overlay`).
 """
 
 from medlib.vision.grad_cam import attention_rollout, eager, grad_cam
