@@ -57,8 +57,13 @@ SWEEPS = {
 @pytest.mark.parametrize("technique", SWEEPS)
 def test_operations_are_those_that_torch_counts(folder, technique):
     model = medlib.load(folder)
-    with Operations() as counter:
-        SWEEPS[technique](model)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the counter sees the operations of its own thread only
+    try:
+        with Operations() as counter:
+            SWEEPS[technique](model)
+    finally:
+        torch.set_num_threads(threads)
     prompts = 1 if technique == "patching" else len(PROMPTS)
     first = 0
     found = planned.operations(planned.shape(folder), technique, prompts, TOKENS, first)
