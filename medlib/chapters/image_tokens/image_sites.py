@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 
 from medlib import attribution, patching, stats
 from medlib.errors import MedlibError
@@ -58,7 +57,7 @@ def parts(prompt, inside, seed=0):
 
 
 def as_written(prompt, word):
-    """A word as the reply to an `ImagePrompt` begins with it: behind a space, unless the prompt ends in one or a new line.
+    """A word as the reply to an `ImagePrompt` begins with it: behind a space, unless one or a new line is there.
 
     >>> as_written(prompt, "yes")
     ' yes'
@@ -78,10 +77,11 @@ def differences(model, prompts, answer, wrong):
 def traced(model, clean, corrupt, inside, scenes, answers=("yes", "no"), count=12, least=1.0, seed=0):
     """Choose the pairs whose answer hangs on the lesion: `Traced`.
 
-    `clean`, `corrupt`: `ImagePrompt`s with and without the lesion; `inside`: bool `[pair, row, column]`; `scenes`: their
-    numbers; `answers`: the words that are right with the lesion, and without.  The first `count` pairs are taken whose difference of logits
-    the lesion moves towards the right answer by `least` logits; where there are fewer than `FEWEST`, the `FEWEST` that
-    it moves most, whichever way, and `known` is False.  Raises `MedlibError` where there are not so many at all.
+    `clean`, `corrupt`: `ImagePrompt`s with and without the lesion; `inside`: bool `[pair, row, column]`; `scenes`:
+    their numbers; `answers`: the words that are right with the lesion, and without.  The first `count` pairs are taken
+    whose difference of logits the lesion moves towards the right answer by `least` logits; where there are fewer than
+    `FEWEST`, the `FEWEST` that it moves most, whichever way, and `known` is False.  Raises `MedlibError` where there
+    are not so many at all.
     """
     answers = [as_written(clean[0], word) for word in answers]
     span = differences(model, clean, *answers) - differences(model, corrupt, *answers)
@@ -132,8 +132,9 @@ def handovers(table, seed=0):
     rows = []
     for what, part, sign in (("leaves", "all image", -1), ("reaches", "last", 1)):
         own = table[table["group"] == part].pivot(index="scene", columns="layer", values="recovered")
+        layers = own.columns.to_numpy()
 
-        def first(values, axis, sign=sign, layers=own.columns.to_numpy()):
+        def first(values, axis, sign=sign, layers=layers):
             past = sign * (np.median(values, axis=axis) - 0.5) > 0
             return np.where(past.any(-1), layers[past.argmax(-1)], last)
 

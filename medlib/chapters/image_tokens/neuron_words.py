@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medlib import stats, vision
-from medlib.chapters.image_tokens.word_tests import SHUFFLES, _p
+from medlib.chapters.image_tokens.word_tests import SHUFFLES, p_by_layer
 
 TOP = 10  # words of a layer that are shown, as project B does
 
@@ -31,7 +31,7 @@ def count_words(model, prompts, answer, layers, neurons=10, seed=0):
 
 
 def top_words(counts, top=TOP):
-    """The words that most neurons write, by layer and kind: `layer, kind, rank, word, token, share` (of all counted)."""
+    """The words that most neurons write: `layer, kind, rank, word, token, share` (of all counted)."""
     sums = counts.groupby(["layer", "kind", "token", "word"], as_index=False)["count"].sum()
     sums["share"] = sums["count"] / sums.groupby(["layer", "kind"])["count"].transform("sum")
     sums = sums.sort_values(["layer", "kind", "count", "token"], ascending=[True, True, False, True])
@@ -67,7 +67,7 @@ def against_random(table, seed=0, shuffles=SHUFFLES):
         difference = (own - control).to_numpy()
         value, low, high = stats.bootstrap(difference, seed=seed)
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(shuffles, len(difference)))
-        p = _p(value, signs @ difference / len(difference))
+        p = p_by_layer(value, signs @ difference / len(difference))
         rows = dict(own=own.mean().to_numpy(), control=control.mean().to_numpy(), value=value, low=low, high=high, p=p)
         found = pd.DataFrame(rows | dict(n=len(difference), q=stats.benjamini_hochberg(p)))
         parts.append(found.assign(measure=measure, layer=own.columns.to_numpy()))

@@ -21,9 +21,9 @@ def planted_share(model, prompt, layer, tokens):
     >>> planted_share(model, prompt, 15, [1234, 567])
     1.0
 
-    `tokens`: ids, given to the image tokens in turn.  An image token's state is set to the word's row of the unembedding
-    less the mean of all rows, at the length that the token's own state has; without that mean, words with long rows come
-    first whatever is planted.
+    `tokens`: ids, given to the image tokens in turn.  An image token's state is set to the word's row of the
+    unembedding less the mean of all rows, at the length that the token's own state has; without that mean, words with
+    long rows come first whatever is planted.
     """
     at = torch.as_tensor(prompt.image, device=model.device)
     given = np.resize(np.asarray(tokens), len(prompt.image))

@@ -3,8 +3,8 @@
 *Place*: answer words of lesions at tokens over the lesion, less those at the other tokens of the picture; held against
 the same places of the lesion-free twin, so that what a place always says does not count.
 
-*Own word*: the word of the picture's own answer, less the mean of the other answers of its kind, each word less its mean
-over pictures, so that a word that always comes first does not count; held against the same in the control picture
+*Own word*: the word of the picture's own answer, less the mean of the other answers of its kind, each word less its
+mean over pictures, so that a word that always comes first does not count; held against the same in the control picture
 (the twin, or the picture with its pixels shuffled).
 
 Pictures are what is resampled and what is shuffled.  All layers and comparisons of a measure are one family for the
@@ -24,13 +24,13 @@ SHUFFLES = 1999
 
 
 def over_tokens(values, chosen):
-    """The mean over each picture's chosen tokens: `values [picture, layer, token, ...]`, `chosen` bool `[picture, token]`."""
+    """The mean over each picture's chosen tokens: `values [picture, layer, token, ...]`, `chosen [picture, token]`."""
     weights = chosen / chosen.sum(axis=1, keepdims=True)
     return np.einsum("plt...,pt->pl...", values, weights)
 
 
 def place(real, twin, inside):
-    """By picture and layer, what tokens over the lesion have more of than the others: `(picture, twin)`, `[picture, layer]`.
+    """What tokens over the lesion have more of than the others, in the picture and in its twin: two `[picture, layer]`.
 
     `real`, `twin`: `[picture, layer, token]`; `inside`: bool `[picture, token]`.
     """
@@ -48,7 +48,7 @@ def place_test(real, twin, inside, seed=0, shuffles=SHUFFLES):
     _enough(len(difference))
     interval = stats.bootstrap(difference, seed=seed)
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(shuffles, len(difference)))
-    p = _p(difference.mean(0), signs @ difference / len(difference))
+    p = p_by_layer(difference.mean(0), signs @ difference / len(difference))
     return _table(own.mean(0), control.mean(0), interval, p, len(difference))
 
 
@@ -71,7 +71,7 @@ def own_word_test(real, control, labels, seed=0, shuffles=SHUFFLES):
     order = np.random.default_rng(seed).permuted(np.tile(np.arange(len(labels)), (shuffles, 1)), axis=1)
     null = np.stack([np.einsum("plw,pw->l", lead, own[one]) for one in order]) / len(labels)
     observed = np.einsum("plw,pw->l", lead, own) / len(labels)
-    p = _p(observed, null)
+    p = p_by_layer(observed, null)
     return _table(*values, interval, p, len(labels))
 
 
@@ -150,7 +150,7 @@ def _statistic(packed, axis):
     return (_lead(values - values.mean(axis, keepdims=True)) * own).sum(-1).mean(axis)
 
 
-def _p(observed, null):
+def p_by_layer(observed, null):
     """Two-sided p by layer; numbers that only the order of a sum sets apart are ties."""
     scale = np.maximum(np.abs(null).max(axis=0), np.abs(observed))
     step = np.where(scale > 0, scale, 1) * 1e-10
