@@ -34,13 +34,13 @@ def of_words(tests, missing, measure="log_p"):
         verdict = "Not decided: there are too few pictures for any comparison"
     elif not found:
         verdict = (
-            "No answer was found in the words at image tokens: what the lens reads follows nothing that is known of the "
-            f"picture better than in its control, in any of {len(done)} comparisons"
+            "No answer was found in the words at image tokens: what the lens reads follows nothing that is known of "
+            f"the picture better than in its control, in any of {len(done)} comparisons"
         )
     else:
         verdict = (
-            f"The words that the lens reads at image tokens follow {_listed([_SAID[name] for name in found])} better than "
-            f"in the control pictures, {len(found)} of {len(done)} comparisons"
+            f"The words that the lens reads at image tokens follow {_listed([_SAID[name] for name in found])} better "
+            f"than in the control pictures, {len(found)} of {len(done)} comparisons"
         )
     left = _listed([_SAID[name] for name in missing]) if missing else "none"
     numbers = {
@@ -84,7 +84,8 @@ def of_neurons(against, shared, top=10):
     verdict = (
         f"The strongest neurons at image tokens write answer words more often than random ones in {layers}"
         if len(up)
-        else f"The strongest neurons at image tokens write no more answer words than random ones in any of {len(own)} layers"
+        else "The strongest neurons at image tokens write no more answer words than random ones in any of "
+        f"{len(own)} layers"
     )
     if len(down):
         verdict += f", and less often in {len(down)}"
@@ -107,18 +108,16 @@ def of_patches(chosen, handovers, lead, agreed, layers):
     if not chosen.known:
         verdict = f"Not decided where the answer leaves the picture: {counted}, too few to trace"
     elif reaches["value"] > layers or leaves["value"] > layers:
-        verdict = (
-            "The answer does not pass from the image tokens to the last token: one of the two never crosses one half"
-        )
+        verdict = "The answer does not pass from image tokens to the last token: one of the two never crosses one half"
     else:
         verdict = (
             f"The answer leaves the image tokens at layer {_layer(leaves)} and reaches the last token at layer "
             f"{_layer(reaches)}; {counted}"
         )
         beaten = (
-            f"the image tokens over the lesion carry more of it than as many others in {len(ahead)} of {len(lead)} layers"
+            f"the tokens over the lesion carry more of it than as many others in {len(ahead)} of {len(lead)} layers"
             if len(ahead)
-            else "the image tokens over the lesion carry no more of it than as many others"
+            else "the tokens over the lesion carry no more of it than as many others"
         )
         verdict += f"; {beaten}"
     text = "not defined" if agreed is None else f"{agreed.value:.2f} ({agreed.low:.2f} to {agreed.high:.2f})"
@@ -130,9 +129,9 @@ def of_patches(chosen, handovers, lead, agreed, layers):
         "n_moved": (chosen.moved, f"{chosen.moved} of {chosen.tried}"),
         "ahead": (len(ahead), f"{len(ahead)} of {len(lead)}"),
         "agreement": ("not defined" if agreed is None else agreed.value, text),
-        "grey": (
+        "counts": (
             int(chosen.known),
-            "" if chosen.known else "Too few pictures move the answer, so nothing here counts. ",
+            "counts" if chosen.known else "does not count: the answer hangs on it too rarely",
         ),
     }
 

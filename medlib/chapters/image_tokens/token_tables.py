@@ -1,11 +1,13 @@
-"""What this chapter shows as tables and saves: words side by side, curves of likeness, and rows of the results table."""
+"""What this chapter shows as tables and saves: words side by side, curves of likeness, rows of the record."""
 
 import numpy as np
 import pandas as pd
 
 from medlib import results, stats
 from medlib.chapters.image_tokens import lens_words, neuron_words
-from medlib.chapters.image_tokens.answer_words import WORDS
+from medlib.chapters.image_tokens.answer_words import OF_LESION, WORDS
+
+LESION_WORDS = [word for kind in OF_LESION for word in WORDS[kind]]
 
 
 def looked_for(model, tokens):
@@ -61,14 +63,19 @@ def answer_shares(found, seed=0):
     for version, own in found.items():
         values = own.together("share", own.words).mean(axis=2)
         if len(values) < 3:
-            rows += [
-                dict(variant=version, layer=layer, value=x) for layer, x in zip(own.layers, values[0], strict=True)
-            ]
+            one = zip(own.layers, values[0], strict=True)
+            rows += [dict(variant=version, layer=layer, value=value) for layer, value in one]
             continue
         interval = stats.bootstrap(values, seed=seed)
         table = pd.DataFrame(dict(layer=own.layers, value=interval.value, low=interval.low, high=interval.high))
         rows += table.assign(variant=version, n=len(values)).to_dict("records")
     return pd.DataFrame(rows).assign(metric="answer_words")
+
+
+def largest_by_place(tests, states):
+    """The state with the largest difference by place, by log-probability; the middle one of `states` without a test."""
+    own = tests[(tests["comparison"] == "place") & (tests["measure"] == "log_p")]
+    return int(own.loc[own["value"].idxmax(), "layer"]) if len(own) else states[len(states) // 2]
 
 
 def rows(tests, against, likenesses, shares, curves, estimates, handovers, sweep):
