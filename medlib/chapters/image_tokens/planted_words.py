@@ -30,10 +30,12 @@ def planted_share(model, prompt, layer, tokens):
     rows = model.unembedding(torch.as_tensor(given))[0].float() - _mean_row(model)
 
     def plant(state):
+        if state.numel() % (prompt.length * model.hidden_size):  # a probe of the model, not the prompt
+            return state
         state = state.clone()
-        own = state.view(-1, model.hidden_size) if state.ndim == 2 else state[0]
-        length = own[at].float().norm(dim=-1, keepdim=True)
-        own[at] = (rows.to(length) / rows.to(length).norm(dim=-1, keepdim=True) * length).to(state.dtype)
+        own = state.view(-1, prompt.length, model.hidden_size)
+        length = own[:, at].float().norm(dim=-1, keepdim=True)
+        own[:, at] = (rows.to(length) / rows.to(length).norm(dim=-1, keepdim=True) * length).to(state.dtype)
         return state
 
     with hooks.replace(model, layer, plant):

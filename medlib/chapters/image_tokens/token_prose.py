@@ -131,7 +131,7 @@ def of_patches(chosen, handovers, lead, agreed, layers):
         "agreement": ("not defined" if agreed is None else agreed.value, text),
         "counts": (
             int(chosen.known),
-            "counts" if chosen.known else "does not count: the answer hangs on it too rarely",
+            "counts" if chosen.known else "does not count: too few pictures move the answer",
         ),
     }
 
