@@ -14,7 +14,7 @@
 
 # %% tags=["parameters", "remove-cell"]
 model_name = "scans-llava"  # a name of `medlib models` that reads pictures, a Hub id or a local folder
-n_scenes = 60  # held-out scenes, about a third of them with a lesion [6..]
+n_scenes = 60  # held-out scenes, half of them with a lesion [12..]
 n_neurons = 20  # of these, scenes for the neurons [3..]
 n_pairs = 12  # pictures with a lesion whose answer is traced [5..]
 every = 5  # every so many-th state and block is read [1..]
@@ -86,7 +86,7 @@ inside = np.stack(
     ]
 )
 run.number("n_pictures", len(asked))
-run.number("n_questions", len(scans.make_items("held-out", n_scenes, seed)))
+run.number("n_questions", scene_pictures.count_questions(scenes, seed))
 tokens = answer_words.word_tokens(model)
 token_tables.looked_for(model, tokens).style.hide()
 

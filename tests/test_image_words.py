@@ -127,6 +127,8 @@ def test_a_twin_differs_at_the_lesion_alone_and_shuffled_pixels_are_the_picture_
     assert (np.sort(shuffled.reshape(-1, 3), axis=0) == np.sort(real.reshape(-1, 3), axis=0)).all()
     assert (shuffled != real).any() and not black.any()
     assert (shuffled == scene_pictures.picture(row, "shuffled")).all()
+    assert scenes["lesion"].sum() == 6 and len(scenes) == 12 and scenes["scene"].is_unique
+    assert scene_pictures.count_questions(scenes) >= 12 + 6
     assert set(scenes["modality"]) <= set(answer_words.WORDS["modality"])
     assert (scenes.loc[scenes["kind"] != "other", "modality"] == "MRI").all()
 

@@ -5,8 +5,10 @@ the picture's own pixels in random order: the same grey values and nothing to be
 """
 
 import numpy as np
+import pandas as pd
 
 from medlib import scans, vision
+from medlib.scans.items import questions
 from medlib.scans.other_pictures import MODALITIES
 
 VERSIONS = ("as it is", "twin", "shuffled", "black")
@@ -14,12 +16,22 @@ COVERED = 0.1  # of an image token, for it to lie over the lesion: a lesion may 
 
 
 def scenes(count, seed=0, split="held-out"):
-    """The first scenes of a split, with what is known of each: the columns of `make_scenes` and `modality`.
+    """The first scenes of a split, half of them with a lesion: the columns of `make_scenes`, and `modality`.
 
-    A kind of question that does not apply to a scene is "".
+    What does not apply to a scene is "".
     """
-    table = scans.make_scenes(split, count, seed)
+    table = scans.make_scenes(split, 2 * count, seed)
+    while table["lesion"].sum() < count // 2:
+        table = pd.concat([table, scans.make_scenes(split, count, seed, first=len(table))], ignore_index=True)
+    wanted = {True: count // 2, False: count - count // 2}
+    chosen = [own.iloc[: wanted[bool(lesion)]] for lesion, own in table.groupby("lesion")]
+    table = pd.concat(chosen).sort_values("scene")
     return table.assign(modality=table["source"].map(MODALITIES).fillna("MRI"))
+
+
+def count_questions(table, seed=0):
+    """How many questions the scans have about these scenes."""
+    return sum(len(questions(row, seed)) for row in table.to_dict("records"))
 
 
 def with_lesion(table, count=None):
