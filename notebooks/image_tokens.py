@@ -156,7 +156,8 @@ plt.show()
 # Left out for too few pictures: {glue:text}`left_out`.
 
 # %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Whether words at image tokens follow the picture, as the lens reads them: log-probability of the right words beyond the others, in the picture (blue), in its control (orange, dashed) and their difference (black) with its 95 % bootstrap interval over pictures. Dots: a permutation test over pictures at a false discovery rate of 5 % over all panels and states. State 0 is what enters the first block.", "name": "fig-image-tokens-words"}, "image": {"alt": "A panel for each comparison with three curves over layers: the picture, its control, and their difference with an interval band around zero."}}
-tests, missing = word_tests.all_tests(found, scenes, inside, states, seed)
+covered = inside.reshape(len(inside), -1)
+tests, missing = word_tests.all_tests(found, scenes, covered, states, seed)
 if len(tests):
     draw.comparisons(tests, "log_p")
     plt.show()
