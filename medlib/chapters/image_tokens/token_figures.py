@@ -40,7 +40,7 @@ def comparisons(tests, measure):
     """
     own = tests[tests["measure"] == measure]
     names = list(own["comparison"].drop_duplicates())
-    figure, axes = figures.panels(names, sharey=False)
+    figure, axes = figures.panels(names, height=2.6, sharey=False, sharex=False)
     for name, one in axes.items():
         rows = own[own["comparison"] == name]
         one.axhline(0, color="0.8", lw=1, zorder=0)
@@ -48,10 +48,11 @@ def comparisons(tests, measure):
             figures.curve(one, rows[["layer"]].assign(value=rows[column]), look, label)
         figures.curve(one, rows, "difference", "difference")
         clear = rows[rows["q"] < 0.05]
-        one.plot(clear["layer"], [0] * len(clear), "k.", ms=7, label="q < 5 %" if len(clear) else None, clip_on=False)
+        one.plot(clear["layer"], [0] * len(clear), "k.", ms=7, label="q < 5 %" if len(clear) else None)
         one.set_title(f"{TITLES.get(name, f'own word: {name}')} (n = {rows['n'].iloc[0]})", fontsize="small")
+        one.set_xlabel("state")
     for one in list(axes.values())[::3]:
-        one.set_ylabel(MEASURES[measure])
+        one.set_ylabel(MEASURES[measure], fontsize="small")
     figures.legend(figure, axes.values())
     return figure, axes
 
@@ -61,7 +62,7 @@ def likeness(tables):
     figure, axes = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
     for look, (label, table) in zip(("medical", "control", "other"), tables.items(), strict=False):
         figures.curve(axes, table, look, label)
-    axes.set(ylabel="words in common, share", ylim=(-0.02, 1.02))
+    axes.set(xlabel="state", ylabel="words in common, share", ylim=(-0.02, 1.02))
     figures.legend(figure, [axes])
     return figure, axes
 
