@@ -192,7 +192,7 @@ plt.show()
 # The last block is left out: what it writes at image tokens no later token sees, so no neuron there has a gradient.
 
 # %%
-blocks = [layer for layer in states if 0 < layer < model.n_layers]
+blocks = lens_words.blocks(model, states)
 answer = image_sites.as_written(asked[0], yes)
 counts = neuron_words.count_words(
     model, asked[:n_neurons], answer, blocks, neurons, seed

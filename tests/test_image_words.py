@@ -67,6 +67,13 @@ def test_the_words_of_two_pictures_have_in_common_the_smaller_count_of_each():
 def test_the_states_that_are_read_begin_with_the_embedding_and_end_with_the_last():
     assert lens_words.every(tiny(), 3) == [0, 3, 4]
     assert lens_words.every(tiny(), 9) == [0, 4]
+    assert lens_words.blocks(tiny(), [0, 1, 3, 4]) == [1, 3] and lens_words.blocks(tiny(), [0, 4]) == [2]
+
+
+def test_no_neuron_of_the_last_block_has_a_gradient_at_an_image_token():
+    model = tiny()
+    strengths = vision.neuron_strengths(model, prompts(model, 1)[0], " w20", [3, 4])
+    assert not strengths[4].any() and strengths[3].any()
 
 
 def test_words_planted_at_image_tokens_are_read_there(model):

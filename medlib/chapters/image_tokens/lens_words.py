@@ -72,6 +72,14 @@ def every(model, step):
     return sorted({0, *range(step, model.n_layers + 1, step), model.n_layers})
 
 
+def blocks(model, states):
+    """The blocks whose neurons are read: those of `states` before the last, or the middle one where there is none.
+
+    What the last block writes at an image token no later token sees, so that no neuron there has a gradient.
+    """
+    return [layer for layer in states if 0 < layer < model.n_layers] or [max(1, model.n_layers // 2)]
+
+
 def commonest(model, found, count=5):
     """The words that most often come first at an image token, by layer: `layer, rank, word, token, share` of tokens."""
     rows = []
