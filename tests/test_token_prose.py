@@ -69,6 +69,7 @@ def test_where_the_answer_leaves_is_told_with_its_interval_or_not_decided():
     assert patched(low=-0.1)["verdict_patches"][1].endswith("carry no more of it than as many others")
     value, text = patched(known=False)["verdict_patches"]
     assert value == "not decided" and text.startswith("Not decided") and "2 of 12" in text
+    assert patched(known=False)["leaves"][1] == "not decided" and patched()["reaches"][1] == "9 (9 to 9)"
     assert patched(known=False)["counts"][1].startswith("does not count")
     assert "does not pass" in patched(leaves=11.0)["verdict_patches"][1]
     assert patched()["agreement"][1] == "0.50 (0.40 to 0.60)"

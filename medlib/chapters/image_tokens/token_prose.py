@@ -123,8 +123,8 @@ def of_patches(chosen, handovers, lead, agreed, layers):
     text = "not defined" if agreed is None else f"{agreed.value:.2f} ({agreed.low:.2f} to {agreed.high:.2f})"
     return {
         "verdict_patches": (_value(leaves) if chosen.known else "not decided", verdict),
-        "leaves": (float(leaves["value"]), _layer(leaves)),
-        "reaches": (float(reaches["value"]), _layer(reaches)),
+        "leaves": (_value(leaves), _layer(leaves) if chosen.known else "not decided"),
+        "reaches": (_value(reaches), _layer(reaches) if chosen.known else "not decided"),
         "n_traced": (len(chosen.pairs), str(len(chosen.pairs))),
         "n_moved": (chosen.moved, f"{chosen.moved} of {chosen.tried}"),
         "ahead": (len(ahead), f"{len(ahead)} of {len(lead)}"),
