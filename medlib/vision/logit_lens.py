@@ -25,23 +25,11 @@ def logit_lens(model, prompt, layers=None, words=1):
     nostalgebraist 2020, "interpreting GPT: the logit lens"; on image tokens Neo et al. 2024 (arXiv 2410.07149).
     """
     layers = list(range(model.n_layers + 1)) if layers is None else list(layers)
-    if wrong := [layer for layer in layers if not 0 <= layer <= model.n_layers]:
-        raise MedlibError(f"There is no state {wrong[0]}; {model.name} has 0 to {model.n_layers}.")
-    walk = Walk(model, prompt.inputs)
-    image = torch.as_tensor(prompt.image, device=model.device)
-    own = own_logits(model, prompt.inputs, image)[0]
-    last = walk.replay.tail(walk.states[-1][:, image])[0]
-    no_op = agree(model, own, last, "the logits that the lens reads after the last layer")
+    no_op, tops = read_lens(model, prompt, layers, lambda logits: logits.softmax(-1).topk(words))
     columns = prompt.view.grid[1]
     pieces = []
     for layer in layers:
-        found = []
-
-        def best(logits, rows, found=found):
-            found.append(logits.softmax(-1).topk(words))
-
-        walk.replay.read_out(walk.states[layer][0, image], best)
-        p, token = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+        p, token = (part.cpu().numpy() for part in tops[layer])
         number, rank = (index.ravel() for index in np.indices(token.shape))
         pieces.append(
             pd.DataFrame(
@@ -60,3 +48,29 @@ def logit_lens(model, prompt, layers=None, words=1):
     table = pd.concat(pieces, ignore_index=True)
     table.attrs["no_op"] = no_op
     return table
+
+
+@torch.no_grad()
+def read_lens(model, prompt, layers, reduce):
+    """What `reduce` makes of the lens's logits at the image tokens: the no-op difference, and `{layer: tensors}`.
+
+    >>> _, found = read_lens(model, prompt, [20], lambda logits: (logits.log_softmax(-1)[:, tokens],))
+    >>> found[20][0].shape                          # [image token, ...]
+
+    `reduce(logits [row, token])` gives a tuple of tensors with the rows in front; rows come in chunks, so that the
+    logits of all image tokens need not be in memory together.  Raises `MedlibError` as `logit_lens` does.
+    """
+    if wrong := [layer for layer in layers if not 0 <= layer <= model.n_layers]:
+        raise MedlibError(f"There is no state {wrong[0]}; {model.name} has 0 to {model.n_layers}.")
+    walk = Walk(model, prompt.inputs)
+    image = torch.as_tensor(prompt.image, device=model.device)
+    own = own_logits(model, prompt.inputs, image)[0]
+    last = walk.replay.tail(walk.states[-1][:, image])[0]
+    no_op = agree(model, own, last, "the logits that the lens reads after the last layer")
+    del own, last
+    found = {}
+    for layer in layers:
+        parts = []
+        walk.replay.read_out(walk.states[layer][0, image], lambda logits, rows, into=parts: into.append(reduce(logits)))
+        found[layer] = tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    return no_op, found

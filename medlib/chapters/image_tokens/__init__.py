@@ -1,0 +1,1 @@
+"""Which words do image tokens hold?"""
