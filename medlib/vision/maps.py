@@ -79,8 +79,9 @@ def curves(model, prompt, heat, answer, fill="mean", steps=16):
     >>> curves(model, prompt, heat, "Yes").pivot(index="share", columns="curve", values="p")
 
     Tokens are filled hottest first, on the original pixels: with the picture's "mean" colour, from a "blur" of it as
-    wide as two tokens, or from another picture of its size that `fill` is (what `read_picture` takes).  Ties go row by row.  Returns one row per curve and step: `curve` ("deletion": of the picture,
-    "insertion": into the filled one), `share` (of tokens filled, or inserted), `p` (of the answer's first token).
+    wide as two tokens, or from another picture of its size that `fill` is (what `read_picture` takes).  Ties go
+    row by row.  Returns one row per curve and step: `curve` ("deletion": of the picture, "insertion": into the filled
+    one), `share` (of tokens filled, or inserted), `p` (of the answer's first token).
     `attrs["area"]`: the area under each curve, 0..1; a good map has a small one for deletion and a large one for
     insertion.  Raises `MedlibError` for another fill, or fewer than one step.  Source: Petsiuk et al. 2018 (arXiv
     1806.07421).

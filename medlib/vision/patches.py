@@ -26,9 +26,9 @@ def image_patch_sweep(model, clean, corrupt, tokens, answer, wrong, layers=None,
     `tokens` ("chosen", "random"), `draw` (0 for the chosen), `layer` (0..L, the state that is replaced; 0 is what
     enters block 1), `clean_diff`, `corrupt_diff`, `logit_diff` (answer minus wrong, logits; patched), `recovered`
     (logit_diff - corrupt_diff) / (clean_diff - corrupt_diff).  Random sets hold as many image tokens, all
-    outside the mask, drawn with `seed`, of those in the mask `among` where it is given (such as the tissue).  `attrs`: `no_op`, `seed`.  Raises `MedlibError` for prompts whose texts or
-    grids differ, equal pictures, a mask that is empty or leaves too few other tokens, and answers that begin with the
-    same token.
+    outside the mask, drawn with `seed`, of those in the mask `among` where it is given (such as the tissue).  `attrs`:
+    `no_op`, `seed`.  Raises `MedlibError` for prompts whose texts or grids differ, equal pictures, a mask that is empty
+    or leaves too few other tokens, and answers that begin with the same token.
     """
     sets = _sets(clean, corrupt, tokens, draws, seed, among)
     pair = [answer_id(model, clean, text) for text in (answer, wrong)]

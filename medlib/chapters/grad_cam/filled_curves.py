@@ -13,6 +13,21 @@ from medlib.scans import draw
 
 FILLS = ("twin", "blur")
 BASES = ("centre", "random", "lesion")
+CONTROLS = ("centre", "random", "grad_cam randomised")
+
+
+def at_chosen(maps, noise, chosen, layers):
+    """Each map at its chosen layer, and Grad-CAM of the model with random weights: `{(scene, kind): {map: heat}}`.
+
+    `maps`, `noise`: those of `heat_scores.scores` under own and random weights, at `layers`; `chosen`: `(kind, map)` ->
+    layer.
+    """
+    found = {}
+    for (scene, kind), every in maps.items():
+        at = {name: layers.index(chosen[kind, name]) for name in every}
+        found[scene, kind] = {name: heat[at[name]] for name, heat in every.items()}
+        found[scene, kind]["grad_cam randomised"] = noise[scene, kind]["grad_cam"][at["grad_cam"]]
+    return found
 
 
 def filled_curves(model, table, maps, fills=FILLS, steps=16, seed=0):

@@ -3,9 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from medlib import figures, vision
+from medlib import figures, scans, vision
 from medlib.chapters.grad_cam.heat_maps import MAPS
 from medlib.chapters.grad_cam.heat_scores import CONTROLS
+from medlib.chapters.grad_cam.lesion_scenes import ask
 from medlib.chapters.grad_cam.logit_sum import PAIRS
 
 BASE_LOOKS = {  # map -> label, line style
@@ -60,15 +61,22 @@ def control_differences(compared, metric, xlabel):
     return figure, axes
 
 
-def filling(curves, names):
+def filling(curves):
     """Deletion and insertion beside each other, a row for each filling: mean probability of the answer, with intervals.
 
-    `curves`: `filled_curves.mean_curves`; `names`: map -> label, in order, the lesion itself first.  Figure and axes.
+    `curves`: `filled_curves.mean_curves`.  The figure and its axes.
     """
     fills = list(dict.fromkeys(curves["fill"]))
     size = (7.2, 2.6 * len(fills) + 0.6)
-    figure, axes = plt.subplots(len(fills), 2, sharey=True, sharex=True, figsize=size, layout="constrained", squeeze=False)
-    looks = [dict(color="black", ls="-"), *(dict(color=f"C{i}", ls=s) for i, s in enumerate(["-", "--", "-.", ":"] * 2))]
+    figure, axes = plt.subplots(
+        len(fills), 2, sharey=True, sharex=True, figsize=size, layout="constrained", squeeze=False
+    )
+    names = dict(lesion="the lesion itself", **MAPS, **{"grad_cam randomised": "Grad-CAM, random weights"})
+    names |= dict(centre=CONTROLS["centre"], random="random tokens of the brain")
+    looks = [
+        dict(color="black", ls="-"),
+        *(dict(color=f"C{i}", ls=s) for i, s in enumerate(["-", "--", "-.", ":"] * 2)),
+    ]
     for line, fill in zip(axes, fills, strict=True):
         for one, curve in zip(line, ("deletion", "insertion"), strict=True):
             for (name, label), look in zip(names.items(), looks, strict=False):
@@ -111,6 +119,23 @@ def patch_figure(curves, span):
     axes.set(ylabel="moved towards the twin, logits")
     axes.legend(fontsize="small")
     return figure, axes
+
+
+def to_show(model, table, maps, noise, heads, chosen, traces):
+    """What `overlays` draws of some questions: the maps at their chosen layers, of random weights, and the head's.
+
+    `maps`, `noise`: of `heat_scores.scores`; `heads`: of `tower_head.head_scores`; `traces` name the layers.
+    """
+    shown = []
+    for row in table.to_dict("records"):
+        where = row["scene"], row["question_kind"]
+        at = {name: traces[where].layers.index(chosen[where[1], name]) for name in MAPS}
+        of_scene = {SHORT[name]: maps[where][name][at[name]] for name in MAPS}
+        of_scene["answer, random weights"] = noise[where]["grad_cam"][at["grad_cam"]]
+        if where in heads:
+            of_scene["tower's head"] = heads[where]
+        shown.append((ask(model, row), scans.draw(row)[1], of_scene))
+    return shown
 
 
 def overlays(shown):

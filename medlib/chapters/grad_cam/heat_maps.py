@@ -10,6 +10,7 @@ import numpy as np
 
 from medlib import vision
 from medlib.chapters.grad_cam.lesion_scenes import said
+from medlib.errors import MedlibError
 
 MAPS = {  # in the order of all figures and tables
     "attention": "attention",
@@ -48,7 +49,7 @@ def trace(model, prompt, answer, wrong, layers):
 
 
 def maps_of(traced):
-    """The maps of `MAPS`, each `[layer, row, column]`; that of all logits takes the maximum over heads, others means."""
+    """The maps of `MAPS`, `[layer, row, column]`: that of all logits is the maximum over heads, others are means."""
     attention, (answer, wrong, every) = traced.attention, traced.slopes
     flat = {
         "attention": attention.mean(1),
@@ -63,3 +64,17 @@ def maps_of(traced):
 def cam(attention, slope):
     """Attention times what of its slope is positive, head by head."""
     return attention * slope.clip(0)
+
+
+def layers_of(model, text):
+    """The layers that a parameter names: "all", or numbers such as "5 10 15"; a list in rising order.
+
+    Raises `MedlibError` for anything else, and for a layer that the model does not have.
+    """
+    every = list(range(1, model.n_layers + 1))
+    if text.strip() == "all":
+        return every
+    numbers = text.split()
+    if not numbers or not all(number.isdigit() and int(number) in every for number in numbers):
+        raise MedlibError(f'layers={text!r}; give "all", or numbers from 1 to {model.n_layers} such as "5 10 15".')
+    return sorted({int(number) for number in numbers})

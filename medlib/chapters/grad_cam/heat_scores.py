@@ -20,7 +20,7 @@ CONTROLS = {"centre": "centre of the brain", "random": "random brain token", "ra
 
 
 def score(view, heat, region):
-    """How a map fits a region: `pointing` (share of the hottest token's pixels in it), `hit` (whether any are), `overlap`."""
+    """How a map fits a region: `pointing` (share of the hottest token's pixels in it), `hit` (if any), `overlap`."""
     pointing = vision.pointing_score(view, heat, region)
     return pointing, float(pointing > 0), vision.overlap(view, heat, region)
 
@@ -136,3 +136,13 @@ def compared(found, bases, chosen, scenes, heads=None, seed=0):
                     rows.append((kind, name, layer, metric, control, *interval, len(wide)))
     columns = ["kind", "map", "layer", "metric", "control", "value", "low", "high", "n"]
     return pd.DataFrame(rows, columns=columns).astype({"layer": "Int64"})
+
+
+def joined(*parts):
+    """Tables of `scores` as one."""
+    return pd.concat(parts, ignore_index=True)
+
+
+def shown(table, kind, scenes, n):
+    """The first `n` questions of a kind about some scenes."""
+    return table[(table["question_kind"] == kind) & table["scene"].isin(scenes)].head(n)

@@ -13,7 +13,7 @@ from medlib.scans import draw
 
 
 def lesion_patch(model, table, layers, draws=3, seed=0):
-    """Patch the lesion's tokens from the twin, in every scene and layer, beside random tokens of the brain: one row each.
+    """Patch the lesion's tokens from the twin, in every scene and layer, beside random tokens: one row each.
 
     >>> lesion_patch(model, answered, layers=range(0, 31, 3)).groupby(["tokens", "layer"])["moved"].mean()
 

@@ -105,3 +105,12 @@ def answers_given(model, table):
     found = table.assign(**dict(zip(("given", "right", "wrong", "margin"), zip(*rows, strict=True), strict=True)))
     found.attrs = table.attrs
     return found
+
+
+def twins_asked(table):
+    """The questions whether there is a lesion, about the twins: the right answer is "no".
+
+    The rows draw the twins, and keep the scenes' numbers.
+    """
+    rows = [twin_of(row) | dict(answer="no") for row in table.to_dict("records") if row["question_kind"] == "lesion"]
+    return pd.DataFrame(rows)

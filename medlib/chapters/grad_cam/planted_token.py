@@ -16,42 +16,34 @@ from medlib.vision.inputs import answer_id
 
 
 @contextmanager
-def planted_token(model, prompt, number, answer, layer):
+def planted_token(model, prompt, number, answer, wrong, layer):
     """For the duration, block `layer` writes `answer` as far as its last token attends to image token `number`.
 
-    >>> with planted_token(model, prompt, 17, " yes", layer=3):
+    >>> with vision.eager(model), planted_token(model, prompt, 17, " yes", " no", layer=3):
     ...     heat = vision.grad_cam(model, prompt, " yes", layer=3)
 
-    All other blocks are skipped.  What is written is half as long as the residual stream there, in the direction of the
-    answer's row of the unembedding, less their mean.  Attention has to be eager while the model runs.
+    What is written at the last token points from the row of `wrong` in the unembedding to that of `answer`, is as long
+    as what the attention writes there by itself, and has that beside it as a constant: a norm that follows would else
+    leave a single direction no slope.  The block's MLP adds nothing, and all other blocks are skipped.  Attention has
+    to be eager while the model runs.
     """
-    rows = model.unembedding(torch.tensor([answer_id(model, prompt, answer)]))[0][0].detach()
-    every = [model.unembedding(slice(0, model.vocabulary) if part is None else part)[0] for part in parts_of(model)]
-    direction = rows - sum(part.detach().sum(0) for part in every) / model.vocabulary
-    position = int(prompt.image[number])
-    with torch.no_grad(), hooks.capture(model, [0]) as states:
-        model.hf(**prompt.inputs, use_cache=False)
-    length = states[0][:, -1].float().norm(dim=-1).mean() / 2
-    direction = (direction.float() / direction.float().norm() * length).to(model.dtype)
+    tokens = torch.tensor([answer_id(model, prompt, text) for text in (answer, wrong)])
+    (right, other), position = model.unembedding(tokens)[0].detach().float(), int(prompt.image[number])
+    direction = (right - other) / (right - other).norm()
 
     def writes(module, args, output):
         weight = output[1][:, :, -1, position].sum(1)
-        share = (weight / weight.detach())[:, None].to(model.dtype)
-        own = hidden(output)
-        added = torch.zeros_like(own)
-        added[:, -1] = share * direction.to(own.device)
-        return with_hidden(output, own + added)
+        share, own = (weight / weight.detach())[:, None], hidden(output)
+        kept = own[:, -1].detach()
+        added = share * kept.float().norm(dim=-1, keepdim=True) * direction.to(own.device)
+        return with_hidden(output, torch.cat([own[:, :-1], (kept + added.to(own.dtype))[:, None]], dim=1))
 
     handle = model.part(layer, "attention").register_forward_hook(writes)
     try:
-        with hooks.only(model, layer):
+        with hooks.replace(model, layer, torch.zeros_like, component="mlp"), hooks.only(model, layer):
             yield
     finally:
         handle.remove()
-
-
-def parts_of(model):
-    return model.vocabulary_parts()
 
 
 def find_planted(model, prompt, answer, wrong, layer, numbers):
@@ -65,7 +57,7 @@ def find_planted(model, prompt, answer, wrong, layer, numbers):
     """
     answers, found = [said(prompt, answer), said(prompt, wrong), None], []
     for number in numbers:
-        with vision.eager(model), planted_token(model, prompt, number, answers[0], layer):
+        with vision.eager(model), planted_token(model, prompt, number, *answers[:2], layer):
             attention, slopes = vision.attention_slopes(model, prompt, answers, [layer])
         maps = {
             "answer": (attention * slopes[0].clip(0)).mean(1)[0],
@@ -81,3 +73,19 @@ def share_of(heat, number):
     """The share of a map's heat that one token holds; 0 where there is none."""
     total = float(np.sum(heat))
     return float(heat[number]) / total if total else 0.0
+
+
+def all_found(planted, share=0.5):
+    """Whether both maps of the answer name every planted token, and give it at least a `share` of the heat."""
+    pairs = [(one["planted"], one[name]) for one in planted for name in ("answer", "contrast")]
+    return all(token == number and heat >= share for number, (token, heat) in pairs)
+
+
+def told(planted):
+    """What `find_planted` found, in words."""
+    hot = {name: [one[name][0] for one in planted] for name in ("answer", "contrast", "all_logits")}
+    least = min(one[name][1] for one in planted for name in ("answer", "contrast"))
+    return (
+        f"planted in {[one['planted'] for one in planted]}: hottest for the answer {hot['answer']}, against the other "
+        f"answer {hot['contrast']}, at least {least:.0%} of the heat; for all logits {hot['all_logits']}"
+    )

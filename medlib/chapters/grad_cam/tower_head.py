@@ -58,8 +58,13 @@ def head_map(model, heads, prompt):
 
 
 def head_scores(model, heads, table):
-    """Scores of the head on the scenes of some questions: rows such as those of `heat_scores.baselines`, and the maps."""
+    """Scores of the head on the scenes of some questions: rows such as those of `heat_scores.baselines`, and the maps.
+
+    Without heads (None) there are no rows and no maps.
+    """
     rows, maps = [], {}
+    if heads is None:
+        table = table.head(0)
     for row in table.to_dict("records"):
         where, prompt = (row["scene"], row["question_kind"]), ask(model, row)
         maps[where] = head_map(model, heads, prompt)
