@@ -108,7 +108,8 @@ def test_filled_from_the_twin_the_whole_deletion_is_the_twin(answered):
     table = filled_curves.filled_curves(model, answered.head(1), maps, steps=3)
     assert set(table["map"]) == {"grad_cam", "centre", "random", "lesion"} and set(table["fill"]) == {"twin", "blur"}
     twin = lesion_scenes.ask(model, row, scans.draw(lesion_scenes.twin_of(row))[0])
-    p = model.hf(**twin.inputs).logits[0, -1].double().softmax(-1)[model.tokenizer.convert_tokens_to_ids("yes")]
+    yes = model.tokenizer.convert_tokens_to_ids("yes")
+    p = model.hf(**twin.inputs).logits[0, -1].detach().double().softmax(-1)[yes]
     last = table[(table["fill"] == "twin") & (table["curve"] == "deletion") & (table["share"] == 1)]["p"]
     assert last.to_numpy() == pytest.approx(float(p), rel=1e-3)
     of_lesion = table[(table["fill"] == "twin") & (table["curve"] == "deletion") & (table["map"] == "lesion")]
