@@ -17,13 +17,13 @@
 model_name = (
     "scans-llava"  # a name of `medlib models`, a Hub id or a local folder
 )
-kinds = "lesion side"  # questions about the lesion: lesion, polarity, side, lobe; the first is the page's
+kinds = "lesion side"  # of lesion (always), polarity, side, lobe; the page is about the first
 layers = "all"  # layers of the maps, such as "5 10 15", or "all"
 n_scenes = (
     40  # scenes with a lesion; half choose the layer, half are reported [6..]
 )
-n_curves = 12  # of those reported, scenes for deletion and insertion [3..]
-n_steps = 16  # steps of deletion and of insertion [1..]
+n_curves = 10  # of those reported, scenes for deletion and insertion [3..]
+n_steps = 10  # steps of deletion and of insertion [1..]
 n_patched = 20  # scenes in which the lesion's tokens are patched [3..]
 n_draws = 3  # sets of random tokens beside the lesion's [1..]
 stride = 3  # patch every so many-th layer [1..]
@@ -131,11 +131,9 @@ compared = score.compared(found, bases, chosen, reported, of_head, seed)
 
 # %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How well each map points at the lesion, by layer: mean pointing score over the reported scenes with its 95 % bootstrap interval. Dashed: the same map of the same model with its weights in random order. Horizontal lines: what needs no map, and the lesion itself on the grid of tokens, which is the most that a map can reach.", "name": "fig-grad-cam-layers"}, "image": {"alt": "A panel for each of five maps with two curves of the pointing score over layers and their interval bands, of the model and of random weights, and horizontal lines for the centre of the brain, a random token, and the lesion itself."}}
 curves = score.layer_curves(found, reported, "pointing", seed)
-means = compared[compared["control"].isna()].set_index(
-    ["kind", "metric", "map"]
-)["value"]
 of_first = curves[curves["kind"] == first]
-draw.score_curves(of_first, means[first, "pointing"], "pointing score")
+levels = score.levels(compared, first, "pointing")
+draw.score_curves(of_first, levels, "pointing score")
 plt.show()
 
 # %% [markdown]

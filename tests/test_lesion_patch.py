@@ -27,8 +27,8 @@ def patches(lesion, random, span=2.0, n=8, layers=(0, 2, 4)):
 
 def test_patches_go_from_the_twin_into_the_scene_and_random_tokens_are_of_the_brain(answered):
     model = talking()
-    table = lesion_patch.lesion_patch(model, answered.head(3), [0, 4], draws=2, seed=1)
-    assert table.attrs["left_out"] + table["scene"].nunique() == 3
+    table = lesion_patch.lesion_patch(model, answered, [0, 4], draws=2, seed=1)
+    assert table.attrs["left_out"] + table["scene"].nunique() == 6
     row = answered[answered["scene"] == table["scene"].iloc[0]].iloc[0]
     scene = lesion_scenes.ask(model, row)
     twin = lesion_scenes.ask(model, row, scans.draw(lesion_scenes.twin_of(row))[0])
@@ -38,6 +38,8 @@ def test_patches_go_from_the_twin_into_the_scene_and_random_tokens_are_of_the_br
     assert own["moved"].to_numpy() == pytest.approx((by_hand["logit_diff"] - by_hand["corrupt_diff"]).to_numpy())
     assert own["span"].iloc[0] == pytest.approx(by_hand["clean_diff"].iloc[0] - by_hand["corrupt_diff"].iloc[0])
     assert own["moved"].iloc[1] == pytest.approx(0, abs=1e-5)  # after the last block nobody reads them
+    with pytest.raises(MedlibError, match="2 scenes can be patched"):
+        lesion_patch.lesion_patch(model, answered[answered["scene"].isin(table["scene"])].head(2), [0])
 
 
 def test_random_tokens_are_drawn_among_those_given_only():

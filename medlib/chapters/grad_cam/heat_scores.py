@@ -138,6 +138,12 @@ def compared(found, bases, chosen, scenes, heads=None, seed=0):
     return pd.DataFrame(rows, columns=columns).astype({"layer": "Int64"})
 
 
+def levels(compared, kind, metric):
+    """The mean score of each map at its layer and of what needs no map, of one kind of question: a series by map."""
+    part = compared[(compared["kind"] == kind) & (compared["metric"] == metric) & compared["control"].isna()]
+    return part.set_index("map")["value"]
+
+
 def joined(*parts):
     """Tables of `scores` as one."""
     return pd.concat(parts, ignore_index=True)

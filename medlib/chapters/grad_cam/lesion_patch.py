@@ -9,6 +9,7 @@ import pandas as pd
 
 from medlib import stats, vision
 from medlib.chapters.grad_cam.lesion_scenes import ask, brain_of, brain_tokens, said, twin_of
+from medlib.errors import MedlibError
 from medlib.scans import draw
 
 
@@ -20,7 +21,7 @@ def lesion_patch(model, table, layers, draws=3, seed=0):
     `table`: questions whether there is a lesion.  Columns: `scene`, `tokens` ("lesion", "random"), `draw`, `layer`
     (0..L), `moved` (by how much the logit difference of "no" and "yes" rises, logits), `span` (by how much it would if
     all were the twin's), `size` (how many tokens).  A scene whose lesion leaves too few other tokens of the brain is
-    left out, and `attrs["left_out"]` counts them.
+    left out, and `attrs["left_out"]` counts them.  Raises `MedlibError` where fewer than 3 are left.
     """
     parts, left_out = [], 0
     for row in table.to_dict("records"):
@@ -38,6 +39,11 @@ def lesion_patch(model, table, layers, draws=3, seed=0):
         named = found["tokens"].replace("chosen", "lesion")
         found = found.assign(scene=row["scene"], tokens=named, moved=moved, span=span, size=int(lesion.sum()))
         parts.append(found[["scene", "tokens", "draw", "layer", "moved", "span", "size"]])
+    if len(parts) < 3:
+        raise MedlibError(
+            f"{len(parts)} scenes can be patched, and an interval needs 3. Ask whether there is a lesion (the kind "
+            "'lesion') about more scenes; the lesion must leave as many other tokens of the brain."
+        )
     table = pd.concat(parts, ignore_index=True)
     table.attrs["left_out"] = left_out
     return table
