@@ -66,7 +66,7 @@ def test_likeness_has_a_panel_for_each_pair_even_where_it_is_not_defined():
     curves = pd.DataFrame(dict(pair="answers", layer=[1, 2], value=[0.5, -0.5], low=-1, high=1, n=4, empty=0))
     _, axes = heat_figures.likeness_panels(curves)
     assert [*axes] == [*logit_sum.PAIRS.values()]
-    assert [*axes["the answer and the other answer"].lines[0].get_ydata()] == [0.5, -0.5]
+    assert [*axes["answer and other answer"].lines[0].get_ydata()] == [0.5, -0.5]
 
 
 def test_patches_are_drawn_beside_random_tokens_and_the_whole_picture():

@@ -33,6 +33,7 @@ def score_curves(curves, levels, ylabel):
         for base, (label, style) in BASE_LOOKS.items():
             if base in levels:
                 one.axhline(levels[base], color="0.35", lw=1, ls=style, label=label, zorder=0)
+        one.set_title(title, fontsize="small")
         one.set(ylabel=ylabel, ylim=(0, None))
         one.label_outer()
     figures.legend(figure, axes.values(), ncol=3)

@@ -14,10 +14,10 @@ from medlib.chapters.grad_cam.heat_maps import cam
 
 SHIFT = -2  # times the mean logit, added to every logit
 PAIRS = {
-    "answers": "the answer and the other answer",
-    "answer_sum": "the answer and all logits",
-    "contrast_sum": "the difference of the answers and all logits",
-    "shifted_answer": "the answer, same probabilities",
+    "answers": "answer and other answer",
+    "answer_sum": "answer and all logits",
+    "contrast_sum": "answer less other and all logits",
+    "shifted_answer": "answer, same probabilities",
     "shifted_sum": "all logits, same probabilities",
 }
 
