@@ -3,7 +3,7 @@
 #
 # {glue:text}`verdict`.
 #
-# - On scenes that had no part in choosing its layer, the hottest token of Grad-CAM touches the lesion in {glue:text}`hit_grad_cam`, of Grad-CAM against the other answer in {glue:text}`hit_contrast`, of attention in {glue:text}`hit_attention` and of its rollout in {glue:text}`hit_rollout`; the centre of the brain does in {glue:text}`hit_centre`, and a random token of the brain in {glue:text}`hit_random`.
+# - On scenes that had no part in choosing its layer, the hottest token of Grad-CAM touches the lesion in {glue:text}`hit_grad_cam` of scenes, of Grad-CAM against the other answer in {glue:text}`hit_contrast`, of attention in {glue:text}`hit_attention` and of its rollout in {glue:text}`hit_rollout`; the centre of the brain does in {glue:text}`hit_centre`, and a random token of the brain in {glue:text}`hit_random`.
 # - {glue:text}`head`.
 # - The map of the sum of all logits touches it in {glue:text}`hit_all_logits`. {glue:text}`sum_verdict`.
 # - When the picture turns into the same slice without the lesion, token by token, the answer goes sooner than under every control in the order of {glue:text}`deletion_twin`, and comes back sooner in that of {glue:text}`insertion_twin`.
@@ -200,6 +200,7 @@ plt.show()
 # A map is a claim; this is a test of what it claims about.
 # In the run of a scene, at one layer, the states of the tokens that the lesion touches are taken from its twin's run, and beside it those of as many other tokens of the brain.
 # {glue:text}`causal`.
+# The share that the lesion's tokens have in what the whole picture does, where they enter the first block, is {glue:text}`share_moved`.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "By how many logits the answer moves towards the twin's when tokens are taken from the twin at one layer (0: what enters the first block): mean over scenes with 95 % bootstrap intervals. Dotted, with a grey band: the whole picture.", "name": "fig-grad-cam-patch"}, "image": {"alt": "Two curves over layers with interval bands: the lesion's tokens and as many random tokens of the brain, and a dotted line with a band for the whole picture."}}
 pairs = answered[answered["question_kind"] == "lesion"].head(n_patched)
@@ -222,6 +223,7 @@ numbers |= say.of_sum(logit_sum.likeness_means(alike, seed))
 for fill in filled_curves.FILLS:
     numbers |= say.of_curves(areas, fill, filled_curves.CONTROLS)
 numbers["causal"] = patch.causal_verdict(patched, moved, seed)
+numbers["share_moved"] = patch.share_moved(patched, 0, seed)
 numbers["head"] = tower_head.head_said(compared, first)
 for key, (value, text) in numbers.items():
     run.number(key, value, text)

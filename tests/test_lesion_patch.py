@@ -69,8 +69,9 @@ def test_the_lesion_carries_the_answer_where_it_moves_it_more_than_random_tokens
         assert said[0] == word and said[1].lower().startswith(word)
     table = patches(1.5, 0.1)
     assert lesion_patch.causal_verdict(table, lesion_patch.patch_curves(table))[1].endswith("up to layer 2 they do so")
-    assert lesion_patch.recovered(table, 0).value == pytest.approx(1.5 * 1.04375 / 2, rel=0.02)
-    assert lesion_patch.recovered(patches(1, 0, 0.0), 0) is None
+    value, text = lesion_patch.share_moved(table, 0)
+    assert value == pytest.approx(1.5 * 1.04375 / 2, rel=0.02) and text.startswith("78% (")
+    assert lesion_patch.share_moved(patches(1, 0, 0.0), 0)[0] == "not known"
 
 
 def filled_by_hand(areas, n=6):

@@ -69,16 +69,17 @@ def whole_span(table, seed=0):
     return stats.bootstrap(table.drop_duplicates("scene")["span"], seed=seed)
 
 
-def recovered(table, layer, seed=0):
-    """The share of that rise that the lesion's tokens bring at a layer, a ratio of means: an `Interval`, or None.
+def share_moved(table, layer, seed=0):
+    """The share of that rise that the lesion's tokens bring at a layer, a ratio of means: `(value, text)`.
 
-    None where the rise itself is not clear of zero, since a share of nothing means nothing.
+    Not known where the rise itself is not clear of zero, since a share of nothing means nothing.
     """
     low, high = whole_span(table, seed)[1:]
     if low <= 0 <= high:
-        return None
+        return "not known", "not known, for the whole picture does not clearly move it"
     part = table[(table["layer"] == layer) & (table["tokens"] == "lesion")]
-    return stats.bootstrap(part[["moved", "span"]], _ratio, seed=seed)
+    value, low, high = stats.bootstrap(part[["moved", "span"]], _ratio, seed=seed)
+    return value, f"{value:.0%} ({low:.0%} to {high:.0%})"
 
 
 def _ratio(values, axis):
