@@ -87,19 +87,19 @@ knows.style.format(precision=2)
 # ## Does the method find what is planted?
 #
 # In one block of this very model, attention to a single image token is made to write the answer, and all other blocks are skipped.
-# The maps of the answer have to name that token, wherever it is; for the sum of all logits nothing says that it should.
+# The maps of the answer have to name that token, in a corner, in the lesion or in the opposite corner; for the sum of all logits nothing says that it should.
 
 # %%
 row = answered.iloc[0]
 prompt = scenes.ask(model, row)
-corner, middle = 0, len(prompt.image) // 2 + prompt.view.grid[1] // 2
+in_lesion = scenes.lesion_token(prompt.view, row)
 planted = planted_token.find_planted(
     model,
     prompt,
     row["answer"],
     row["wrong"],
     max(1, model.n_layers // 2),
-    [corner, middle, len(prompt.image) - 1],
+    [0, in_lesion, len(prompt.image) - 1],
 )
 run.check(
     "the one token that carries the answer is the hottest",

@@ -6,7 +6,7 @@ import pytest
 from lesion_models import made_up, talking
 
 from medlib import MedlibError, results, scans, vision
-from medlib.chapters.grad_cam import heat_prose, heat_rows, heat_scores, lesion_scenes, tower_head
+from medlib.chapters.grad_cam import heat_prose, heat_rows, heat_scores, lesion_scenes, planted_token, tower_head
 from medlib.scans import model as scans_model
 
 POINTING = {"grad_cam": 0.4, "contrast": 0.5, "attention": 0.12}
@@ -32,6 +32,18 @@ def test_the_lesion_itself_is_the_ceiling_and_a_random_token_the_mean_of_all_of_
     assert wide["random"].iloc[0] == pytest.approx(inside.mean())
     hits = bases[(bases["map"] == "random")].set_index("scene")["hit"]
     assert hits[row["scene"]] == pytest.approx((inside > 0).mean())
+
+
+def test_a_planted_answer_in_the_lesion_is_pointed_at_as_well_as_the_grid_allows(answered):
+    model = talking()
+    bases = heat_scores.baselines(model, answered).set_index(["scene", "map"])
+    for row in answered.head(3).to_dict("records"):
+        prompt = lesion_scenes.ask(model, row)
+        token = lesion_scenes.lesion_token(prompt.view, row)
+        with vision.eager(model), planted_token.planted_token(model, prompt, token, " yes", " no", 2):
+            heat = vision.grad_cam(model, prompt, " yes", 2)
+        pointing, hit, _ = heat_scores.score(prompt.view, heat, scans.draw(row)[1])
+        assert hit == 1 and pointing == pytest.approx(bases.loc[(row["scene"], "lesion"), "pointing"])
 
 
 def test_scores_are_those_of_the_maps_at_each_layer_and_random_weights_give_others(answered):

@@ -64,6 +64,11 @@ def brain_tokens(view, brain):
     return np.nan_to_num(view.to_grid(brain)) >= TISSUE
 
 
+def lesion_token(view, row):
+    """The number of the image token that holds most of a scene's lesion."""
+    return int(np.nanargmax(view.to_grid(scans.draw(row)[1])))
+
+
 def brain_centre_map(view, brain):
     """A map that knows only where the middle of the brain is: the nearer, the hotter; `[row, column]`, pixels."""
     boxes, middle = view.boxes(), np.argwhere(brain).mean(0) + 0.5
