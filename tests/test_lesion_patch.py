@@ -51,7 +51,7 @@ def test_random_tokens_are_drawn_among_those_given_only():
     alone = vision.image_patch_sweep(model, clean, corrupt, among, " yes", " no", [1], draws=0)
     random = table[table["tokens"] == "random"]["logit_diff"]
     assert random.to_numpy() == pytest.approx(alone["logit_diff"].iloc[0])
-    with pytest.raises(MedlibError, match="too few to compare"):
+    with pytest.raises(MedlibError, match="too few others"):
         vision.image_patch_sweep(model, clean, corrupt, ~among, " yes", " no", [1], among=among)
     with pytest.raises(MedlibError, match="among is float64"):
         vision.image_patch_sweep(model, clean, corrupt, tokens, " yes", " no", [1], among=among * 1.0)

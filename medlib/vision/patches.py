@@ -78,8 +78,8 @@ def _sets(clean, corrupt, tokens, draws, seed, among):
         raise MedlibError("The mask of tokens is empty; choose at least one image token.")
     if draws and len(others) < len(chosen):
         raise MedlibError(
-            f"{len(chosen)} tokens are chosen and there are {len(others)} others, too few to compare with. Choose at "
-            "most half of them, or draws=0."
+            f"{len(chosen)} tokens are chosen, and there are too few others ({len(others)}) to compare with. Choose "
+            "at most half of them, or draws=0."
         )
     random = np.random.default_rng(seed)
     drawn = [("random", draw, random.choice(others, len(chosen), replace=False)) for draw in range(draws)]
