@@ -12,7 +12,7 @@ answer is read from (`grad_cam`, `multimodal_neurons`, `patches`), whether such 
 and how it looks (`overlay`).
 """
 
-from medlib.vision.grad_cam import attention_rollout, eager, grad_cam
+from medlib.vision.grad_cam import attention_rollout, attention_rollouts, attention_slopes, eager, grad_cam
 from medlib.vision.image_token_words import image_token_words, neuron_strengths
 from medlib.vision.inputs import ImagePrompt, image_prompt
 from medlib.vision.logit_lens import logit_lens
@@ -31,6 +31,8 @@ __all__ = [
     "View",
     "ablate_units",
     "attention_rollout",
+    "attention_rollouts",
+    "attention_slopes",
     "centre_map",
     "curves",
     "eager",

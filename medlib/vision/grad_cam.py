@@ -7,6 +7,7 @@ the answer is for the curves and the randomised weights of maps.py to show.
 
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from medlib.errors import MedlibError
@@ -32,15 +33,35 @@ def grad_cam(model, prompt, answer, layer=None, variant="chosen"):
     if variant not in VARIANTS:
         raise MedlibError(f"variant={variant!r} is not known. Choose one of {', '.join(VARIANTS)}.")
     layer = max(1, model.n_layers // 2) if layer is None else layer
-    token = answer_id(model, prompt, answer) if variant == "chosen" else None
+    attention, (slope,) = attention_slopes(model, prompt, [answer if variant == "chosen" else None], [layer])
+    by_head = attention[0] * slope[0].clip(0)
+    return prompt.on_grid(by_head.mean(0) if variant == "chosen" else by_head.max(0))
+
+
+def attention_slopes(model, prompt, answers, layers=None):
+    """What every Grad-CAM of a prompt is made of: attention from its last token to the image tokens, and the slopes.
+
+    >>> attention, slopes = attention_slopes(model, prompt, ["Yes", "No", None], layers=[5, 10, 15])
+    >>> (attention * (slopes[0] - slopes[1]).clip(0)).mean(1)       # of "Yes" less "No": [layer, token]
+
+    `answers`: as in `grad_cam`, or None for the sum of all logits; `layers` 1..L, all by default, in rising order.
+    Returns float64 `[layer, head, token]`, and `[answer, layer, head, token]`: the slope of each answer's logit by each
+    attention weight.  Slopes are linear in what they are slopes of, so one walk up serves every combination of answers.
+    Raises as `grad_cam` does.
+    """
+    layers = list(range(1, model.n_layers + 1)) if layers is None else sorted(layers)
+    tokens = [None if answer is None else answer_id(model, prompt, answer) for answer in answers]
+    by_answer = []
     with eager(model):
         walk = Walk(model, prompt.inputs)
-        (found,) = walk.descend(token, lambda layer: attention_of(model, layer), [layer])
-    _, (attention,), (slope,) = found
-    row, columns = attention[0, :, -1].double(), torch.as_tensor(prompt.image, device=attention.device)
-    by_head = (row * slope[0, :, -1].double().clamp_min(0))[:, columns]
-    heat = by_head.mean(0) if variant == "chosen" else by_head.amax(0)
-    return prompt.on_grid(heat.cpu().numpy())
+        for token in tokens:
+            found = {}
+            for layer, (attention,), (slope,) in walk.descend(token, lambda layer: attention_of(model, layer), layers):
+                columns = torch.as_tensor(prompt.image, device=attention.device)
+                found[layer] = [part[0, :, -1, columns].double().cpu().numpy() for part in (attention, slope)]
+            by_answer.append([found[layer] for layer in layers])
+    parts = np.array(by_answer)  # [answer, layer, attention and slope, head, token]
+    return parts[0, :, 0], parts[:, :, 1]
 
 
 @torch.no_grad()
@@ -53,20 +74,32 @@ def attention_rollout(model, prompt, layer=None):
     that sum up to at most 1.  No answer enters it.  Raises as `grad_cam` does.  Source: Abnar and Zuidema 2020 (arXiv
     2005.00928).
     """
-    layer = model.n_layers if layer is None else layer
-    if not 1 <= layer <= model.n_layers:
-        raise MedlibError(f"There is no block {layer}; {model.name} has 1 to {model.n_layers}.")
+    return attention_rollouts(model, prompt, [model.n_layers if layer is None else layer])[0]
+
+
+@torch.no_grad()
+def attention_rollouts(model, prompt, layers=None):
+    """The `attention_rollout` up to each of some layers, all by default, in rising order: `[layer, row, column]`.
+
+    >>> attention_rollouts(model, prompt)[4]        # up to layer 5
+    """
+    layers = list(range(1, model.n_layers + 1)) if layers is None else sorted(layers)
+    if wrong := [layer for layer in layers if not 1 <= layer <= model.n_layers]:
+        raise MedlibError(f"There is no block {wrong[0]}; {model.name} has 1 to {model.n_layers}.")
     with eager(model):
         walk, attention = Walk(model, prompt.inputs), []
-        for below in range(1, layer + 1):
+        for below in range(1, layers[-1] + 1):
             with attention_of(model, below) as found:
                 walk.replay.block(below, walk.states[below - 1])
             attention.append(found[0][0].double().mean(0))
-    share = torch.zeros(prompt.length, dtype=torch.float64, device=attention[0].device)
-    share[-1] = 1
-    for weights in attention[::-1]:
-        share = (share @ weights.to(share.device) + share) / 2
-    return prompt.on_grid(share[torch.as_tensor(prompt.image, device=share.device)].cpu().numpy())
+    maps = []
+    for layer in layers:
+        share = torch.zeros(prompt.length, dtype=torch.float64, device=attention[0].device)
+        share[-1] = 1
+        for weights in attention[:layer][::-1]:
+            share = (share @ weights.to(share.device) + share) / 2
+        maps.append(prompt.on_grid(share[torch.as_tensor(prompt.image, device=share.device)].cpu().numpy()))
+    return np.stack(maps)
 
 
 @contextmanager

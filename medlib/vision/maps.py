@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 from medlib.errors import MedlibError
 from medlib.replay import tokens_per_call
 from medlib.vision.inputs import answer_id, pixels_of
+from medlib.vision.pictures import read_picture
 from medlib.vision.view import on_grid
 from medlib.vision.walk import own_logits
 
@@ -77,15 +78,16 @@ def curves(model, prompt, heat, answer, fill="mean", steps=16):
 
     >>> curves(model, prompt, heat, "Yes").pivot(index="share", columns="curve", values="p")
 
-    Tokens are filled hottest first, on the original pixels: with the picture's "mean" colour, or from a "blur" of it as
-    wide as two tokens.  Ties go row by row.  Returns one row per curve and step: `curve` ("deletion": of the picture,
-    "insertion": into the filled one), `share` (of tokens filled, or inserted), `p` (of the answer's first token).
+    Tokens are filled hottest first, on the original pixels: with the picture's "mean" colour, from a "blur" of it as
+    wide as two tokens, or from another picture of its size that `fill` is (what `read_picture` takes).  Ties go
+    row by row.  Returns one row per curve and step: `curve` ("deletion": of the picture, "insertion": into the filled
+    one), `share` (of tokens filled, or inserted), `p` (of the answer's first token).
     `attrs["area"]`: the area under each curve, 0..1; a good map has a small one for deletion and a large one for
     insertion.  Raises `MedlibError` for another fill, or fewer than one step.  Source: Petsiuk et al. 2018 (arXiv
     1806.07421).
     """
-    if fill not in FILLS:
-        raise MedlibError(f"fill={fill!r} is not known. Choose one of {', '.join(FILLS)}.")
+    if isinstance(fill, str) and fill not in FILLS:
+        raise MedlibError(f"fill={fill!r} is not known. Choose one of {', '.join(FILLS)}, or give a picture.")
     if steps < 1:
         raise MedlibError(f"steps={steps}; give at least 1.")
     view, token = prompt.view, answer_id(model, prompt, answer)
@@ -109,6 +111,11 @@ def curves(model, prompt, heat, answer, fill="mean", steps=16):
 
 def _filled(prompt, fill):
     """The picture with nothing left in it: `[height, width, 3]`, uint8."""
+    if not isinstance(fill, str):
+        other = read_picture(fill)
+        if other.size != prompt.picture.size:
+            raise MedlibError(f"The filling has {other.size} pixels and the picture {prompt.picture.size}.")
+        return np.asarray(other)
     if fill == "mean":
         colour = np.asarray(prompt.picture).reshape(-1, 3).mean(0).round().astype(int)
         return np.asarray(Image.new("RGB", prompt.picture.size, tuple(colour.tolist())))
@@ -119,15 +126,18 @@ def _filled(prompt, fill):
 def _probabilities(model, prompt, pictures, token):
     """The probability of a token after the prompt with each of some pictures in it: `[picture]`."""
     step, found = max(1, tokens_per_call(model) // prompt.length), []
-    for at in range(0, len(pictures), step):
-        pixels = torch.cat([pixels_of(model, Image.fromarray(shown)) for shown in pictures[at : at + step]])
+    own = {shown.tobytes(): shown for shown in pictures}  # a filling may be all but equal to the picture
+    unlike = list(own.values())
+    for at in range(0, len(unlike), step):
+        pixels = torch.cat([pixels_of(model, Image.fromarray(shown)) for shown in unlike[at : at + step]])
         inputs = {
             name: value.repeat(len(pixels), *[1] * (value.ndim - 1)) if torch.is_tensor(value) else value
             for name, value in prompt.inputs.items()
         }
         logits = own_logits(model, inputs | {"pixel_values": pixels})[:, -1].double()
         found += logits.softmax(-1)[:, token].tolist()
-    return found
+    known = dict(zip(own, found, strict=True))
+    return [known[shown.tobytes()] for shown in pictures]
 
 
 def score_maps(model, prompt, maps, answer, region=None, threshold=0.5, fill="mean", steps=16, draws=5, seed=0):

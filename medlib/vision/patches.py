@@ -15,7 +15,7 @@ from medlib.vision.walk import Walk
 
 
 @torch.no_grad()
-def image_patch_sweep(model, clean, corrupt, tokens, answer, wrong, layers=None, draws=5, seed=0):
+def image_patch_sweep(model, clean, corrupt, tokens, answer, wrong, layers=None, draws=5, seed=0, among=None):
     """Patch the states of a set of image tokens from the clean picture's run, at every layer, beside random sets.
 
     >>> table = image_patch_sweep(model, clean, corrupt, prompt.view.to_grid(region) > 0.5, " yes", " no")
@@ -26,11 +26,11 @@ def image_patch_sweep(model, clean, corrupt, tokens, answer, wrong, layers=None,
     `tokens` ("chosen", "random"), `draw` (0 for the chosen), `layer` (0..L, the state that is replaced; 0 is what
     enters block 1), `clean_diff`, `corrupt_diff`, `logit_diff` (answer minus wrong, logits; patched), `recovered`
     (logit_diff - corrupt_diff) / (clean_diff - corrupt_diff).  Random sets hold as many image tokens, all
-    outside the mask, drawn with `seed`.  `attrs`: `no_op`, `seed`.  Raises `MedlibError` for prompts whose texts or
-    grids differ, equal pictures, a mask that is empty or leaves too few other tokens, and answers that begin with the
-    same token.
+    outside the mask, drawn with `seed`, of those in the mask `among` where it is given (such as the tissue).  `attrs`:
+    `no_op`, `seed`.  Raises `MedlibError` for prompts whose texts or grids differ, equal pictures, a mask that is empty
+    or leaves too few other tokens, and answers that begin with the same token.
     """
-    sets = _sets(clean, corrupt, tokens, draws, seed)
+    sets = _sets(clean, corrupt, tokens, draws, seed, among)
     pair = [answer_id(model, clean, text) for text in (answer, wrong)]
     if pair[0] == pair[1]:
         raise MedlibError(
@@ -59,7 +59,7 @@ def image_patch_sweep(model, clean, corrupt, tokens, answer, wrong, layers=None,
     return table
 
 
-def _sets(clean, corrupt, tokens, draws, seed):
+def _sets(clean, corrupt, tokens, draws, seed, among):
     """`(name, draw, numbers of image tokens)` of the chosen set and of the random ones."""
     if not torch.equal(clean.inputs["input_ids"], corrupt.inputs["input_ids"]):
         raise MedlibError("The two prompts differ in their text; give the same question to both pictures.")
@@ -70,13 +70,16 @@ def _sets(clean, corrupt, tokens, draws, seed):
     mask = np.asarray(tokens)
     if mask.shape != clean.view.grid or mask.dtype != bool:
         raise MedlibError(f"tokens is {mask.dtype} {mask.shape}; give a mask (bool) over the grid {clean.view.grid}.")
-    chosen, others = np.flatnonzero(mask), np.flatnonzero(~mask)
+    among = np.ones_like(mask) if among is None else np.asarray(among)
+    if among.shape != mask.shape or among.dtype != bool:
+        raise MedlibError(f"among is {among.dtype} {among.shape}; give a mask (bool) of the shape {mask.shape}.")
+    chosen, others = np.flatnonzero(mask), np.flatnonzero(~mask & among)
     if not len(chosen):
         raise MedlibError("The mask of tokens is empty; choose at least one image token.")
     if draws and len(others) < len(chosen):
         raise MedlibError(
-            f"{len(chosen)} of {mask.size} tokens are chosen, so there are too few others to compare with. Choose at "
-            "most half of them, or draws=0."
+            f"{len(chosen)} tokens are chosen, and there are too few others ({len(others)}) to compare with. Choose "
+            "at most half of them, or draws=0."
         )
     random = np.random.default_rng(seed)
     drawn = [("random", draw, random.choice(others, len(chosen), replace=False)) for draw in range(draws)]

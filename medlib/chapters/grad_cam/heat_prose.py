@@ -1,0 +1,166 @@
+"""What the tables of this chapter come to: verdicts and numbers in words that hold whatever they are.
+
+A number is `(value, text)`, as `Run.number` takes it.
+"""
+
+import numpy as np
+import pandas as pd
+
+from medlib import stats
+from medlib.chapters.grad_cam.heat_maps import MAPS
+from medlib.chapters.grad_cam.heat_scores import CONTROLS, METRICS, at_layers
+from medlib.chapters.grad_cam.logit_sum import PAIRS
+from medlib.scans.items import QUESTIONS
+
+LIKE = 0.9  # a rank correlation from which two maps are called much the same
+
+
+def known(answered, twins=None, seed=0):
+    """How often each kind of question is answered right: a row each, `value, low, high, chance, n, known`.
+
+    >>> known(answered, answers_given(model, twins)).loc["lesion"]
+
+    `twins`: the same "lesion" questions about the twins, right with "no"; a scene and its twin are then one unit, half
+    for each, so that a model which always says "yes" has one half.  `chance`: of the answers there are, or of always
+    giving the commonest, whichever is more.  `known` where the interval lies above it.
+    """
+    rows = {}
+    for kind, part in answered.groupby("question_kind", sort=False):
+        right = part.set_index("scene")["right"].astype(float)
+        chance = max(1 / len(QUESTIONS[kind][1]), part["answer"].value_counts(normalize=True).iloc[0])
+        if kind == "lesion" and twins is not None:
+            right = (right + twins.set_index("scene")["right"].astype(float)) / 2
+            chance = 0.5
+        interval = stats.bootstrap(right, seed=seed)
+        rows[kind] = interval._asdict() | dict(chance=chance, n=len(right), known=interval.low > chance)
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def beats(compared, kind, metric="pointing"):
+    """Which controls each map does not beat, `{map: [control]}`: the interval of the difference reaches zero."""
+    part = compared[(compared["kind"] == kind) & (compared["metric"] == metric) & compared["control"].notna()]
+    part = part[part["map"].isin(MAPS)]
+    return {name: [*part.loc[(part["map"] == name) & (part["low"] <= 0), "control"]] for name in MAPS}
+
+
+def verdict(compared, knows, kind):
+    """Whether a map points at the lesion: `(word, sentence)`, the word "yes", "some", "no" or "not decided".
+
+    A map points where it beats every control on the scenes that had no part in choosing its layer.  Not decided where
+    the model does not answer the question above chance: a map of an answer that is not there cannot be right or wrong.
+    """
+    one = knows.loc[kind]
+    share = f"{spoken(one, '{:.0%}')} of answers right, by chance {one['chance']:.0%}"
+    if not one["known"]:
+        return "not decided", f"Not decided: the model does not know the answer ({share})"
+    failed = beats(compared, kind)
+    good = [MAPS[name] for name, missed in failed.items() if not missed]
+    if len(good) == len(failed):
+        return "yes", f"Yes: every map points at the lesion more than each of its controls does ({share})"
+    if not good:
+        return "no", f"No: no map points at the lesion more than each of its controls does ({share})"
+    bad = [MAPS[name] for name, missed in failed.items() if missed]
+    return "some", f"It depends on the map: beyond all controls {listed(good)}, and not {listed(bad)} ({share})"
+
+
+def table_of_maps(compared, kind):
+    """Each map at its chosen layer, its scores and how far it is beyond each control: a table of words, a row a map."""
+    part = compared[compared["kind"] == kind]
+    rows = {}
+    for name in [*MAPS, "head", "lesion", "centre", "random"]:
+        own = part[part["map"] == name]
+        if own.empty:
+            continue
+        layer = own["layer"].iloc[0]
+        cells = {"layer": "" if pd.isna(layer) else str(layer)}
+        for metric in METRICS:
+            cells[metric] = spoken(own[(own["metric"] == metric) & own["control"].isna()].iloc[0])
+        for control, label in CONTROLS.items():
+            less = own[(own["metric"] == "pointing") & (own["control"] == control)]
+            cells[f"pointing less {label}"] = spoken(less.iloc[0], "{:+.2f}") if len(less) else ""
+        names = {"head": "tower's own head", "lesion": "the lesion itself", **CONTROLS}
+        rows[MAPS.get(name, names.get(name))] = cells
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def of_scores(compared, kind):
+    """How often each map's hottest token touches the lesion, its layer, and the levels: key -> `(value, text)`."""
+    part = compared[(compared["kind"] == kind) & compared["control"].isna()].set_index(["map", "metric"])
+    found = {}
+    for name in MAPS:
+        row = part.loc[(name, "hit")]
+        found[f"hit_{name}"] = (row["value"], spoken(row, "{:.0%}"))
+        found[f"layer_{name}"] = (int(row["layer"]), str(row["layer"]))
+    for name in ("centre", "random"):
+        found[f"hit_{name}"] = (part.loc[(name, "hit"), "value"], spoken(part.loc[(name, "hit")], "{:.0%}"))
+    ceiling = part.loc[("lesion", "pointing")]
+    return found | {"ceiling": (ceiling["value"], spoken(ceiling))}
+
+
+def of_middle(found, scenes, kind, model, seed=0):
+    """How often the map of all logits hits at the layer nearest to the middle, which nobody chose: key -> number."""
+    layer = min(found["layer"].unique(), key=lambda one: (abs(one - model.n_layers // 2), one))
+    part = found[(found["kind"] == kind) & (found["weights"] == "own") & found["scene"].isin(scenes)]
+    part = part[(part["map"] == "all_logits") & (part["layer"] == layer)]
+    interval = stats.bootstrap(part["hit"], seed=seed)
+    return {
+        "hit_middle": (interval.value, spoken(interval._asdict(), "{:.0%}")),
+        "layer_middle": (int(layer), str(layer)),
+    }
+
+
+def on_right(found, answered, chosen, scenes, kind, seed=0):
+    """The same for Grad-CAM of the answer on the scenes that the model answers right: key -> `(value, text)`."""
+    right = answered[(answered["question_kind"] == kind) & answered["right"] & answered["scene"].isin(scenes)]["scene"]
+    part = at_layers(found[(found["kind"] == kind) & found["scene"].isin(right)], chosen)
+    part = part[(part["map"] == "grad_cam") & (part["weights"] == "own")]
+    if len(part) < 3:
+        return {"hit_right": (len(part), f"not known, for there are {len(part)} such scenes")}
+    interval = stats.bootstrap(part["hit"], seed=seed)
+    return {"hit_right": (interval.value, f"{spoken(interval._asdict(), '{:.0%}')} of {len(part)} scenes")}
+
+
+def of_sum(means):
+    """What the maps of logits have in common: key -> `(value, text)`; `means` is `logit_sum.likeness_means`.
+
+    `sum_verdict` says whether the map of all logits is the same for models that say the same.
+    """
+    rows = means.set_index("pair")
+    found = {}
+    for pair in PAIRS:
+        missing = pair not in rows.index
+        found[f"like_{pair}"] = ("none", "not defined") if missing else (rows.value[pair], spoken(rows.loc[pair]))
+    if "shifted_sum" not in rows.index:
+        return found | {"sum_verdict": ("not decided", "Not decided: too few maps of all logits are not empty")}
+    row = rows.loc["shifted_sum"]
+    if row["high"] < LIKE:
+        text = "It is no map of what the model says: a model with the same probabilities for every input has another"
+    elif row["low"] >= LIKE:
+        text = "Here it is much the same for a model with the same probabilities for every input, which need not be so"
+    else:
+        text = "Whether a model with the same probabilities for every input has the same one is not decided here"
+    return found | {"sum_verdict": (row["value"], f"{text} (rank correlation {spoken(row)})")}
+
+
+def of_curves(areas, fill, controls):
+    """For which maps the answer goes first and comes back first, beyond every control: key -> `(value, text)`."""
+    part = areas[(areas["fill"] == fill) & areas["control"].isin(controls) & areas["map"].isin(MAPS)]
+    found = {}
+    for curve, side in (("deletion", "high"), ("insertion", "low")):
+        of_one = part[part["curve"] == curve]
+        clear = of_one[side] < 0 if curve == "deletion" else of_one[side] > 0
+        good = clear.groupby(of_one["map"]).all()
+        names = [MAPS[name] for name in MAPS if good.get(name, False)]
+        found[f"{curve}_{fill}"] = (len(names), listed(names) if names else "no map")
+    return found
+
+
+def listed(names):
+    """Names in a row: "a", "a and b", "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def spoken(row, form="{:.2f}"):
+    """A value with its interval in words: "0.31 (0.20 to 0.42)"."""
+    value, low, high = (form.format(float(np.round(row[key], 6)) + 0.0) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"

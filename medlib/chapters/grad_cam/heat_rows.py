@@ -1,0 +1,45 @@
+"""The tables of this chapter as rows of the results table, which every chapter shares."""
+
+import pandas as pd
+
+
+def rows(compared, curves, levels, likeness, patched, filled, found, kind):
+    """All that was measured, as rows for `Run.save`: `domain` is the kind of question, `variant` what is compared.
+
+    `compared`, `curves`: of heat_scores.py, the curves with a column `metric`; `levels`: `heat_prose.known`;
+    `likeness`, `patched`, `filled`: curves of correlations, of patches, and `areas`, all of one `kind`; `found`: scores
+    of single scenes at the chosen layers.
+    """
+    parts = [
+        compared.assign(domain=compared["kind"], component=compared["map"], variant=_less(compared["control"])),
+        curves.assign(domain=curves["kind"], component=curves["map"], variant=curves["weights"] + " weights"),
+        levels.assign(domain=levels.index, metric="answered_right"),
+        likeness.assign(domain=kind, variant=likeness["pair"], metric="rank_correlation"),
+        filled.assign(
+            domain=kind,
+            component=filled["map"],
+            space=filled["fill"],
+            variant=_less(filled["control"]),
+            metric=filled["curve"] + "_area",
+        ),
+        *[
+            found.assign(
+                domain=found["kind"],
+                item=found["scene"],
+                component=found["map"],
+                variant=found["weights"] + " weights",
+                metric=metric,
+                value=found[metric],
+                n=1,
+            )
+            for metric in ("pointing", "overlap")
+        ],
+    ]
+    if patched is not None:
+        parts.append(patched.assign(domain=kind, component=patched["tokens"], metric="moved_to_twin"))
+    kept = ["domain", "item", "variant", "layer", "component", "space", "metric", "value", "low", "high", "n"]
+    return pd.concat([part[[name for name in kept if name in part]] for part in parts], ignore_index=True)
+
+
+def _less(control):
+    return ("less " + control.astype(object)).where(control.notna(), None)
