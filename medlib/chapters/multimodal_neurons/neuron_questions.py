@@ -70,7 +70,9 @@ def in_halves(table, seed=0):
     table = table.assign(half=table["scene"].map(half))
     for (kind, answer), own in table.groupby(["question_kind", "answer"]):
         if own["half"].nunique() < 2:
-            raise MedlibError(f"Only {len(own)} scene has {answer!r} as its {kind}; both halves need one. Ask for more.")
+            raise MedlibError(
+                f"Only {len(own)} scene has {answer!r} as its {kind}; both halves need one. Ask for more."
+            )
     return table
 
 

@@ -13,7 +13,7 @@ from scipy import stats as distributions
 
 from medlib import stats
 from medlib.chapters.multimodal_neurons.neuron_questions import tokens_of
-from medlib.vision.multimodal_neurons import SCORES, scores_of
+from medlib.vision.multimodal_neurons import SCORES, random_units, scores_of, units_by_layer
 from medlib.vision.units import decoded
 from medlib.vision.walk import Walk
 
@@ -163,3 +163,18 @@ def of_units(model, units, count):
         places = at[units.index.get_indexer(own.index)]
         ids[places] = decoded(model, layer, torch.tensor(own["unit"].tolist()), count).numpy()
     return ids
+
+
+def words_of_random(model, asked, prompts, chosen, seed=0, of_each=5):
+    """Whether as many random units of the same layers write the answers of `chosen`, a table of `words`: with `says`."""
+    random, tables = np.random.default_rng(seed), []
+    for (kind, answer), own in chosen.groupby(["question_kind", "answer"]):
+        drawn = random_units(model, units_by_layer(model, own), random)
+        units = pd.DataFrame(
+            [(layer, unit) for layer, some in drawn.items() for unit in some], columns=["layer", "unit"]
+        )
+        place = ((asked["question_kind"] == kind) & (asked["answer"] == answer)).to_numpy().argmax()
+        token = tokens_of(model, prompts[place], [answer])[0]
+        says = (of_units(model, units, of_each) == token).any(1)
+        tables.append(units.assign(question_kind=kind, answer=answer, says=says))
+    return pd.concat(tables, ignore_index=True)
