@@ -5,12 +5,12 @@ import pandas as pd
 from medlib import results
 
 
-def rows(effects, specificity, accuracy, agreements, halves, compared, words, maps_of):
+def rows(effects, specificity, accuracy, agreements, halves, compared, words, taken, maps_of):
     """Tables of this chapter, one under the other, as the results table takes them.
 
     `domain` is the kind of question that is asked, `component` the score with the number of units, `item` the scene or
     unit.  `agreements`: label -> rows of `neuron_scores.agreement`; `halves`: score -> those of `halves`; `words`:
-    score -> those of `words`; `maps_of`: the kind that the maps are of.
+    score -> those of `words`; `taken`: of `take_out`, each scene's own numbers; `maps_of`: the kind that the maps are of.
     """
     units = effects["units"].replace("difference", "first less random")
     parts = [
@@ -50,6 +50,7 @@ def rows(effects, specificity, accuracy, agreements, halves, compared, words, ma
         item = [f"{layer}:{unit} {said}" for layer, unit, said in zip(*(table[c] for c in ("layer", "unit", "words")))]
         named = dict(domain=table["question_kind"], variant=table["answer"], item=item, component=score)
         parts.append(table.assign(**named, metric="mean score", value=table["score"]))
+    parts.append(by_scene(taken))
     return pd.concat([part.reindex(columns=results.COLUMNS) for part in parts], ignore_index=True)
 
 
