@@ -54,6 +54,30 @@ def specificity(taken, seed=0):
     return pd.DataFrame(rows)
 
 
+def of_picture(taken, asked, seed=0):
+    """Whether units carry an answer from the picture, or raise a word whatever it shows: a row a score and kind.
+
+    `right`: what an answer loses without its units where it is right, `wrong`: where it is wrong, and their difference
+    `value, low, high` (logits, `n` scenes).  Answers count alike, so an answer whose units always do more falls out.
+    """
+    found = by_scene(taken)["drop"].dropna(subset="wrong").reset_index()
+    rows = []
+    for (score, kind), own in found.groupby(["score", "chosen_for"]):
+        answers = asked[asked["question_kind"] == kind].set_index("scene")["answer"][own["scene"]]
+        weight = balance(answers)
+        right, wrong = weight * own["first"].to_numpy(), weight * own["wrong"].to_numpy()
+        interval = stats.bootstrap(right - wrong, seed=seed)._asdict()
+        labels = dict(score=score, chosen_for=kind, question_kind=kind, k=own["k"].iloc[0], n=len(own))
+        rows.append(labels | dict(right=right.mean(), wrong=wrong.mean()) | interval)
+    return pd.DataFrame(rows)
+
+
+def balance(answers):
+    """Weights of mean 1 with which every answer counts alike: `[row]`."""
+    sizes = answers.groupby(answers.to_numpy()).transform("size").to_numpy()
+    return len(answers) / answers.nunique() / sizes
+
+
 def accuracy(measured, asked, seed=0):
     """How often the model's preferred answer is right, by kind: `value, low, high`, `chance` and `n`.
 
@@ -63,9 +87,6 @@ def accuracy(measured, asked, seed=0):
     rows = []
     right = pd.Series(measured.given == asked["answer"].to_numpy(), index=asked.index, dtype=float)
     for kind, own in asked.groupby("question_kind"):
-        sizes = own.groupby("answer")["scene"].transform("size")
-        classes = own["answer"].nunique()
-        weighted = (right[own.index] * len(own) / classes / sizes).to_numpy()
-        found = stats.bootstrap(weighted, seed=seed)._asdict()
-        rows.append(dict(question_kind=kind, chance=1 / classes, n=len(own)) | found)
+        found = stats.bootstrap(right[own.index].to_numpy() * balance(own["answer"]), seed=seed)._asdict()
+        rows.append(dict(question_kind=kind, chance=1 / own["answer"].nunique(), n=len(own)) | found)
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""The figures of this chapter: what units taken out cost, whom they serve, what two scores share, where units are active.
+"""The figures of this chapter: what units taken out cost, whom they serve, what scores share, where units are active.
 
 First units are solid and blue, random units of the same layers dashed and orange, as a domain and its control are
 elsewhere; what is expected by chance is a grey band.
@@ -42,29 +42,41 @@ def costs(effects, metric, ylabel):
 def _whiskers(axes, at, table, look, label):
     drawn = figures.LOOKS[look]
     axes.vlines(at, table["low"], table["high"], color=drawn["color"], lw=1.5)
-    axes.plot(at, table["value"], label=label, markersize=5, **{k: v for k, v in drawn.items() if k != "markersize"})
+    axes.plot(at, table["value"], label=label, markersize=5, **drawn)
 
 
 def served(specificity):
     """A row for each score and kind: what its units cost their own question and the scene's other one, and by how much
     the first is more, with its interval.  `specificity` is that of neuron_effects.py; the figure and its axes.
     """
-    figure, axes = plt.subplots(figsize=(7.2, 0.7 * len(specificity) + 1.3), layout="constrained")
-    names = []
-    for at, row in enumerate(specificity.itertuples()):
-        first = at == 0
+    both = {"on their own question": ("medical", "own"), "on the other question": ("control", "other")}
+    label = "drop of the right answer beyond that of random units, logits"
+    return _rows(specificity, both, "own less other", label)
+
+
+def pictured(of_picture):
+    """A row for each score and kind: what answers lose without their units where they are right, and where wrong.
+
+    `of_picture` is that of neuron_effects.py; the figure and its axes.
+    """
+    both = {"where it is right": ("medical", "right"), "where it is wrong": ("control", "wrong")}
+    return _rows(of_picture, both, "right less wrong", "drop of an answer without its own units, logits")
+
+
+def _rows(table, both, difference, xlabel):
+    """A row for each row of a table: two values, and below them their difference with its interval."""
+    figure, axes = plt.subplots(figsize=(7.2, 0.7 * len(table) + 1.3), layout="constrained")
+    for at, row in enumerate(table.itertuples()):
+        for label, (name, column) in both.items():
+            look = dict(color=figures.LOOKS[name]["color"], markersize=6, label=None if at else label)
+            axes.plot(getattr(row, column), at - 0.15, figures.LOOKS[name]["marker"], **look)
         axes.plot([row.low, row.high], [at + 0.15] * 2, color="black", lw=1.5)
-        for name, value, shift in (("medical", row.own, -0.15), ("control", row.other, -0.15)):
-            label = {"medical": "on their own question", "control": "on the other question"}[name] if first else None
-            look = figures.LOOKS[name]
-            axes.plot(value, at + shift, look["marker"], color=look["color"], markersize=6, label=label)
-        look, label = figures.LOOKS["difference"], "own less other" if first else None
-        axes.plot(row.value, at + 0.15, look["marker"], color="black", markersize=6, label=label)
-        names.append(f"{row.chosen_for} (not {row.question_kind}),\nby the {row.score}")
+        axes.plot(row.value, at + 0.15, "D", color="black", markersize=6, label=None if at else difference)
     axes.axvline(0, color="0.6", lw=1, zorder=0)
+    names = [f"{kind},\nby the {score}" for kind, score in zip(table["chosen_for"], table["score"], strict=True)]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("drop of the right answer beyond that of random units, logits")
+    axes.set_xlabel(xlabel)
     figures.legend(figure, [axes])
     return figure, axes
 

@@ -8,36 +8,40 @@ from medlib.chapters.multimodal_neurons.neuron_maps import BASELINES, MEASURES
 from medlib.chapters.multimodal_neurons.neuron_removal import WHERE
 
 
-def verdict(effects, specificity, accuracy):
-    """What the chapter comes to, in a sentence: `(value, text)`, the value the number of kinds with specific units.
+def verdict(effects, of_picture, specificity, accuracy):
+    """What the chapter comes to, in a sentence: `(value, text)`, the value the number of kinds with units that carry.
 
-    `effects`, `specificity`, `accuracy`: of neuron_effects.py.  Units carry an answer where the model answers above
-    chance, and the largest set of first units costs its answer more than random ones; they are specific where that is
-    also more than on the scene's other question.
+    The tables are those of neuron_effects.py.  First units carry an answer from the picture where the model answers the
+    kind above chance, the largest set costs the answer more than random units do, and costs it more where it is right
+    than where it is wrong; they serve this question alone where it also costs more than on the scene's other one.
     """
     largest = _differences(effects)
-    parts, specific = [], 0
+    parts, carried = [], 0
     for row in accuracy.itertuples():
         kind = row.question_kind
+        needed = [score for score in WHERE if largest.loc[(score, kind), "low"] > 0]
+        carry = [score for score in needed if _above_zero(of_picture, kind, score)]
+        alone = [score for score in carry if _above_zero(specificity, kind, score)]
         if row.low <= row.chance:
-            parts.append(f"{kind}: not decided, since the model is not shown to answer it above chance")
-            continue
-        carry = [score for score in WHERE if largest.loc[(score, kind), "low"] > 0]
-        if not carry:
-            parts.append(f"{kind}: not decided, since no first units cost it more than random ones for certain")
-            continue
-        own = specificity[(specificity["chosen_for"] == kind) & specificity["score"].isin(carry)]
-        alone = [*own.loc[own["low"] > 0, "score"]]
-        specific += bool(alone)
-        said = f"{kind}: units that are first by the {_listed(carry)} carry it"
-        if alone == carry:
-            said += ", and cost it more than the other question"
-        elif alone:
-            said += f"; those by the {_listed(alone)} also cost it more than the other question"
+            said = "not decided, since the model is not shown to answer it above chance"
+        elif not needed:
+            said = "not decided, since no first units are shown to cost it more than random ones"
+        elif not carry:
+            said = (
+                f"units that are first by the {_listed(needed)} raise the answer, but are not shown to carry it from "
+            )
+            said += "the picture: it loses as much where it is wrong"
         else:
-            said += ", but are not shown to cost it more than the other question"
-        parts.append(said)
-    return specific, "; ".join(parts)
+            carried += 1
+            said = f"units that are first by the {_listed(carry)} carry it from the picture, "
+            said += f"those by the {_listed(alone)} more than the other question" if alone else "the other question too"
+        parts.append(f"{kind}: {said}")
+    return carried, "; ".join(parts)
+
+
+def _above_zero(table, kind, score):
+    row = table[(table["chosen_for"] == kind) & (table["score"] == score)]
+    return bool((row["low"] > 0).all()) and len(row) > 0
 
 
 def of_effects(effects):
@@ -58,6 +62,15 @@ def of_specificity(specificity):
     for score, own in specificity.groupby("score"):
         said = (f"{_interval(row)} for {row['chosen_for']} less {row['question_kind']}" for _, row in own.iterrows())
         found[f"specific_{score}"] = (float(own["value"].mean()), "; ".join(said))
+    return found
+
+
+def of_pictures(of_picture):
+    """What answers lose where right less where wrong, for each score: key `picture_<score>` -> `(value, text)`."""
+    found = {}
+    for score, own in of_picture.groupby("score"):
+        said = (f"{_interval(row)} on {row['chosen_for']}" for _, row in own.iterrows())
+        found[f"picture_{score}"] = (float(own["value"].mean()), "; ".join(said))
     return found
 
 

@@ -5,12 +5,12 @@ import pandas as pd
 from medlib import results
 
 
-def rows(effects, specificity, accuracy, agreements, halves, compared, words, taken, maps_of):
+def rows(effects, of_picture, specificity, accuracy, agreements, halves, compared, words, taken, maps_of):
     """Tables of this chapter, one under the other, as the results table takes them.
 
     `domain` is the kind of question that is asked, `component` the score with the number of units, `item` the scene or
     unit.  `agreements`: label -> rows of `neuron_scores.agreement`; `halves`: score -> those of `halves`; `words`:
-    score -> those of `words`; `taken`: of `take_out`, each scene's own numbers; `maps_of`: the kind that the maps are of.
+    score -> those of `words`; `taken`: of `take_out`, each scene's own numbers; `maps_of`: the kind the maps are of.
     """
     units = effects["units"].replace("difference", "first less random")
     parts = [
@@ -25,6 +25,11 @@ def rows(effects, specificity, accuracy, agreements, halves, compared, words, ta
             variant="less " + specificity["question_kind"],
             component=_sized(specificity),
             metric="drop, own less other question",
+        ),
+        of_picture.assign(
+            domain=of_picture["chosen_for"],
+            component=_sized(of_picture),
+            metric="drop, where right less where wrong",
         ),
         accuracy.assign(domain=accuracy["question_kind"], metric="balanced accuracy"),
         compared.assign(
@@ -47,7 +52,10 @@ def rows(effects, specificity, accuracy, agreements, halves, compared, words, ta
         )
         parts.append(chance.assign(value=chance["chance"], metric=chance["metric"] + ", chance"))
     for score, table in words.items():
-        item = [f"{layer}:{unit} {said}" for layer, unit, said in zip(*(table[c] for c in ("layer", "unit", "words")))]
+        item = [
+            f"{layer}:{unit} {said}"
+            for layer, unit, said in zip(table["layer"], table["unit"], table["words"], strict=True)
+        ]
         named = dict(domain=table["question_kind"], variant=table["answer"], item=item, component=score)
         parts.append(table.assign(**named, metric="mean score", value=table["score"]))
     parts.append(by_scene(taken))
@@ -57,7 +65,7 @@ def rows(effects, specificity, accuracy, agreements, halves, compared, words, ta
 def by_scene(taken):
     """Each scene's own numbers, mean over random draws, as rows of the results table."""
     own = taken.groupby(["scene", "question_kind", "chosen_for", "score", "k", "units"])[["drop", "lost"]].mean()
-    long = own.melt(ignore_index=False, var_name="metric").reset_index()
+    long = own.melt(ignore_index=False, var_name="metric").dropna(subset="value").reset_index()
     return long.assign(
         item=long["scene"],
         domain=long["question_kind"],
