@@ -4,6 +4,7 @@
 # {glue:text}`verdict`.
 #
 # - Without the {glue:text}`n_most` first units by the gradient at the image tokens the right answer loses, beyond what as many random units of the same layers cost it, {glue:text}`cost_gradient` (logits); without those by the direct contribution at the last token {glue:text}`cost_contribution`.
+# - Where an answer is right, the loss of its own units costs it more than where it is wrong by {glue:text}`picture_gradient` by the gradient, and by {glue:text}`picture_contribution` by the contribution: units that only raise a word would show no difference.
 # - Against the scene's other question that is {glue:text}`specific_gradient` by the gradient, and {glue:text}`specific_contribution` by the contribution.
 # - The two scores agree to a rank correlation of {glue:text}`both_ranks` over all units, {glue:text}`both_within` within layers; of their {glue:text}`n_most` first units they share {glue:text}`both_shared`.
 # - On the picture, {glue:text}`map_gradient`; {glue:text}`map_contribution`.
@@ -140,6 +141,7 @@ taken = neuron_removal.take_out(
     model, asked, prompts, measured, sizes, n_draws, seed
 )
 effects = neuron_effects.effects(taken, seed)
+of_picture = neuron_effects.of_picture(taken, asked, seed)
 specificity = neuron_effects.specificity(taken, seed)
 
 # %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "What the right answer loses when units are set to zero: drop of its logit less the mean logit, against the number of units. Solid: the first units, chosen on the other half of the scenes; dashed: as many random units of the same layers. Mean over scenes with its 95 % bootstrap interval. Left: the contribution; right: the gradient.", "name": "fig-neurons-drop"}, "image": {"alt": "Four panels, two kinds of question by two scores, each with two lines and intervals over the number of units: the first units and random ones."}}
@@ -151,6 +153,16 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The share of scenes whose answer turns from right to wrong when units are set to zero, less the share that turns right: the right answer comes first among the answers of its kind, or not. Lines and intervals as above.", "name": "fig-neurons-lost"}, "image": {"alt": "Four panels, two kinds of question by two scores, each with two lines and intervals over the number of units: the share of right answers lost."}}
 draw.costs(effects, "lost", "right answers lost")
+plt.show()
+
+# %% [markdown]
+# ## Is it the picture or the word?
+#
+# Units that raise a word whatever the picture shows would cost that answer as much, and they would be no way from the picture.
+# So the units of an answer are also taken out where it is wrong, and what it loses there is held against what it loses where it is right.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What an answer loses without the largest set of its own first units: where it is right (circle), where it is wrong (square), and the difference with its 95 % bootstrap interval over scenes (diamond). Above zero, the units carry something of the picture.", "name": "fig-neurons-pictured"}, "image": {"alt": "Four rows, two kinds of question by two scores: two points for scenes in which the answer is right and wrong, and a third for their difference with an interval."}}
+draw.pictured(of_picture)
 plt.show()
 
 # %% [markdown]
@@ -224,9 +236,11 @@ differences[columns].style.format(precision=3).hide()
 # ## The numbers
 
 # %% tags=["hide-input"]
-numbers = {"verdict": say.verdict(effects, specificity, accuracy)}
+verdict = say.verdict(effects, of_picture, specificity, accuracy)
+numbers = {"verdict": verdict}
 numbers |= say.of_effects(effects) | say.of_specificity(specificity)
-numbers |= say.of_accuracy(accuracy) | say.of_maps(compared)
+numbers |= say.of_pictures(of_picture) | say.of_accuracy(accuracy)
+numbers |= say.of_maps(compared)
 numbers |= say.of_agreement(agreements[first], "both")
 numbers |= say.of_agreement(agreements["contribution and direct"], "norm")
 for score in neuron_removal.WHERE:
@@ -242,6 +256,7 @@ run.number("repeated", asked.attrs["repeated"])
 run.save(
     neuron_tables.rows(
         effects,
+        of_picture,
         specificity,
         accuracy,
         agreements,

@@ -45,7 +45,7 @@ def _above_zero(table, kind, score):
 
 
 def of_effects(effects):
-    """What the largest set costs: key -> `(value, text)`, `cost_<score>` and `lost_<score>` over kinds, and `n_most`."""
+    """What the largest set costs: key -> `(value, text)`, `cost_<score>` and `lost_<score>` over kinds, `n_most`."""
     largest, lost = _differences(effects), _differences(effects, "lost")
     found = {"n_most": (int(effects["k"].max()), str(int(effects["k"].max())))}
     for score in WHERE:

@@ -33,8 +33,8 @@ def take_out(model, asked, prompts, measured, counts, draws, seed=0):
     Columns: `scene`, `question_kind` (that is asked), `chosen_for` (the kind that the units were chosen for, for its
     right answer in this scene), `score`, `k`, `units` ("first", "random"), `draw`, `drop` (of the right answer's logit
     less the mean logit), `lost` (1 if the answer was right and is not, -1 the other way round, else 0).  Rows with
-    `units` "wrong" are of the largest set for an answer that is wrong here (the next of those that are right somewhere),
-    and their `drop` is that answer's own.
+    `units` "wrong" are of the largest set for an answer that is wrong here (`wrong_answer`), and their `drop` is that
+    answer's own.
     """
     random, rows = np.random.default_rng(seed), []
 

@@ -166,7 +166,7 @@ def of_units(model, units, count):
 
 
 def words_of_random(model, asked, prompts, chosen, seed=0, of_each=5):
-    """Whether as many random units of the same layers write the answers of `chosen`, a table of `words`: with `says`."""
+    """As many random units of the same layers as `chosen`, a table of `words`: with `says`, whether they write it."""
     random, tables = np.random.default_rng(seed), []
     for (kind, answer), own in chosen.groupby(["question_kind", "answer"]):
         drawn = random_units(model, units_by_layer(model, own), random)

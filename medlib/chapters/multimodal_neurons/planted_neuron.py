@@ -31,7 +31,7 @@ def carrying(model, prompt, token, layer, unit, at, strength=1.0):
     read there in this picture, times as much as makes what it writes as long as the state of the last token.
     """
     place, last = int(prompt.image[at]), prompt.length - 1
-    model.blocks_return_tuples  # asked now, while one token may still go through the model
+    _ = model.blocks_return_tuples  # asked now, while one token may still go through the model
     with ExitStack() as stack:
         for other in range(1, model.n_layers + 1):
             if other != layer:
@@ -63,8 +63,8 @@ def check(model, prompt, answers, layer, unit, at, draws=5, seed=0):
 
     >>> run.check("the planted unit is found", **check(model, prompt, ("bright", "dark"), 15, 7, 44))
 
-    It passes where the unit is the first of all by both scores, the model prefers the planted answer with it and another
-    one without it, zeroing it gives the logit that the model has without it, and zeroing any of `draws` random units of
+    It passes where the unit is the first of all by both scores, the model prefers the planted answer with it and not
+    without it, zeroing it gives the logit that the model has without it, and zeroing any of `draws` random units of
     the block changes less than a third as much.
     """
     tokens = tokens_of(model, prompt, answers)
@@ -83,8 +83,8 @@ def check(model, prompt, answers, layer, unit, at, draws=5, seed=0):
     told = " and ".join(f"{rank} by the {score}" for score, rank in ranks.items())
     return {
         "passed": bool(first and removed and others < -change / 3),
-        "detail": f"unit {unit} of block {layer} has rank {told}; zeroed, the answer's logit falls by {-change:.1f}, to "
-        f"within {left:.0e} of what it is without the plant; a random unit moves it by at most {others:.1e}",
+        "detail": f"unit {unit} of block {layer} has rank {told}; zeroed, the answer's logit falls by {-change:.1f}, "
+        f"to within {left:.0e} of what it is without the plant; a random unit moves it by at most {others:.1e}",
     }
 
 
