@@ -27,14 +27,15 @@ def verdict(effects, of_picture, specificity, accuracy):
         elif not needed:
             said = "not decided, since no first units are shown to cost it more than random ones"
         elif not carry:
-            said = (
-                f"units that are first by the {_listed(needed)} raise the answer, but are not shown to carry it from "
-            )
-            said += "the picture: it loses as much where it is wrong"
+            said = f"units that are first by the {_listed(needed)} raise the answer, "
+            said += "but are not shown to carry it from the picture"
         else:
             carried += 1
-            said = f"units that are first by the {_listed(carry)} carry it from the picture, "
-            said += f"those by the {_listed(alone)} more than the other question" if alone else "the other question too"
+            said = f"units that are first by the {_listed(carry)} carry it from the picture"
+            if alone:
+                said += f", and those by the {_listed(alone)} cost it more than the other question"
+            else:
+                said += ", but none are shown to cost it more than the other question"
         parts.append(f"{kind}: {said}")
     return carried, "; ".join(parts)
 
