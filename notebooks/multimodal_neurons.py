@@ -95,7 +95,7 @@ print(run.checks[-1]["detail"])
 # ## Which units come first?
 #
 # The *gradient* is what a unit passes on times the slope of the right answer's logit, summed over the image tokens {cite:p}`schwettmann2023multimodal`.
-# The *contribution* is what a unit passes on where the answer is produced, times what it writes, read through the unembedding {cite:p}`pan2023multimodal`.
+# The *contribution* is what a unit passes on where the answer is produced, times what it writes, read through the unembedding {cite:p}`pan2024multimodal`.
 # A contribution is no logit, since the final norm stands between; so it only ranks here, the effects further down are read after the norm, and a third score, the *direct* one, takes the contribution through the norm.
 
 # %%
