@@ -12,6 +12,7 @@ import torch
 from medlib import stats, vision
 from medlib.chapters.multimodal_neurons.neuron_removal import WHERE
 from medlib.chapters.multimodal_neurons.neuron_scores import first_units, mean_scores
+from medlib.errors import MedlibError
 from medlib.vision.multimodal_neurons import activations_of, random_units, units_by_layer
 from medlib.vision.walk import Walk
 
@@ -40,7 +41,8 @@ def scored(model, asked, prompts, measured, kind, count, draws=5, seed=0, thresh
 
     For each scene with a lesion, the `count` first units of the other half.  `scores`: `scene`, `score`, `map` ("first
     units" or one of `BASELINES`), `draw`, `pointing` (share of the hottest token's pixels in the mask), `overlap`
-    (intersection over union at `threshold`); `maps`: {(scene, score): map of the first units}.
+    (intersection over union at `threshold`); `maps`: {(scene, score): map of the first units}.  Raises `MedlibError`
+    where no scene has a lesion.
     """
     random, rows, maps = np.random.default_rng(seed), [], {}
     for row, prompt in zip(asked.itertuples(), prompts, strict=True):
@@ -61,6 +63,8 @@ def scored(model, asked, prompts, measured, kind, count, draws=5, seed=0, thresh
                 point = vision.pointing_score(view, heat, row.mask)
                 both = vision.overlap(view, heat, row.mask, threshold)
                 rows.append(dict(scene=row.scene, score=score, map=name, draw=draw, pointing=point, overlap=both))
+    if not rows:
+        raise MedlibError(f"No scene of {kind!r} has a lesion to point at. Name a kind that asks about lesions first.")
     return pd.DataFrame(rows), maps
 
 
