@@ -1,7 +1,8 @@
 """Multimodal neurons: MLP units through which a picture becomes a word.
 
-Two scores find them, a gradient at the image tokens and a direct contribution where the answer is produced.  A high
-score is a claim, and zeroing the units against as many random units of the same layers is its test.
+Two scores find them, a gradient at the image tokens and a direct contribution where the answer is produced; a third
+takes the contribution through the norms that the second leaves out.  A high score is a claim, and zeroing the units
+against as many random units of the same layers is its test.
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ from medlib.vision.inputs import answer_id
 from medlib.vision.units import decoded, directions, inputs_of, output_matrix, zeroed
 from medlib.vision.walk import Walk
 
-SCORES = ("gradient", "contribution")
+SCORES = ("gradient", "contribution", "direct")
 PLACES = ("all", "image", "last")
 
 
@@ -26,10 +27,12 @@ def multimodal_neurons(model, prompt, answer, score="gradient", layers=None, top
     `score="gradient"`: the sum over image tokens p of g = Z_k^p dy/dZ_k^p, with Z_k^p what unit k passes on at p (its
     activation, times the gate's partner where there is one) and y the logit of the answer's first token (g_{k,c} of
     Schwettmann et al. 2023, arXiv 2308.01544).  "contribution": a_i (W_U W_out)_{t,i} at the last token of the prompt,
-    which produces the answer t, norms in between left out (s_{l,i} of Pan et al. 2023, arXiv 2311.07470).  Returns the
-    `top` units of the layers, highest first: `layer` (1..L), `unit` (0-based), `score` (logits), `peak` (the largest
-    over image tokens; for a contribution the same), `activation` (mean over the image tokens, or at the last token),
-    `word` (the token that the unit raises most).  `attrs`: `answer` (id), `score`, `no_op`.  Raises `MedlibError` for
+    which produces the answer t, norms in between left out (s_{l,i} of Pan et al. 2023, arXiv 2311.07470); no logit
+    where the model has a final norm.  "direct": a_i W_out[:, i] dy/dh_L there, with h_L the last state, so through the
+    final norm and to first order.  Returns the `top` units of the layers, highest first: `layer` (1..L), `unit`
+    (0-based), `score` (logits, for a contribution in its own unit), `peak` (the largest over image tokens; else the
+    same), `activation` (mean over the image tokens, or at the last token), `word` (the token that the unit raises
+    most).  `attrs`: `answer` (id), `score`, `no_op`.  Raises `MedlibError` for
     another score, and for an MLP whose units cannot be told apart.
     """
     table = unit_scores(model, prompt, answer, score, layers)
@@ -50,10 +53,17 @@ def unit_scores(model, prompt, answer, score="gradient", layers=None):
     """
     if score not in SCORES:
         raise MedlibError(f"score={score!r} is not known. Choose one of {', '.join(SCORES)}.")
-    walk = Walk(model, prompt.inputs)
-    token = answer_id(model, prompt, answer)
-    layers = list(range(1, model.n_layers + 1)) if layers is None else sorted(layers)
-    scored = _gradients(walk, token, layers, prompt) if score == "gradient" else _contributions(walk, token, layers)
+    return scores_of(Walk(model, prompt.inputs), prompt, answer_id(model, prompt, answer), score, layers)
+
+
+def scores_of(walk, prompt, token, score, layers=None):
+    """`unit_scores` of a walk that is there already, for a token's id: several scores then cost one walk."""
+    layers = list(range(1, walk.model.n_layers + 1)) if layers is None else sorted(layers)
+    if score == "gradient":
+        scored = _gradients(walk, token, layers, prompt)
+    else:
+        row = walk.slope(token) if score == "direct" else walk.model.unembedding(torch.tensor([token]))[0][0]
+        scored = _contributions(walk, row, layers)
     pieces = [
         pd.DataFrame({"layer": layer, "unit": np.arange(len(total)), "score": total, "peak": peak, "activation": mean})
         for layer, total, peak, mean in scored
@@ -76,12 +86,11 @@ def _gradients(walk, token, layers, prompt):
 
 
 @torch.no_grad()
-def _contributions(walk, token, layers):
-    row, _ = walk.model.unembedding(torch.tensor([token]))
+def _contributions(walk, row, layers):
     for layer in layers:
         passed = activations_of(walk, layer)[-1]
         every = directions(walk.model, layer, slice(None))
-        score = passed * (every @ row[0].to(every.device)).double()
+        score = passed * (every @ row.to(every)).double()
         yield layer, *(part.cpu().numpy() for part in (score, score, passed))
 
 
@@ -123,18 +132,17 @@ def ablate_units(model, prompt, answer, units, where="all", draws=20, seed=0):
     """
     if where not in PLACES:
         raise MedlibError(f"where={where!r} is not known. Choose one of {', '.join(PLACES)}.")
-    chosen = _by_layer(model, units)
+    chosen = units_by_layer(model, units)
     walk, token = Walk(model, prompt.inputs), answer_id(model, prompt, answer)
-    places = {"all": np.arange(prompt.length), "image": prompt.image, "last": np.array([prompt.length - 1])}
-    positions = torch.as_tensor(places[where], device=model.device)
+    positions = positions_of(prompt, where)
     random = np.random.default_rng(seed)
     sets = [("top", 0, chosen)]
     for draw in range(draws):
-        sets.append(("random", draw, {layer: _others(model, layer, own, random) for layer, own in chosen.items()}))
+        sets.append(("random", draw, random_units(model, chosen, random)))
     intact = float(walk.logit([token], walk.states[-1])[0, 0])
     rows = []
     for name, draw, by_layer in sets:
-        logit = _logit_without(walk, token, by_layer, positions)
+        logit = float(walk.logit([token], state_without(walk, by_layer, positions))[0, 0])
         rows.append((name, draw, logit, logit - intact))
     table = pd.DataFrame(rows, columns=["units", "draw", "logit", "change"])
     changes = table["change"].to_numpy()
@@ -143,7 +151,14 @@ def ablate_units(model, prompt, answer, units, where="all", draws=20, seed=0):
     return table
 
 
-def _by_layer(model, units):
+def positions_of(prompt, where):
+    """The positions of a prompt that a place of `PLACES` names: an index tensor."""
+    places = {"all": np.arange(prompt.length), "image": prompt.image, "last": np.array([prompt.length - 1])}
+    return torch.as_tensor(places[where])
+
+
+def units_by_layer(model, units):
+    """A table of units as `{layer: units}`; `MedlibError` for an empty one, or a unit that there is not."""
     if not len(units) or not {"layer", "unit"} <= set(units):
         raise MedlibError("units must be a table with at least one row and the columns layer and unit.")
     found = {int(layer): np.unique(own) for layer, own in units.groupby("layer")["unit"]}
@@ -153,22 +168,32 @@ def _by_layer(model, units):
     return found
 
 
-def _others(model, layer, own, random):
-    rest = np.setdiff1d(np.arange(output_matrix(model, layer).in_features), own)
-    if len(rest) < len(own):
-        raise MedlibError(f"Block {layer} has {len(rest)} units beside the {len(own)} chosen; too few to draw from.")
-    return random.choice(rest, len(own), replace=False)
+def random_units(model, chosen, random):
+    """As many other units of the same layers as `chosen`, `{layer: units}`, drawn with a `Generator`."""
+    drawn = {}
+    for layer, own in chosen.items():
+        rest = np.setdiff1d(np.arange(output_matrix(model, layer).in_features), own)
+        if len(rest) < len(own):
+            raise MedlibError(
+                f"Block {layer} has {len(rest)} units beside the {len(own)} chosen; too few to draw from."
+            )
+        drawn[layer] = random.choice(rest, len(own), replace=False)
+    return drawn
 
 
-def _logit_without(walk, token, by_layer, positions):
-    """The logit with units {layer: units} zeroed; blocks below the first of them are those of the intact walk."""
-    model, first = walk.model, min(by_layer)
+@torch.no_grad()
+def state_without(walk, by_layer, positions):
+    """The last state with units `{layer: units}` zeroed; blocks below the first of them are those of the intact walk.
+
+    `[row, position, hidden]`; `positions`: an index tensor of where they are zeroed.
+    """
+    first, positions = min(by_layer), positions.to(walk.model.device)
     state = walk.states[first - 1]
-    for layer in range(first, model.n_layers + 1):
+    for layer in range(first, walk.model.n_layers + 1):
         if layer not in by_layer:
             state = walk.replay.block(layer, state)
             continue
         gone = torch.as_tensor(by_layer[layer], device=positions.device)
-        with zeroed(output_matrix(model, layer), gone, positions):
+        with zeroed(output_matrix(walk.model, layer), gone, positions):
             state = walk.replay.block(layer, state)
-    return float(walk.logit([token], state)[0, 0])
+    return state

@@ -40,6 +40,17 @@ class Walk:
             return self.replay.tail(state[:, -1:])[:, -1].double()
 
     @torch.enable_grad()
+    def slope(self, token):
+        """The gradient of a token's logit (None: of the sum of all) with respect to the last state where it is made.
+
+        `[hidden]`: what one more unit of each number of that state adds to the logit, final norm and all.
+        """
+        last = self.states[-1][:, -1:].detach().requires_grad_()
+        with self.replay.only(None if token is None else torch.tensor([token], device=self.model.device)):
+            total = self.replay.tail(last).float().sum()
+        return torch.autograd.grad(total, last)[0].reshape(-1)
+
+    @torch.enable_grad()
     def descend(self, token, note, layers):
         """Walk down to the lowest of `layers` with the gradient of a token's logit at the last position.
 
@@ -52,11 +63,8 @@ class Walk:
         if wrong := [layer for layer in layers if not 1 <= layer <= self.model.n_layers]:
             raise MedlibError(f"There is no block {wrong[0]}; {self.model.name} has 1 to {self.model.n_layers}.")
         top = self.states[-1]
-        last = top[:, -1:].detach().requires_grad_()
-        with self.replay.only(None if token is None else torch.tensor([token], device=self.model.device)):
-            total = self.replay.tail(last).float().sum()
         gradient = torch.zeros_like(top)
-        gradient[:, -1:] = torch.autograd.grad(total, last)[0]
+        gradient[:, -1] = self.slope(token).view(len(top), -1)
         for layer in range(self.model.n_layers, min(layers) - 1, -1):
             entering = self.states[layer - 1].detach().requires_grad_()
             with note(layer) if layer in layers else _nothing() as noted:

@@ -1,0 +1,1 @@
+"""Which MLP units carry from the picture to the answer?"""

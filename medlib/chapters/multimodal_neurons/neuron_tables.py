@@ -1,0 +1,79 @@
+"""The chapter's numbers as rows of the results table."""
+
+import pandas as pd
+
+from medlib import results
+
+
+def rows(effects, of_picture, specificity, accuracy, agreements, halves, compared, words, taken, maps_of):
+    """Tables of this chapter, one under the other, as the results table takes them.
+
+    `domain` is the kind of question that is asked, `component` the score with the number of units, `item` the scene or
+    unit.  `agreements`: label -> rows of `neuron_scores.agreement`; `halves`: score -> those of `halves`; `words`:
+    score -> those of `words`; `taken`: of `take_out`, each scene's own numbers; `maps_of`: the kind the maps are of.
+    """
+    units = effects["units"].replace("difference", "first less random")
+    parts = [
+        effects.assign(
+            domain=effects["question_kind"],
+            variant="units for " + effects["chosen_for"],
+            component=_sized(effects),
+            metric=effects["metric"] + ", " + units,
+        ),
+        specificity.assign(
+            domain=specificity["chosen_for"],
+            variant="less " + specificity["question_kind"],
+            component=_sized(specificity),
+            metric="drop, own less other question",
+        ),
+        of_picture.assign(
+            domain=of_picture["chosen_for"],
+            component=_sized(of_picture),
+            metric="drop, where right less where wrong",
+        ),
+        accuracy.assign(domain=accuracy["question_kind"], metric="balanced accuracy"),
+        compared.assign(
+            domain=maps_of,
+            component=compared["score"],
+            variant=compared["map"] + compared["less"].map(lambda name: f" less {name}" if name else ""),
+            metric=compared["measure"],
+        ),
+    ]
+    tables = {name: table.assign(metric=table["metric"] + " of " + name) for name, table in agreements.items()}
+    tables |= {f"halves, {name}": table.assign(metric=f"shared of halves, {name}") for name, table in halves.items()}
+    for table in tables.values():
+        size = table["k"].map(lambda k: f"{k:.0f} units" if pd.notna(k) else None)
+        kept = table.assign(domain=table["question_kind"], variant=table["answer"], component=size)
+        chance = kept[kept["metric"].str.startswith("shared")]
+        parts.append(
+            kept.assign(low=kept["low"].where(~kept["metric"].str.startswith("shared"))).assign(
+                high=kept["high"].where(~kept["metric"].str.startswith("shared"))
+            )
+        )
+        parts.append(chance.assign(value=chance["chance"], metric=chance["metric"] + ", chance"))
+    for score, table in words.items():
+        item = [
+            f"{layer}:{unit} {said}"
+            for layer, unit, said in zip(table["layer"], table["unit"], table["words"], strict=True)
+        ]
+        named = dict(domain=table["question_kind"], variant=table["answer"], item=item, component=score)
+        parts.append(table.assign(**named, metric="mean score", value=table["score"]))
+    parts.append(by_scene(taken))
+    return pd.concat([part.reindex(columns=results.COLUMNS) for part in parts], ignore_index=True)
+
+
+def by_scene(taken):
+    """Each scene's own numbers, mean over random draws, as rows of the results table."""
+    own = taken.groupby(["scene", "question_kind", "chosen_for", "score", "k", "units"])[["drop", "lost"]].mean()
+    long = own.melt(ignore_index=False, var_name="metric").dropna(subset="value").reset_index()
+    return long.assign(
+        item=long["scene"],
+        domain=long["question_kind"],
+        variant="units for " + long["chosen_for"],
+        component=_sized(long),
+        metric=long["metric"] + ", " + long["units"],
+    ).reindex(columns=results.COLUMNS)
+
+
+def _sized(table):
+    return [f"{k} units by the {score}" for k, score in zip(table["k"], table["score"], strict=True)]
