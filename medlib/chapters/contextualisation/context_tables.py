@@ -10,10 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from medlib import stats
+from medlib import results, stats
 from medlib.chapters.collapse.depths import interval
 from medlib.chapters.collapse.large_dimensions import shares
-from medlib.geometry import intra_similarity, mev_without, pair_interval, prompt_cosines, random_sets, token_cosines
+from medlib.geometry import (
+    intra_similarity,
+    mev_without,
+    pair_interval,
+    pair_mean,
+    prompt_cosines,
+    random_sets,
+    token_cosines,
+)
 
 SPACES = ("raw", "without largest")
 GROUPS = 10  # of pictures, left out in turn for a jackknife
@@ -54,22 +62,25 @@ def largest_dimensions(read, count):
     return found
 
 
-def looks(read, largest=None):
-    """All kinds and questions of a `Read` in one space: a list of `Look`.
+def looks(read, largest=None, kinds=("text", "image")):
+    """All questions, and the image tokens, of a `Read` in one space: a list of `Look`, image tokens last.
 
     >>> looks(read, largest_dimensions(other, 3))
 
-    `largest`: kind -> `[state, count]`, the dimensions to leave out; none by default.
+    `largest`: kind -> `[state, count]`, the dimensions to leave out; none by default.  `kinds`: ("text",) leaves the
+    image tokens out.
     """
     space = SPACES[largest is not None]
     texts = {question: _without(states, largest, "text") for question, states in read.text.items()}
-    image = _without(read.image, largest, "image")
     pool = np.concatenate([_rows(states) for states in texts.values()], axis=1)
     of = np.concatenate([_pictures(states) for states in texts.values()])
     random = _random(pool, of)
     found = [
         Look("text", question, space, states, _own(states), random, pool, of) for question, states in texts.items()
     ]
+    if "image" not in kinds:
+        return found
+    image = _without(read.image, largest, "image")
     pool, of = _rows(image), _pictures(image)
     return [*found, Look("image", None, space, image, _own(image), _random(pool, of), pool, of)]
 
@@ -125,6 +136,60 @@ def curves(looks, seed=0):
     """
     of_each = [[f(look, seed=seed) for f in (self_similarities, intra_similarities, explained)] for look in looks]
     return pd.concat([table for tables in of_each for table in tables], ignore_index=True)
+
+
+def self_similarities_of(looks, seed=0):
+    """SelfSim of several looks, one table: what a control needs of `curves`."""
+    return pd.concat([self_similarities(look, seed) for look in looks], ignore_index=True)
+
+
+def alike(read):
+    """SelfSim of the text tokens of a `Read` of one picture, shown several times: rows without intervals.
+
+    >>> alike(read_pictures(model, [black] * 3, questions))["value"].min()
+    1.0
+    """
+    parts = []
+    for look in looks(read, kinds=("text",)):
+        value = pair_mean(look.own.mean(axis=1))
+        where = dict(component="text", variant=look.variant, space=look.space, metric="self_similarity")
+        parts.append(pd.DataFrame(dict(layer=range(len(value)), value=value, n=look.own.shape[-1])).assign(**where))
+    return pd.concat(parts, ignore_index=True)
+
+
+def of_pictures(looks, names):
+    """How near each picture's states are to those of all others: rows with `item`, a picture's name, and `layer`.
+
+    >>> of_pictures(looks(read), scenes["scene"])
+
+    The mean over the pairs that a picture is in, over tokens; what the intervals of SelfSim resample.
+    """
+    parts = []
+    for look in looks:
+        own = look.own.mean(axis=1)
+        near = (own.sum(axis=-1) - np.diagonal(own, axis1=-2, axis2=-1)) / (own.shape[-1] - 1)
+        index = pd.MultiIndex.from_product([range(len(near)), names], names=["layer", "item"])
+        rows = pd.Series(near.ravel(), index, name="value").reset_index()
+        where = dict(component=look.component, variant=look.variant, space=look.space)
+        parts.append(rows.assign(metric="self_similarity_of_picture", **where))
+    return pd.concat(parts, ignore_index=True)
+
+
+def results_table(parts):
+    """Tables of this chapter, one under the other, as the results table takes them: `domain` -> a list of tables.
+
+    >>> results_table({"scans": [curves, fall], "scans, shuffled": [shuffled]})
+
+    P-values become rows of their own, `metric` with `_p` behind; a token's text goes into `item`.
+    """
+    found = []
+    for domain, tables in parts.items():
+        for table in tables:
+            found.append(table.rename(columns={"token": "item"}).assign(domain=domain))
+            if "p" in table:
+                tested = table.assign(domain=domain, value=table["p"], metric=table["metric"] + "_p")
+                found.append(tested.drop(columns=["low", "high"]))
+    return pd.concat(found, ignore_index=True).reindex(columns=results.COLUMNS)
 
 
 def chosen(table, metric, **where):

@@ -1,4 +1,4 @@
-"""Are later layers more picture-specific?  The last third of the layers against the first, picture pair by picture pair.
+"""Are later layers more picture-specific?  The last third of the layers against the first, pair by pair.
 
 What is compared is how far one token's states are apart over pictures, as cosines stand and above what random tokens
 are apart, with all dimensions and without the largest, and against the same pictures with their tiles shuffled.
@@ -7,6 +7,7 @@ are apart, with all dimensions and without the largest, and against the same pic
 import numpy as np
 import pandas as pd
 
+from medlib.chapters.contextualisation.context_tables import looks
 from medlib.geometry import pair_interval, pair_test
 
 MEASURES = ("self_similarity", "self_similarity_adjusted")
@@ -23,7 +24,7 @@ def thirds(n_layers):
 
 
 def falls(look):
-    """How far SelfSim falls from the first to the last third, for each pair of pictures: measure -> `[picture, picture]`.
+    """How far SelfSim falls from the first to the last third, for each pair: measure -> `[picture, picture]`.
 
     >>> pair_interval(falls(look)["self_similarity"])
 
@@ -35,7 +36,7 @@ def falls(look):
     return {name: table[first].mean(axis=0) - table[last].mean(axis=0) for name, table in tables.items()}
 
 
-def later(looks, seed=0):
+def later(found, seed=0):
     """The fall of SelfSim for each look: `component, variant, space, metric, value, low, high, p, n`.
 
     >>> later(looks(read) + looks(read, largest))
@@ -43,13 +44,13 @@ def later(looks, seed=0):
     The interval resamples pictures; `p` is two-sided, from disjoint pairs of pictures whose signs are flipped.
     """
     rows = []
-    for look in looks:
+    for look in found:
         for name, table in falls(look).items():
             rows.append(_row(table, look, f"{name}_fall", seed))
     return pd.DataFrame(rows)
 
 
-def against(looks, others, seed=0):
+def against(found, others, seed=0):
     """The fall of SelfSim less that on the same pictures shuffled: rows as `later`, `metric` ends in `_less_shuffled`.
 
     >>> against(looks(read), looks(read_of_shuffled))
@@ -57,11 +58,25 @@ def against(looks, others, seed=0):
     Pair by pair: picture i of both is the same one.
     """
     rows = []
-    for look, other in zip(looks, others, strict=True):
+    for look, other in zip(found, others, strict=True):
         mine, theirs = falls(look), falls(other)
         for name in MEASURES:
             rows.append(_row(mine[name] - theirs[name], look, f"{name}_fall_less_shuffled", seed))
     return pd.DataFrame(rows)
+
+
+def by_count(read, ordered, counts, seed=0):
+    """The fall of SelfSim of text tokens with other numbers of dimensions left out: rows as `later`, with `count`.
+
+    >>> by_count(read, largest_dimensions(others, 30)["text"], [1, 3, 10, 30])
+
+    `ordered`: `[state, dimension]`, the largest first.
+    """
+    parts = []
+    for count in counts:
+        table = later(looks(read, {"text": ordered[:, :count]}, kinds=("text",)), seed)
+        parts.append(table.assign(count=count, space=f"without {count} largest"))
+    return pd.concat(parts, ignore_index=True)
 
 
 def lowest(look, seed=0):
@@ -70,7 +85,7 @@ def lowest(look, seed=0):
 
 
 def direction(row):
-    """"falls" or "rises" where the interval excludes zero and the test agrees at 5 %, else "undecided".
+    """ "falls" or "rises" where the interval excludes zero and the test agrees at 5 %, else "undecided".
 
     >>> direction(dict(low=0.1, high=0.3, p=0.01))
     'falls'

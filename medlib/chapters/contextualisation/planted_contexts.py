@@ -1,8 +1,8 @@
-"""Planted: states whose SelfSim, IntraSim and MEV are known, for the check that comes before the results.
+r"""Planted: states whose SelfSim, IntraSim and MEV are known, for the check that comes before the results.
 
 Directions at right angles give every number exactly.  With a common direction $c$ and directions $e_i$ of their own,
-states $\\sqrt{\\rho}\\,c + \\sqrt{1-\\rho}\\,e_i$ have SelfSim $\\rho$, MEV $\\rho + (1-\\rho)/n$ and, as the tokens of one
-prompt, IntraSim $\\sqrt{\\rho + (1-\\rho)/n}$.
+states $\sqrt{\rho}\,c + \sqrt{1-\rho}\,e_i$ have SelfSim $\rho$, MEV $\rho + (1-\rho)/n$ and, as the tokens of
+one prompt, IntraSim $\sqrt{\rho + (1-\rho)/n}$.
 """
 
 import numpy as np
@@ -34,7 +34,10 @@ def made_up(n, hidden, cosines, n_tokens=3, large=False, seed=0):
     (31, 20, 3, 64)
     """
     states = np.stack(
-        [np.stack([with_cosine(n, hidden - 1, cosine, seed + t) for t in range(n_tokens)], axis=1) for cosine in cosines]
+        [
+            np.stack([with_cosine(n, hidden - 1, cosine, seed + t) for t in range(n_tokens)], axis=1)
+            for cosine in cosines
+        ]
     )
     size = np.full((*states.shape[:-1], 1), LARGE if large else 0.0)
     states = np.concatenate([states, size], axis=-1)
@@ -42,10 +45,10 @@ def made_up(n, hidden, cosines, n_tokens=3, large=False, seed=0):
     return Read({"planted": states}, {"planted": names}, states, np.arange(n_tokens), 0, 0.0, 0.0)
 
 
-def answers(n, hidden, n_layers, n_largest, seed=0):
+def answers(n, hidden, n_layers, seed=0):
     """Every planted check: (name, passed, what was found).
 
-    >>> for name, passed, detail in answers(50, 576, 30, 3): run.check(name, passed, detail)
+    >>> for name, passed, detail in answers(50, 576, 30): run.check(name, passed, detail)
     """
     cosine = 0.8
     x = with_cosine(n, hidden, cosine, seed)
@@ -65,7 +68,7 @@ def answers(n, hidden, n_layers, n_largest, seed=0):
         ("falling under one large dimension", falling, True, True, "falls"),
     ):
         read = made_up(n, small, cosines, large=large, seed=seed)
-        largest = context_tables.largest_dimensions(read, n_largest if not large else 1) if without else None
+        largest = context_tables.largest_dimensions(read, 1) if without else None
         look = context_tables.looks(read, largest)[0]
         row = later_layers.later([look], seed).iloc[0]
         found = later_layers.direction(row) if abs(row["value"]) > 1e-9 else "undecided"  # rounding is no direction

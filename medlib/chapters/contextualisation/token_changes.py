@@ -18,10 +18,15 @@ def changes(look, tokens, seed=0):
     _, last = thirds(len(look.own) - 1)
     tables = 1 - look.own[list(last)].mean(axis=0)
     value, low, high = pair_interval(tables, seed=seed)
-    where = dict(variant=look.variant, space=look.space, n=tables.shape[-1])
-    return pd.DataFrame(
-        dict(position=range(len(tokens)), token=tokens, value=value, low=low, high=high) | where
-    )
+    where = dict(component=look.component, variant=look.variant, space=look.space, metric="change")
+    where |= dict(n=tables.shape[-1])
+    return pd.DataFrame(dict(position=range(len(tokens)), token=tokens, value=value, low=low, high=high) | where)
+
+
+def of_questions(looks, tokens, seed=0):
+    """`changes` of each look of text tokens, one table; `tokens`: question -> their texts."""
+    found = [changes(look, tokens[look.variant], seed) for look in looks if look.component == "text"]
+    return pd.concat(found, ignore_index=True)
 
 
 def change_map(look):
