@@ -1,4 +1,4 @@
-"""Pictures that differ move the tokens behind them, pictures that do not reach the text leave SelfSim at exactly one."""
+"""Pictures that differ move the tokens behind them; where none reaches the text, SelfSim is exactly one."""
 
 import numpy as np
 import pytest
