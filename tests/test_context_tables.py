@@ -23,7 +23,7 @@ def read(cosines=FALLING, **options):
 
 
 def noisy(size, seed=0):
-    """States that share a direction, with noise of a size for each layer, larger for some pictures, as real ones are."""
+    """States that share a direction, with noise of a size for each layer, larger for some pictures than for others."""
     generator = np.random.default_rng(seed)
     own = generator.uniform(0.5, 1.5, size=(1, N, 1, 1)) * generator.normal(size=(len(size), N, 3, HIDDEN))
     states = 5 * np.eye(3, HIDDEN)[None, None] + np.asarray(size)[:, None, None, None] * own
