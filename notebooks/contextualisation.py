@@ -3,9 +3,9 @@
 #
 # {glue:text}`verdict`.
 #
-# - One question, "{glue:text}`question`", to {glue:text}`n_pictures` pictures: the cosine between one token's states over pictures (SelfSim) falls by {glue:text}`fall` from the first to the last third of the layers, by {glue:text}`fall_adjusted` beside what random tokens of other prompts give; {glue:text}`other_questions`.
-# - Against the same pictures with their tiles shuffled the fall is larger by {glue:text}`fall_beyond`: what shuffled pictures do too is not owed to anatomy.
-# - Of the question's tokens {glue:text}`most_changed`; SelfSim is lowest at {glue:text}`lowest`.
+# - One question, "{glue:text}`question`", to {glue:text}`n_pictures` pictures: from the first to the last third of the layers the cosine between one token's states over pictures (SelfSim) falls by {glue:text}`fall`, and beside what random tokens of other prompts give by {glue:text}`fall_adjusted` (below zero: it rises); {glue:text}`other_questions`.
+# - The fall beside random tokens less that with the same pictures in shuffled tiles is {glue:text}`fall_beyond`; what shuffled pictures do too is not owed to anatomy.
+# - Of the tokens behind the picture {glue:text}`most_changed`; SelfSim is lowest at {glue:text}`lowest`, averaging {glue:text}`self_similarity_text` over the last third of the layers.
 # - Image tokens at one place of the grid have a SelfSim of {glue:text}`self_similarity_image` in the last third of the layers; {glue:text}`image_direction`.
 # - A cosine is led by the largest dimensions, so everything is measured again without {glue:text}`n_largest` of them, chosen on {glue:text}`n_choose` other pictures.
 
@@ -81,6 +81,8 @@ table, pictures = pictures_read.scenes(n_pictures + n_choose, seed)
 scenes, shown = table[:n_pictures], pictures[:n_pictures]
 shuffled = [pictures_read.shuffled(p, seed + i) for i, p in enumerate(shown)]
 black = [np.zeros_like(shown[0])] * 3
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first pictures (above) and the same with their tiles in random order (below).", "name": "fig-contextualisation-pictures"}, "image": {"alt": "Two rows of six pictures: brain slices and other pictures, and the same cut into tiles that are shuffled."}}
 figure, panels = plt.subplots(2, 6, figsize=(9, 3.2), layout="constrained")
 for (above, below), one, other in zip(panels.T, shown, shuffled, strict=False):
     above.imshow(one)

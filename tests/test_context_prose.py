@@ -80,7 +80,7 @@ def test_levels_are_means_over_the_last_third():
 def test_the_most_changed_token_is_ahead_only_where_its_lead_is_clear():
     changes = pd.DataFrame(dict(token=["\n", " lesion"], value=[0.2, 0.1], low=[0.1, 0.0], high=[0.3, 0.2]))
     said = context_prose.of_tokens(changes, (0, 1, (0.1, 0.05, 0.2)))["most_changed"][1]
-    assert "clearly ahead of 'lesion'" in said and said.startswith("\"'\\\\n'\"")
+    assert "clearly ahead of `lesion`" in said and said.startswith(r"`'\n'` changes most, by 0.2000 (95 %")
     assert "not told apart from" in context_prose.of_tokens(changes, (0, 1, (0.1, -0.05, 0.2)))["most_changed"][1]
     assert context_prose.of_lowest((23.0, 20.0, 30.0), 30)["lowest"][1] == "layer 23 of 30 (95 % interval 20 to 30)"
 

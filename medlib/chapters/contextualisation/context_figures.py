@@ -34,7 +34,7 @@ def with_controls(real, shuffled, black, question):
     panels[0].lines[-1].set_label("published (another model)")
     panels[0].set_ylabel("SelfSim, cosine")
     panels[1].set_ylabel("SelfSim less random tokens")
-    figures.legend(figure, panels)
+    figures.legend(figure, panels, ncol=5)
     return figure
 
 

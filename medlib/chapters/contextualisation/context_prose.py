@@ -88,7 +88,7 @@ def of_tokens(changes, lead):
     one, two = (changes.iloc[at] for at in (first, second))
     clear = "clearly ahead of" if low > 0 else "not told apart from"
     text = (
-        f"{shown(one['token'])!r} changes most ({interval(one, '.4f')}), {clear} {shown(two['token'])!r} "
+        f"`{shown(one['token'])}` changes most, by {interval(one, '.4f')}, {clear} `{shown(two['token'])}` "
         f"(difference {value:.4f}, 95 % interval {low:.4f} to {high:.4f})"
     )
     return {"most_changed": (float(one["value"]), text)}
