@@ -69,6 +69,9 @@ def test_the_interval_of_a_statistic_is_that_of_the_statistic():
 def test_the_sign_test_finds_a_direction_and_holds_its_level_without_one():
     noise = RANDOM.normal(size=(40, 40))
     assert geometry.pair_test(np.abs(noise) + 0.5, n=999) <= 0.002
+    few = RANDOM.uniform(0.1, 1, size=(12, 12))  # six pairs: all signs as they are is one flip of 64, and counts
+    assert geometry.pair_test(few) == pytest.approx(2 / 64, abs=0.006)
+    assert geometry.pair_test(-few) == pytest.approx(2 / 64, abs=0.006) and geometry.pair_test(0 * few) == 1
     p = []
     for seed in range(200):
         one = np.random.default_rng(seed).normal(size=(24, 1))

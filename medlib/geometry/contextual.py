@@ -94,15 +94,18 @@ def pair_test(table, n=9999, seed=0):
     >>> pair_test(early - late)                                    # [prompt, prompt], a difference of cosines
 
     Pairs that share a prompt are not independent; prompts are dealt to disjoint pairs with `seed`, which are.  Their
-    signs are as likely one as the other where the difference has no direction.
+    signs are as likely one as the other where the difference has no direction.  With m pairs p is about $2^{1-m}$ or
+    more.
     """
     table = np.asarray(table, dtype=np.float64)
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(table))
     half = len(table) // 2
     pairs = (table[order[:half], order[half : 2 * half]] + table[order[half : 2 * half], order[:half]]) / 2
-    flipped = generator.choice([-1.0, 1.0], size=(n, half)) @ pairs / half
-    return stats.permutation_p(pairs.mean(), flipped, "two-sided")
+    pairs /= np.abs(pairs).sum() or 1
+    flipped = generator.choice([-1.0, 1.0], size=(n, half)) @ pairs
+    # rounded, so that flips that come to the same sum in another order of adding are ties
+    return stats.permutation_p(np.round(pairs.sum(), 9), np.round(flipped, 9), "two-sided")
 
 
 def random_sets(prompts, size, samples=1000, seed=0):
