@@ -13,6 +13,7 @@ from medlib.chapters.contextualisation import (
     published,
     token_changes,
 )
+from medlib.geometry import contextual
 
 N, HIDDEN, LAYERS = 16, 60, 9
 FALLING = np.linspace(1, 0.4, LAYERS + 1)
@@ -47,7 +48,7 @@ def test_each_measure_less_its_baseline_is_their_difference_and_the_baseline_tha
         found = table[f"{metric}_adjusted"]
         assert found.to_numpy() == pytest.approx((table[metric] - table[f"{metric}_baseline"]).to_numpy())
     pool = look.pool[2]
-    pairs = [geometry.mean_cosine(pool[rows]) for rows in geometry.random_sets(look.of, N, 8000)]
+    pairs = [geometry.mean_cosine(pool[rows]) for rows in contextual.random_sets(look.of, N, 8000)]
     assert table["self_similarity_baseline"][2] == pytest.approx(np.mean(pairs), abs=0.01)
     own = [geometry.intra_similarity(prompt) for prompt in look.states[2]]
     assert table["intra_similarity"][2] == pytest.approx(np.mean(own))
@@ -67,8 +68,8 @@ def test_large_dimensions_are_those_of_other_pictures_and_hide_what_is_under_the
     assert (largest["text"] == HIDDEN - 1).all() and largest["image"].shape == (LAYERS + 1, 1)
     hidden, bare = context_tables.looks(covered)[0], context_tables.looks(covered, largest)[0]
     assert (hidden.space, bare.space) == context_tables.SPACES
-    assert geometry.pair_mean(hidden.own.mean(axis=1)).min() > 0.99
-    assert geometry.pair_mean(bare.own.mean(axis=1)) == pytest.approx(FALLING)
+    assert contextual.pair_mean(hidden.own.mean(axis=1)).min() > 0.99
+    assert contextual.pair_mean(bare.own.mean(axis=1)) == pytest.approx(FALLING)
     counted = later_layers.by_count(covered, largest["text"], [1])
     assert counted["count"].unique().tolist() == [1] and counted["value"].iloc[0] == pytest.approx(0.4)
 
@@ -77,7 +78,7 @@ def test_a_fall_is_the_first_third_less_the_last():
     assert later_layers.thirds(30) == (range(1, 11), range(21, 31))
     assert later_layers.thirds(2) == (range(1, 2), range(2, 3))
     look = context_tables.looks(read())[0]
-    found = geometry.pair_mean(later_layers.falls(look)["self_similarity"])
+    found = contextual.pair_mean(later_layers.falls(look)["self_similarity"])
     assert found == pytest.approx(FALLING[1:4].mean() - FALLING[7:10].mean())
 
 
@@ -122,7 +123,7 @@ def test_a_picture_s_nearness_to_the_others_averages_to_self_similarity():
     look = context_tables.looks(noisy([1.0, 2.0]))[0]
     table = context_tables.of_pictures([look], range(100, 100 + N))
     means = table.groupby("layer")["value"].mean()
-    assert means.to_numpy() == pytest.approx(geometry.pair_mean(look.own.mean(axis=1)))
+    assert means.to_numpy() == pytest.approx(contextual.pair_mean(look.own.mean(axis=1)))
     assert table["item"].min() == 100 and len(table) == 2 * N
 
 

@@ -7,20 +7,10 @@ A measure takes `[n, hidden]` arrays, computes in float64, and returns a float, 
 dict of them by name (one row of a table).  What cannot be measured (NaN, too few rows, one label) is a `MedlibError`.
 Each file is one question: how is the cloud spread (`spread`), what does a block do to it (`transitions`), how many
 dimensions does it have (`dimension`), do labels cluster (`clusters`), does an order show (`ordered`), does the cloud
-go round a hole (`homology`), can a number be read off (`probe`), how far does the context decide a state
-(`contextual`), and in which space do we look (`spaces`).
+go round a hole (`homology`), can a number be read off (`probe`), and in which space do we look (`spaces`).
 """
 
 from medlib.geometry.clusters import distances, silhouette, silhouette_samples, silhouette_test, silhouettes_tested
-from medlib.geometry.contextual import (
-    mev_without,
-    pair_interval,
-    pair_mean,
-    pair_test,
-    prompt_cosines,
-    random_sets,
-    token_cosines,
-)
 from medlib.geometry.dimension import intrinsic_dimension, two_nn
 from medlib.geometry.homology import dealt_loop_test, longest_loop
 from medlib.geometry.ordered import circularity, late_return, order_test, progression, step_test, steps, without
@@ -58,15 +48,9 @@ __all__ = [
     "longest_loop",
     "mean_cosine",
     "mev",
-    "mev_without",
     "order_test",
-    "pair_interval",
-    "pair_mean",
-    "pair_test",
     "procrustes",
     "progression",
-    "prompt_cosines",
-    "random_sets",
     "ridge_probe",
     "rms_normalised",
     "self_similarity",
@@ -77,7 +61,6 @@ __all__ = [
     "spaces",
     "step_test",
     "steps",
-    "token_cosines",
     "two_nn",
     "umap",
     "umap2",

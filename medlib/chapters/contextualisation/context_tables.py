@@ -13,15 +13,8 @@ import pandas as pd
 from medlib import results, stats
 from medlib.chapters.collapse.depths import interval
 from medlib.chapters.collapse.large_dimensions import shares
-from medlib.geometry import (
-    intra_similarity,
-    mev_without,
-    pair_interval,
-    pair_mean,
-    prompt_cosines,
-    random_sets,
-    token_cosines,
-)
+from medlib.geometry import intra_similarity
+from medlib.geometry.contextual import mev_without, pair_interval, pair_mean, prompt_cosines, random_sets, token_cosines
 
 SPACES = ("raw", "without largest")
 GROUPS = 10  # of pictures, left out in turn for a jackknife

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medlib.chapters.contextualisation.context_tables import looks
-from medlib.geometry import pair_interval, pair_test
+from medlib.geometry.contextual import pair_interval, pair_test
 
 MEASURES = ("self_similarity", "self_similarity_adjusted")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from medlib.chapters.contextualisation.later_layers import thirds
-from medlib.geometry import pair_interval, pair_mean
+from medlib.geometry.contextual import pair_interval, pair_mean
 
 
 def changes(look, tokens, seed=0):
