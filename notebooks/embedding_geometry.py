@@ -124,8 +124,13 @@ plt.show()
 # %%
 shapes, without = cloud_shapes.cloud_shapes(clouds, states, seed)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of the variance along the first axis (anisotropy), the same without the largest dimensions, and the mean cosine of two tokens, with 95 % jackknife intervals over groups of pictures. Dashed: the same with each dimension dealt to other tokens. Bands: project B's ranges.", "name": "fig-embedding-anisotropy"}, "image": {"alt": "Three panels of curves over layers for image tokens and text tokens: anisotropy, anisotropy without the largest dimensions, and mean cosine, each with its control."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of the variance along the first axis (anisotropy), the same without the largest dimensions, and the mean cosine of two tokens, with 95 % jackknife intervals over groups of pictures. Dashed: the share with each dimension dealt to other tokens, and the cosine of unrelated directions, zero. Bands: project B's ranges.", "name": "fig-embedding-anisotropy"}, "image": {"alt": "Three panels of curves over layers for image tokens and text tokens: anisotropy, anisotropy without the largest dimensions, and mean cosine, each with its control."}}
 dealt = "dimensions dealt"
+chance = {
+    "anisotropy": dealt,
+    "anisotropy_without_largest": dealt,
+    "mean_cosine": "unrelated directions",
+}
 draw.both_kinds(
     shapes,
     {
@@ -133,7 +138,7 @@ draw.both_kinds(
         "anisotropy_without_largest": "without the largest dimensions",
         "mean_cosine": "mean cosine",
     },
-    dict.fromkeys(cloud_shapes.CURVES, dealt),
+    chance,
 )
 plt.show()
 
@@ -191,7 +196,7 @@ draw.few_tokens(few)
 plt.show()
 
 # %% [markdown]
-# In sample, {glue:text}`few_tokens`.
+# Up to as many tokens as dimensions, in-sample linearity is {glue:text}`few_tokens`.
 # The measures of this page refuse such a number and say why.
 #
 # ### A token that is there twice spoils the dimension
@@ -222,7 +227,7 @@ apart = [
 apart = pd.concat([one for one in apart if len(one)], ignore_index=True)
 numbers = {
     "verdict": say.verdict(both, apart),
-    "order_of_b": say.order_of_b(apart),
+    "order_of_b": say.order_of_b(both, apart),
     "peak": say.peak(
         linear_steps.peak(sums["image"], steps_at, seed),
         model.n_layers,

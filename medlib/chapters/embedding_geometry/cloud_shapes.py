@@ -1,7 +1,7 @@
 """Cloud shapes: how stretched a cloud of tokens is, how alike its directions are, and how many dimensions it has.
 
-Each number has its control.  Anisotropy and cosine: the same numbers with each dimension dealt to other tokens, so that
-single large dimensions stay and all that goes together is gone.  Dimension: a Gaussian cloud of the same covariance,
+Each number has its control.  Anisotropy: the same number with each dimension dealt to other tokens, so that single large
+dimensions stay and all that goes together is gone.  Cosine: zero, that of unrelated directions.  Dimension: a Gaussian cloud of the same covariance,
 which fills all the directions that the cloud has; a cloud of fewer dimensions is bent, or in pieces.
 A resample that draws a token twice makes duplicates, so intervals leave out groups of scenes instead (jackknife).
 """
@@ -88,7 +88,7 @@ def _controls(x, seed):
     found = {
         "anisotropy": first_share(dealt),
         "anisotropy_without_largest": first_share(geometry.without_largest(dealt, N_LARGEST)),
-        "mean_cosine": geometry.mean_cosine(dealt),
+        "mean_cosine": 0.0,
     }
     kept = geometry.distinct(x)[0]
     if len(kept) >= 20:

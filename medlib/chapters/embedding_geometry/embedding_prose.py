@@ -11,9 +11,9 @@ from medlib.chapters.embedding_geometry import linear_steps
 MOST = 0.5  # of the layers that must be clear on one side ...
 FEW = 0.1  # ... while at most so many are clear on the other
 SAID = {  # measure -> what it is, in the words for image tokens above text tokens and below
-    linear_steps.MAIN: ("what a block adds to image tokens is", "more linear", "less linear", "linear", "blocks"),
-    "anisotropy": ("the cloud of image tokens is", "more stretched", "less stretched", "stretched", "states"),
-    "dimension": ("the cloud of image tokens has", "more dimensions", "fewer dimensions", "dimensions", "states"),
+    linear_steps.MAIN: ("what a block adds to image tokens is", "more linear", "less linear", "linearity", "blocks"),
+    "anisotropy": ("the cloud of image tokens is", "more stretched", "less stretched", "stretch", "states"),
+    "dimension": ("the cloud of image tokens has", "more dimensions", "fewer dimensions", "dimension", "states"),
 }
 
 
@@ -127,14 +127,17 @@ def peak(found, n_layers, theirs):
     return float(value), text
 
 
-def order_of_b(differences):
-    """Whether our run has the order that B shows: more stretched image tokens, with fewer dimensions."""
+def order_of_b(table, differences):
+    """Whether our run has the order that B shows: more stretched image tokens, with fewer dimensions.
+
+    Arguments as `verdict`.  Returns how many of the two orders agree, and a sentence.
+    """
     said, agree = [], 0
     for metric, theirs, words in (
         ("anisotropy", "image", "image tokens the more stretched"),
         ("dimension", "text", "text tokens of more dimensions"),
     ):
-        ours = side(differences, metric)
+        ours = "not decided" if fails(table, metric) else side(differences, metric)
         agree += ours == theirs
         result = "so does this run" if ours == theirs else "this run does not decide it"
         if ours in ("image", "text") and ours != theirs:

@@ -36,7 +36,8 @@ def beside_ours(table):
     for metric, kind, first, last, said in PUBLISHED:
         of_metric = table[(table["metric"] == metric) & (table["kind"] == kind)].sort_values("layer")
         part = of_metric.dropna(subset=["value"])
-        ours = of_metric["reason"].dropna().iloc[0] if part.empty else _curve(part["value"], metric)
+        why = of_metric["reason"].dropna()
+        ours = _curve(part["value"], metric) if len(part) else why.iloc[0] if len(why) else "not measured"
         control = part["control"].dropna()
         chance = _curve(control, metric) if len(control) else ""
         theirs = f"{first:g} to {last:g}"

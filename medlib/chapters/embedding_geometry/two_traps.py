@@ -11,7 +11,7 @@ import pandas as pd
 
 DRAWS = 3
 SIZES = (0.25, 0.5, 1.0, 1.25, 1.5, 2.0, 3.0)  # tokens, as multiples of the dimensions
-SHARES = (0.0, 0.05, 0.1, 0.25, 0.5)  # of the tokens that are copies
+SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # of the tokens that are copies
 
 
 def few_tokens(x, y, seed=0):
@@ -83,7 +83,7 @@ def with_copies(x, seed=0):
         drawn = []
         for _ in range(DRAWS):
             distinct = x[generator.permutation(len(x))[: len(x) - int(share * len(x))]]
-            copies = distinct[generator.choice(len(distinct), min(int(share * len(x)), len(distinct)), replace=False)]
+            copies = distinct[generator.choice(len(distinct), int(share * len(x)), replace=False)]
             drawn.append((naive_dimensions(np.concatenate([distinct, copies])), naive_dimensions(distinct)))
         for fit in ("lowest", "likelihood"):
             values = [dirty[fit] for dirty, _ in drawn]
