@@ -1,4 +1,4 @@
-"""Token clouds and what is measured on them: repeats go and are counted, known maps and clouds are found, traps shown."""
+"""Token clouds and what is measured on them: repeats are counted, planted maps and clouds found, traps shown."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,4 @@
-"""The sentences turn with the numbers: yes, in part, not decided, and what does not beat its control counts for nothing."""
+"""The sentences turn with the numbers: yes, in part, not decided; what does not beat its control counts for nothing."""
 
 import numpy as np
 import pandas as pd
@@ -59,7 +59,7 @@ def test_the_verdict_is_yes_only_where_all_three_measures_tell_the_kinds_apart()
 
 
 def test_a_measure_that_does_not_beat_its_control_decides_nothing():
-    clear = apart(**{metric: "+" * 10 for metric in METRICS})
+    clear = apart(**dict.fromkeys(METRICS, "+" * 10))
     number, text = embedding_prose.verdict(table(beaten=False), clear)
     assert number == 0 and text.startswith("Not decided") and text.count("does not beat its control") == 3
     refused = table()

@@ -1,8 +1,8 @@
 """Cloud shapes: how stretched a cloud of tokens is, how alike its directions are, and how many dimensions it has.
 
-Each number has its control.  Anisotropy: the same number with each dimension dealt to other tokens, so that single large
-dimensions stay and all that goes together is gone.  Cosine: zero, that of unrelated directions.  Dimension: a Gaussian cloud of the same covariance,
-which fills all the directions that the cloud has; a cloud of fewer dimensions is bent, or in pieces.
+Each number has its control.  Anisotropy: the same with each dimension dealt to other tokens, so that single large
+dimensions stay and all that goes together is gone.  Cosine: zero, that of unrelated directions.  Dimension: a Gaussian
+cloud of the same covariance, which fills all directions of the cloud; one of fewer dimensions is bent, or in pieces.
 A resample that draws a token twice makes duplicates, so intervals leave out groups of scenes instead (jackknife).
 """
 

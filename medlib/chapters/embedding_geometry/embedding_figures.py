@@ -109,7 +109,7 @@ def few_tokens(table):
 
 
 def copies(table):
-    """The dimension over the share of copies in the cloud, both fits, on a logarithmic scale: the figure and its axes."""
+    """The dimension over the share of copies in the cloud, both fits, on a logarithmic scale: figure and axes."""
     figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
     looks = {"lowest": ("medical", "lowest fifth"), "likelihood": ("other", "likelihood")}
     floor = 0.1

@@ -174,6 +174,7 @@ def of_traps(few, read, copies):
     found["copies"] = (
         float(quarter["value"]),
         f"a quarter of copies turns {quarter['clean']:.1f} into {quarter['value']:.1f} "
-        f"({quarter['low']:.1f} to {quarter['high']:.1f}) under that fit, and into {zero:.1f} at most under the likelihood",
+        f"({quarter['low']:.1f} to {quarter['high']:.1f}) under that fit, and into "
+        f"{zero:.1f} at most under the likelihood",
     )
     return found
