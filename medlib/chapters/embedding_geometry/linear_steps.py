@@ -57,10 +57,10 @@ def _step(x, y, scene, scenes, seed):
             chance = [_score(block.sum(axis=0)) for block in blocks[2:]]
             main = blocks[1]
         for name, block, level in zip(("linearity", "update_linearity"), blocks, chance, strict=False):
-            rows.append(_row(f"{name}{ending}", block, level))
+            rows.append(_row(f"{name}{ending}", block, level, seed))
     left, target = _rotated(x, y)
     sums = np.stack([_scene_sums(_row_sums(part, hidden), scene, scenes)[0] for part in (left, target)], axis=-1)
-    return [*rows, _row("procrustes", sums, geometry.procrustes(x, y[other]))], main
+    return [*rows, _row("procrustes", sums, geometry.procrustes(x, y[other]), seed)], main
 
 
 def _rotated(x, y):
@@ -102,9 +102,9 @@ def _share(values, axis):
     return _score(values.sum(axis=axis))
 
 
-def _row(metric, sums, control):
+def _row(metric, sums, control, seed):
     there = sums[:, 1] > 0
-    value, low, high = stats.bootstrap(sums[there], _share)
+    value, low, high = stats.bootstrap(sums[there], _share, seed=seed)
     return dict(metric=metric, value=value, low=low, high=high, control=float(control), reason=None)
 
 
