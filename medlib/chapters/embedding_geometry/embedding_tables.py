@@ -1,0 +1,60 @@
+"""The tables of this chapter: how many tokens there are and were left out, and all rows of the results table."""
+
+import numpy as np
+import pandas as pd
+
+from medlib import results
+
+
+def counts(clouds, hidden):
+    """How many tokens each cloud holds and why others were left out: one row a kind.
+
+    >>> counts(clouds, model.hidden_size)
+    """
+    return pd.DataFrame(
+        [
+            {
+                "tokens": f"{kind} tokens",
+                "read": cloud.read,
+                "repeats left out": cloud.repeats,
+                "left out for equal numbers": cloud.spare,
+                "kept": cloud.states.shape[1],
+                "scenes": len(set(cloud.scene.tolist())),
+                "tokens per dimension": cloud.states.shape[1] / hidden,
+            }
+            for kind, cloud in clouds.items()
+        ]
+    )
+
+
+def missing(table):
+    """Which numbers are missing, where and why: `kind, metric, layers, reason`."""
+    part = table[table["value"].isna() & table["reason"].notna()]
+    found = part.groupby(["kind", "metric", "reason"], sort=False)["layer"].agg(lambda at: " ".join(map(str, at)))
+    return found.rename("layers").reset_index()[["kind", "metric", "layers", "reason"]]
+
+
+def results_table(steps, shapes, differences, few, copies, read):
+    """All numbers as rows of the results table: `component` is the kind of token, `variant` the control or the data.
+
+    `steps`, `shapes`: with `control`, which becomes a row of its own, variant "control"; what was refused has no row.
+    """
+    curves = pd.concat([steps, shapes], ignore_index=True).rename(columns={"kind": "component"})
+    parts = [curves.dropna(subset=["value"])]
+    control = curves.dropna(subset=["control"]).assign(low=None, high=None, variant="control")
+    parts.append(control.assign(value=control["control"]))
+    removed = shapes.drop_duplicates(["kind", "layer"]).rename(columns={"kind": "component"})
+    parts.append(removed.assign(value=removed["duplicates"], low=None, high=None, metric="duplicates"))
+    parts.append(differences.assign(component="image less text", metric=differences["metric"] + "_difference"))
+    names = "few_tokens_" + few["score"].str.replace(" ", "_")
+    parts.append(few.assign(metric=names, variant=few["data"], component="text", position=few["tokens"]))
+    shares = copies["share"].map("{:.0%} copies".format)
+    parts.append(copies.assign(metric="copies_" + copies["fit"], component="image", variant=shares))
+    if len(read):
+        for column, variant in (("value", "repeats left in"), ("clean", "repeats removed")):
+            metric = "as_read_" + read["fit"]
+            rows = dict(value=read[column], metric=metric, variant=variant, component="image")
+            parts.append(read.assign(**rows))
+    table = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True)
+    finite = table["value"].astype(float).replace([np.inf], np.nan).notna()  # many copies: a line of infinite slope
+    return table[finite].reindex(columns=results.COLUMNS)

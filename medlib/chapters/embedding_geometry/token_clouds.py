@@ -1,0 +1,66 @@
+"""Token clouds: the states of image tokens and of text tokens over many pictures, every token once.
+
+A picture asked about several times has the same image states each time, and what stands before the question is the
+same in every prompt: such rows are no new observations.  They are found on the last state, which follows from all
+others, are left out, and are counted.  What is resampled afterwards is the scene, with all its tokens.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medlib import geometry, scans
+from medlib.vision import image_prompt, token_states
+from medlib.vision.states import KINDS
+
+
+@dataclass(frozen=True)
+class TokenCloud:
+    """Distinct tokens of one kind: `states` [state 0..L, token, hidden], float32, and the `scene` of each, [token].
+
+    `read`: tokens that were read; `repeats`: how many of them repeated an earlier one and were left out; `spare`: how
+    many more were left out so that both kinds have as many; `with_repeats`: state -> [token, hidden], some states as
+    they were read, repeats and all.
+    """
+
+    states: np.ndarray
+    scene: np.ndarray
+    read: int
+    repeats: int
+    spare: int
+    with_repeats: dict
+
+
+def token_clouds(model, items, n_tokens, seed=0, keep=()):
+    """The tokens of some questions about pictures: {"image": TokenCloud, "text": TokenCloud}, as many of each.
+
+    >>> clouds = token_clouds(model, scans.make_items("held-out", 100), 12)
+
+    `items`: rows of `scans.make_items`; `n_tokens` tokens of each kind are drawn from each prompt, from other places of
+    each picture but the same ones whenever it is asked about again.  Of the text only what follows the picture is
+    taken: what precedes it is the same in every prompt.  `keep`: the states to keep with repeats too.
+    """
+    found = {kind: ([], []) for kind in KINDS}
+    for number, (_, asked) in enumerate(items.groupby("scene", sort=False)):
+        picture, _ = scans.draw(asked.iloc[0])
+        prompts = [image_prompt(model, picture, question) for question in asked["question"]]
+        for kind, part in token_states(model, prompts, sample=n_tokens, seed=seed + number).items():
+            ends = np.array([prompt.image[-1] for prompt in prompts])[part.tokens["prompt"]]
+            taken = np.full(len(ends), True) if kind == "image" else part.tokens["position"].to_numpy() > ends
+            found[kind][0].append(part.states[:, taken])
+            found[kind][1].append(np.full(int(taken.sum()), number))
+    read = {kind: (np.concatenate(states, axis=1), np.concatenate(scene)) for kind, (states, scene) in found.items()}
+    first = {kind: np.flatnonzero(~geometry.repeated(states[-1])) for kind, (states, _) in read.items()}
+    n = min(map(len, first.values()))
+    clouds = {}
+    for kind, (states, scene) in read.items():
+        rows = np.sort(np.random.default_rng(seed).permutation(first[kind])[:n])
+        clouds[kind] = TokenCloud(
+            states[:, rows],
+            scene[rows],
+            read=len(scene),
+            repeats=len(scene) - len(first[kind]),
+            spare=len(first[kind]) - n,
+            with_repeats={state: states[state] for state in keep},
+        )
+    return clouds
