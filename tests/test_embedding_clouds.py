@@ -17,6 +17,7 @@ from medlib.chapters.embedding_geometry import (
     two_traps,
 )
 from medlib.chapters.embedding_geometry.token_clouds import TokenCloud
+from medlib.geometry import linear_maps
 from medlib.vision import image_prompt, token_states
 
 HIDDEN, SCENES = 8, 15
@@ -54,7 +55,7 @@ def made_up(step="linear", seed=0, n=300, states=3):
 
 def test_every_token_of_a_cloud_is_there_once_and_what_was_left_out_is_counted(read, items):
     for kind, cloud in read.items():
-        assert not geometry.repeated(cloud.states[-1]).any(), kind
+        assert not linear_maps.repeated(cloud.states[-1]).any(), kind
         assert cloud.read - cloud.repeats - cloud.spare == cloud.states.shape[1] == len(cloud.scene)
     assert read["image"].states.shape[1] == read["text"].states.shape[1]
     assert read["image"].read == 5 * len(items)
@@ -107,7 +108,7 @@ def test_tokens_of_one_scene_are_never_on_both_sides_of_a_held_out_fit():
     mark = np.eye(10)[scene]
     x, y = mark + 0.01 * generator.normal(size=(300, 10)), mark @ generator.normal(size=(10, 10))
     assert geometry.linearity(x, y, held_out=True) > 0.9
-    left, target = geometry.linear_residuals(x, y, held_out=True, groups=scene)
+    left, target = linear_maps.linear_residuals(x, y, held_out=True, groups=scene)
     assert 1 - (left**2).sum() / (target**2).sum() < 0.2
 
 
@@ -294,8 +295,8 @@ def test_the_figures_draw_the_curves_their_controls_and_what_b_published(measure
 
 def test_repeated_rows_are_marked_but_the_first(read):
     x = np.arange(12.0).reshape(4, 3)
-    assert geometry.repeated(x[[0, 1, 0, 2, 1]]).tolist() == [False, False, True, False, True]
+    assert linear_maps.repeated(x[[0, 1, 0, 2, 1]]).tolist() == [False, False, True, False, True]
     with pytest.raises(MedlibError, match="one layer at a time"):
-        geometry.repeated(np.zeros((2, 3, 4)))
+        linear_maps.repeated(np.zeros((2, 3, 4)))
     counts = embedding_tables.counts(read, tiny().hidden_size)
     assert counts["kept"].nunique() == 1 and counts["scenes"].max() == 6

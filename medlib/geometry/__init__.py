@@ -14,7 +14,7 @@ from medlib.geometry.clusters import distances, silhouette, silhouette_samples, 
 from medlib.geometry.dimension import intrinsic_dimension, two_nn
 from medlib.geometry.homology import dealt_loop_test, longest_loop
 from medlib.geometry.ordered import circularity, late_return, order_test, progression, step_test, steps, without
-from medlib.geometry.points import centroids, distinct, repeated, rms_normalised, without_largest
+from medlib.geometry.points import centroids, distinct, rms_normalised, without_largest
 from medlib.geometry.probe import ridge_probe
 from medlib.geometry.spaces import spaces, umap, umap2
 from medlib.geometry.spread import (
@@ -28,7 +28,7 @@ from medlib.geometry.spread import (
     mev,
     self_similarity,
 )
-from medlib.geometry.transitions import linear_residuals, linearity, procrustes, update_linearity
+from medlib.geometry.transitions import linearity, procrustes, update_linearity
 
 __all__ = [
     "anisotropy",
@@ -42,7 +42,6 @@ __all__ = [
     "intra_similarity",
     "intrinsic_dimension",
     "late_return",
-    "linear_residuals",
     "linearity",
     "local_anisotropies",
     "local_anisotropy",
@@ -52,7 +51,6 @@ __all__ = [
     "order_test",
     "procrustes",
     "progression",
-    "repeated",
     "ridge_probe",
     "rms_normalised",
     "self_similarity",

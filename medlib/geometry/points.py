@@ -100,20 +100,8 @@ def distinct(x):
 
     >>> x, removed = distinct(image_states)
 
-    What counts as a duplicate says `repeated`.  Order is kept and the first of each set stays.
-    """
-    x = points(x, least=1)
-    again = repeated(x)
-    return x[~again], int(again.sum())
-
-
-def repeated(x):
-    """Which rows repeat an earlier one, `[n]`: for a cloud whose rows have labels, or states in several layers.
-
-    >>> first = ~repeated(states[-1])
-
     Rows closer than 1e-5 of the median row length count as the same: one input in two batches differs by
-    float32 rounding.
+    float32 rounding.  Order is kept and the first of each set stays.
     """
     x = points(x, least=1)
     tolerance = SAME * np.median(np.linalg.norm(x, axis=1))
@@ -131,7 +119,8 @@ def repeated(x):
         same = np.linalg.norm(x[left] - x[right], axis=1) <= tolerance
         left, right = left[same], right[same]
         np.minimum.at(first, np.maximum(left, right), np.minimum(left, right))
-    return first != np.arange(len(x))
+    keep = first == np.arange(len(x))
+    return x[keep], int((~keep).sum())
 
 
 def rms_normalised(x):

@@ -6,10 +6,9 @@ dimensions, and `hidden / (n - 1)` by chance before that: draw that level, and h
 """
 
 import numpy as np
-from scipy.linalg import lstsq
 
 from medlib.errors import MedlibError
-from medlib.geometry.points import label_codes, matched, varying
+from medlib.geometry.points import matched, varying
 
 FOLDS = 5
 
@@ -26,48 +25,32 @@ def linearity(x, y, held_out=False, seed=0):
     """
     x, y = matched(x, y)
     varying(y, "y")
-    left, target = linear_residuals(x, y, held_out, seed)
-    score = float(1 - (left**2).sum() / (target**2).sum())
-    return score if held_out else float(np.clip(score, 0, 1))
-
-
-def linear_residuals(x, y, held_out=False, seed=0, groups=None):
-    """What the best linear map from `x` leaves of `y`, row by row: what to resample for an interval of `linearity`.
-
-    >>> left, target = linear_residuals(states[11], states[12], held_out=True, groups=tokens.scene)
-    >>> 1 - (left**2).sum() / (target**2).sum()
-
-    `x`: [n, hidden]; `y`: [n, k].  Returns the residuals and `y` less the mean of the fitted rows, both [n, k].
-    `groups` ([n]): rows of one group are fitted or scored together.  Other arguments and errors as `linearity`.
-    """
-    x, y = matched(x, y)
     n, hidden = x.shape
-    group = np.arange(n) if groups is None else label_codes(groups, n, "groups")[0]
-    if not held_out:
-        _enough_rows(n, hidden)
-        x, y = varying(x), y - y.mean(axis=0)
-        basis, strength, _ = np.linalg.svd(x, full_matrices=False)
-        basis = basis[:, strength > strength[0] * max(x.shape) * np.finfo(float).eps]
-        return y - basis @ (basis.T @ y), y
-    dealt = np.array_split(np.random.default_rng(seed).permutation(group.max() + 1), FOLDS)
-    tests = [np.isin(group, some) for some in dealt]
-    _enough_rows(n - max(test.sum() for test in tests), hidden)
-    left, target = np.empty_like(y), np.empty_like(y)
-    for test in tests:
-        middle_x, middle_y = x[~test].mean(axis=0), y[~test].mean(axis=0)
-        rank = max(x.shape) * np.finfo(float).eps  # below this, relative to the largest, a direction is rounding
-        weights = lstsq(x[~test] - middle_x, y[~test] - middle_y, cond=rank, lapack_driver="gelsy")[0]
-        target[test] = y[test] - middle_y
-        left[test] = target[test] - (x[test] - middle_x) @ weights
-    return left, target
-
-
-def _enough_rows(fitted, hidden):
+    fitted = n - -(-n // FOLDS) if held_out else n
     if fitted <= hidden + 1:
         raise MedlibError(
             f"linearity of {fitted} fitted rows in {hidden} dimensions is 1 for any data; "
             f"it needs more than {hidden + 1}: give more tokens, or project to fewer dimensions (geometry.spaces)"
         )
+    if not held_out:
+        return _explained(x, y)
+    folds = np.array_split(np.random.default_rng(seed).permutation(n), FOLDS)
+    error = total = 0.0
+    for test in folds:
+        train = np.setdiff1d(np.arange(n), test)
+        middle_x, middle_y = x[train].mean(axis=0), y[train].mean(axis=0)
+        weights = np.linalg.lstsq(x[train] - middle_x, y[train] - middle_y)[0]
+        error += ((y[test] - middle_y - (x[test] - middle_x) @ weights) ** 2).sum()
+        total += ((y[test] - middle_y) ** 2).sum()
+    return float(1 - error / total)
+
+
+def _explained(x, y):
+    """In-sample R2: the share of centred `y` inside the span of centred `x`."""
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    basis, strength, _ = np.linalg.svd(x, full_matrices=False)
+    basis = basis[:, strength > strength[0] * max(x.shape) * np.finfo(float).eps]
+    return float(np.clip(((basis.T @ y) ** 2).sum() / (y**2).sum(), 0, 1))
 
 
 def update_linearity(x, y, held_out=False, seed=0):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from medlib import geometry, stats
 from medlib.errors import MedlibError
+from medlib.geometry import linear_maps
 
 CURVES = ("linearity", "update_linearity", "linearity_held_out", "update_linearity_held_out", "procrustes")
 MAIN = "update_linearity_held_out"
@@ -47,7 +48,7 @@ def _step(x, y, scene, scenes, seed):
     for held_out, ending in ((False, ""), (True, "_held_out")):
         targets = [y, y - x] + ([y[other], (y - x)[other]] if held_out else [])
         try:
-            left, target = geometry.linear_residuals(x, np.hstack(targets), held_out, seed, scene)
+            left, target = linear_maps.linear_residuals(x, np.hstack(targets), held_out, seed, scene)
         except MedlibError as error:
             rows += [_missing(f"{name}{ending}", error) for name in ("linearity", "update_linearity")]
             continue

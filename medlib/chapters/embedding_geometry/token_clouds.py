@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medlib import geometry, scans
+from medlib import scans
+from medlib.geometry import linear_maps
 from medlib.vision import image_prompt, token_states
 from medlib.vision.states import KINDS
 
@@ -50,7 +51,7 @@ def token_clouds(model, items, n_tokens, seed=0, keep=()):
             found[kind][0].append(part.states[:, taken])
             found[kind][1].append(np.full(int(taken.sum()), number))
     read = {kind: (np.concatenate(states, axis=1), np.concatenate(scene)) for kind, (states, scene) in found.items()}
-    first = {kind: np.flatnonzero(~geometry.repeated(states[-1])) for kind, (states, _) in read.items()}
+    first = {kind: np.flatnonzero(~linear_maps.repeated(states[-1])) for kind, (states, _) in read.items()}
     n = min(map(len, first.values()))
     clouds = {}
     for kind, (states, scene) in read.items():
