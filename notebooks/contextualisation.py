@@ -12,7 +12,7 @@
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run contextualisation`.
 
-# %% tags=["parameters", "remove-cell"]
+# %% tags=["parameters", "remove-cell", "images"]
 model_name = "scans-llava"  # a model of image and text: a name of `medlib models`, a Hub id or a local folder
 questions = "Is there a lesion? | In which plane is this slice? | What is shown?"  # asked of every picture, divided by |; the answer is about the first
 n_pictures = 50  # held-out scenes [12..]

@@ -13,7 +13,7 @@
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run grad_cam`.
 
-# %% tags=["parameters", "remove-cell"]
+# %% tags=["parameters", "remove-cell", "images"]
 model_name = (
     "scans-llava"  # a name of `medlib models`, a Hub id or a local folder
 )

@@ -12,7 +12,7 @@
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run image_tokens`.
 
-# %% tags=["parameters", "remove-cell"]
+# %% tags=["parameters", "remove-cell", "images"]
 model_name = "scans-llava"  # a name of `medlib models` that reads pictures, a Hub id or a local folder
 n_scenes = 60  # held-out scenes, half of them with a lesion [12..]
 n_neurons = 20  # of these, scenes for the neurons [3..]

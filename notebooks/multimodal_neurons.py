@@ -14,7 +14,7 @@
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run multimodal_neurons`.
 
-# %% tags=["parameters", "remove-cell"]
+# %% tags=["parameters", "remove-cell", "images"]
 model_name = "scans-llava"  # a name of `medlib models` that reads images, a Hub id or a local folder
 kinds = "polarity plane"  # two kinds of question about a scene, the first about its lesion
 n_scenes = 30  # scenes that both are asked of [12..]
