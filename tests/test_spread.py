@@ -5,6 +5,7 @@ There is one device here: the second is a stand-in (elsewhere.py), as strict as 
 
 import pandas as pd
 import pytest
+import torch
 from accelerate import dispatch_model
 from conftest import tiny_hf, word_tokenizer
 from elsewhere import spread_over_two_devices
@@ -56,6 +57,7 @@ def test_a_dispatched_model_gives_the_numbers_of_one_that_is_not(family, sweep):
 @pytest.mark.parametrize("place", PLACES)
 def test_no_tensor_meets_one_of_another_device(place, sweep, monkeypatch):
     family, blocks, parts, by_autograd = PLACES[place]
+    torch.set_num_threads(1)  # the stand-in sees the operations of its own thread only; a test before may have set more
     monkeypatch.setattr(saliency, "_check_plain", lambda model: None)  # the stand-in's tensors are no plain ones
     if by_autograd:
         monkeypatch.setattr(saliency, "_linear_modules", lambda block: None)
