@@ -136,7 +136,8 @@ def _scaling(found, folder):
         for row in found["curves"]
     ]
     figure = (
-        ":::{figure} generated/scaling.png\n:name: fig-scaling\n:alt: Four panels of straight lines on logarithmic axes.\n\n"
+        ":::{figure} generated/scaling.png\n:name: fig-scaling\n"
+        ":alt: Four panels of straight lines on logarithmic axes.\n\n"
         "Time against size, each as a multiple of its smallest; dotted, what the count of operations says: "
         "in proportion, and with the square.\n:::\n\n"
     )
