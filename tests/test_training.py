@@ -21,7 +21,7 @@ from medlib.scans.model import (
 )
 from medlib.vision import eager, image_prompt
 from training import batches, train
-from training.evaluate import answer_scenes, balanced
+from training.evaluate import answer_scenes, balanced, heads_held_out
 
 TOWER = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2)
 
@@ -98,6 +98,34 @@ def test_a_patch_is_told_of_the_lesion_that_it_shows(model, scenes):
     assert share.max() > 0 and not without.targets["patch_lesion"].any()
     assert (moved[share > 0] > 0).all()
     assert moved.argmax() in share.argsort(descending=True)[:2]
+
+
+def test_a_patch_is_told_the_lesions_polarity_where_it_is_covered_alone(scenes):
+    found = batches.pictures(scenes[:1]).targets
+    covered = found["patch_lesion"] > batches.COVERED
+    expected = items.QUESTIONS["polarity"][1].index(scenes[0]["polarity"])
+    assert covered.any() and (found["patch_polarity"][covered] == expected).all()
+    assert (found["patch_polarity"][~covered] == batches.IGNORE).all()
+
+
+def test_the_edge_of_a_lesion_counts_nothing_in_the_loss():
+    targets = {"patch_lesion": torch.tensor([[0.0, 0.05, 0.5]])}
+    losses = [
+        train.heads_loss({"patch_lesion": torch.tensor([[[0.0], [edge], [high]]])}, targets)[1]["patch_lesion"].item()
+        for edge, high in ((-9.0, 1.0), (9.0, 1.0), (0.0, 2.0))
+    ]
+    assert losses[0] == losses[1] > losses[2]
+
+
+def test_a_head_that_knows_the_brain_from_the_background_does_not_pass_for_one_that_knows_lesions(model, monkeypatch):
+    def brain(hf, pixels):
+        patches = pixels[:, 0].unfold(1, batches.PATCH, batches.PATCH).unfold(2, batches.PATCH, batches.PATCH)
+        return (patches.mean(dim=(-1, -2)) > -0.9).float().flatten(1)[..., None]
+
+    monkeypatch.setattr(batches, "patch_features", brain)
+    scenes = [items.scene("held-out", number) for number in range(40)]
+    found = heads_held_out(model[0].hf, lambda features: {"patch_lesion": features}, scenes)
+    assert found["patch_lesion_auc"] > 0.6 and found["slice_lesion_auc"] == 0.5
 
 
 def test_answers_of_a_kind_differ_in_their_first_token(tokenizer):

@@ -16,6 +16,7 @@ from medlib.scans.slices import millimetres, sample
 
 KINDS = list(items.QUESTIONS)
 IGNORE = -100
+COVERED = 0.15  # share of a patch from which on a lesion is said to be in it
 LATER = 0.1  # weight of an answer's later tokens: they are easy, and their loss would hide the first one's
 
 
@@ -62,9 +63,13 @@ def _targets(scene, mask, patch):
     n = len(mask) // patch
     found = {
         "patch_lesion": mask.reshape(n, patch, n, patch).mean(axis=(1, 3)).ravel().astype(np.float32),
+        "patch_polarity": np.full(n * n, IGNORE),
         "patch_lobe": np.full(n * n, IGNORE),
         "patch_side": np.full(n * n, IGNORE),
     }
+    if scene["lesion"]:
+        of_it = items.QUESTIONS["polarity"][1].index(scene["polarity"])
+        found["patch_polarity"][found["patch_lesion"] > COVERED] = of_it
     if scene["kind"] != "other":
         volume, view = volumes.load(scene["template"]), items.view_of(scene)
         middle = slice(patch // 2, None, patch)

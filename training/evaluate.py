@@ -57,10 +57,12 @@ def answer_scenes(hf, tokenizer, scenes, blind=False, seed=0, size=8):
 
 @torch.no_grad()
 def heads_held_out(hf, heads, scenes):
-    """What the tower's heads get right: a dict of balanced accuracies by name, and `patch_lesion_auc`.
+    """What the tower's heads get right: a dict of balanced accuracies by name, and two AUCs.
 
-    The AUC is that of patches without lesion against patches that it covers by a quarter or more.  Heads without
-    targets in the scenes are left out.
+    `patch_lesion_auc`: patches without lesion against patches that it covers by a quarter or more; `slice_lesion_auc`:
+    plain slices with a lesion against those without, by their likeliest patch.  The first is high as soon as the
+    empty corners of a picture are known, the second only where lesions are told from brain.  Heads without targets in
+    the scenes are left out.
     """
     logits, targets = [], []
     for begin in range(0, len(scenes), 32):
@@ -73,6 +75,9 @@ def heads_held_out(hf, heads, scenes):
         if name == "patch_lesion":
             sure = (wanted == 0) | (wanted > 0.25)
             found["patch_lesion_auc"] = float(roc_auc_score(wanted[sure] > 0, score[..., 0][sure]))
+            plain = np.array([scene["kind"] == "slice" for scene in scenes])
+            with_one = wanted[plain].max(axis=1) > 0
+            found["slice_lesion_auc"] = float(roc_auc_score(with_one, score[plain, :, 0].max(axis=1)))
         elif len(classes := np.unique(wanted[wanted != batches.IGNORE])):
             said = score.argmax(-1)
             found[name] = float(np.mean([(said[wanted == one] == one).mean() for one in classes]))

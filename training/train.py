@@ -27,8 +27,9 @@ from training.evaluate import answer_scenes, balanced, heads_held_out
 
 STAGES = ("tower", "language")
 FIRST_SCENE = {"tower": 0, "language": 10_000_000}  # so that the two stages see different scenes
-WEIGHTS = {"patch_lesion": 4.0, "patch_lobe": 0.5, "patch_side": 0.5, "lesion": 2.0}  # of the heads' losses; others 1
-POSITIVE = 8.0  # weight of a patch that a lesion covers: about one in fifty is
+WEIGHTS = {"patch_lesion": 100.0, "patch_polarity": 1.0, "patch_lobe": 0.5, "patch_side": 0.5}  # of the heads' losses
+PICTURE = 0.3  # weight of each other head's loss: until the patches tell a lesion, what it says of the picture is noise
+POSITIVE = 5.0  # weight of a patch that a lesion covers: about one in fifty is
 BRIEF = 60  # seconds between checkpoints
 
 
@@ -38,11 +39,12 @@ def heads_loss(logits, targets):
     for name, found in logits.items():
         wanted = targets[name]
         if name == "patch_lesion":
-            heavy = torch.where(wanted > 0, POSITIVE, 1.0)
-            parts[name] = functional.binary_cross_entropy_with_logits(found[..., 0], wanted, heavy)
+            covered = wanted > batches.COVERED
+            heavy = torch.where(covered, POSITIVE, 1.0) * (covered | (wanted == 0))  # the lesion's edge counts nothing
+            parts[name] = functional.binary_cross_entropy_with_logits(found[..., 0], covered.float(), heavy)
         elif (wanted != batches.IGNORE).any():
             parts[name] = functional.cross_entropy(found.flatten(0, -2), wanted.flatten(), ignore_index=batches.IGNORE)
-    return sum(WEIGHTS.get(name, 1.0) * part for name, part in parts.items()), parts
+    return sum(WEIGHTS.get(name, PICTURE) * part for name, part in parts.items()), parts
 
 
 def answers_loss(logits, packed):
@@ -162,11 +164,11 @@ def arguments(given=None):
     parser.add_argument("--out", type=Path, default=TRAINED, help="folder of the trained part")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tower-steps", type=int, default=4000)
+    parser.add_argument("--tower-steps", type=int, default=3000)
     parser.add_argument("--tower-minutes", type=float, default=60, help="wall time after which the stage stops")
     parser.add_argument("--tower-scenes", type=int, default=32, help="scenes a step")
     parser.add_argument("--tower-rate", type=float, default=1e-3)
-    parser.add_argument("--language-steps", type=int, default=1100)
+    parser.add_argument("--language-steps", type=int, default=900)
     parser.add_argument("--language-minutes", type=float, default=120)
     parser.add_argument("--language-scenes", type=int, default=8)
     parser.add_argument("--language-rate", type=float, default=1e-3)

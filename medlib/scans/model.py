@@ -59,7 +59,8 @@ class Heads(nn.Module):
     """What the tower is trained with before a language model reads it: logits for each patch, and for the picture.
 
     `forward(features [scene, patch, hidden])` gives a dict of logits: for each patch `patch_lesion` (1),
-    `patch_lobe` (none, then the lobes), `patch_side` (left, right); for the picture one of each kind of question.
+    `patch_polarity` (bright, dark), `patch_lobe` (none, then the lobes), `patch_side` (left, right); for the picture
+    one of each kind of question.
     """
 
     def __init__(self, hidden):
@@ -68,6 +69,7 @@ class Heads(nn.Module):
         self.patch = nn.ModuleDict(
             {
                 "patch_lesion": nn.Linear(hidden, 1),
+                "patch_polarity": nn.Linear(hidden, 2),
                 "patch_lobe": nn.Linear(hidden, 1 + len(LOBES)),
                 "patch_side": nn.Linear(hidden, 2),
             }
