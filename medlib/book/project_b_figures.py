@@ -5,17 +5,23 @@ and dashed.  Figures are two panels wide, so that they can be read on a phone.  
 """
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator
 
 from medlib import figures
 from medlib.book import project_b
 
-WIDTH = 6.4
+WIDTH = 5.6  # inches: letters keep their size on a phone
 LEAST_LINEARITY, LEAST_DIMENSION = -1.0, 0.1  # what lies below is drawn there
 B_BAND = dict(facecolor="0.82", edgecolor="0.5", lw=0.8, zorder=0)
 B_POINT = dict(color="black", marker="x", ls="", markersize=6, mew=1.5, zorder=5)
-LABELS = {"own": "this book, B's measure", "control": "its control", "held out": "this book, held out"}
-LABELS["by maximum likelihood"] = "this book, maximum likelihood"
+LABELS = {  # in the order of the legend
+    "range": "B, range (approximate)",
+    "values": "B, values",
+    "peak": "B, place of the peak",
+    "own": "ours, B's measure",
+    "stricter": "ours, our own measure",
+    "control": "ours, control",
+}
 MAPS = {"grad_cam": "answer", "contrast": "answer less other", "all_logits": "sum of all logits"}
 BASES = {"head": "the tower's own head", "centre": "centre of the brain", "random": "random brain token"}
 BASES |= {"lesion": "the lesion itself"}
@@ -38,13 +44,13 @@ def curves(quantities, found):
     >>> curves(quantities, {name: project_b.curves(quantity, runs) for name, quantity in quantities.items()})
     """
     figures.style()
-    figure, grid = plt.subplots(5, 2, figsize=(WIDTH, 10.5), sharex=True, layout="constrained")
+    figure, grid = plt.subplots(5, 2, figsize=(WIDTH, 9.6), sharex=True, layout="constrained")
     for axes, (name, quantity) in zip(grid.flat, quantities.items(), strict=False):
         _of_b(axes, quantity)
         _of_ours(axes, quantity, found[name])
         axes.set_title(quantity["title"], fontsize="small")
         axes.tick_params(labelsize="small")
-        axes.set_xlim(-0.03, 1.03)
+        axes.set(xlim=(-0.03, 1.03), xticks=(0, 0.5, 1))
         _scaled(axes, quantity, found[name])
     for axes in (grid[-1, 0], grid[-2, 1]):
         axes.set_xlabel("relative depth", fontsize="small")
@@ -53,7 +59,8 @@ def curves(quantities, found):
     last.axis("off")
     for axes in grid.flat:
         labels |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    last.legend(labels.values(), labels, loc="center left", fontsize="small", borderaxespad=0)
+    there = [label for label in LABELS.values() if label in labels]
+    last.legend([labels[label] for label in there], there, loc="center left", fontsize="small", borderaxespad=0)
     return figure
 
 
@@ -61,30 +68,29 @@ def _of_b(axes, quantity):
     blocks = project_b.published()[0]["blocks"]
     if "points" in quantity:
         layers, values = zip(*quantity["points"].items(), strict=True)
-        axes.plot([layer / blocks for layer in layers], values, label="project B, values", **B_POINT)
+        axes.plot([layer / blocks for layer in layers], values, label=LABELS["values"], **B_POINT)
         return
-    axes.axhspan(quantity["low"], quantity["high"], label="project B, range (approximate)", **B_BAND)
+    axes.axhspan(quantity["low"], quantity["high"], label=LABELS["range"], **B_BAND)
     for at, name in ((0, "start"), (1, "end")):
         if name in quantity:
             edges = quantity[name] if isinstance(quantity[name], list) else [quantity[name]]
-            axes.plot([at] * len(edges), edges, label="project B, values", clip_on=False, **B_POINT)
+            axes.plot([at] * len(edges), edges, label=LABELS["values"], clip_on=False, **B_POINT)
     if "peak" in quantity:
         middle = sum(quantity["peak"]) / 2 / blocks
-        axes.axvline(middle, color="0.5", lw=1, ls="--", zorder=0, label="project B, place of the peak")
+        axes.axvline(middle, color="0.5", lw=1, ls="--", zorder=0, label=LABELS["peak"])
 
 
 def _of_ours(axes, quantity, found):
     if not found:
-        return _say(axes, "this book:\nnot run in this copy")
+        return _say(axes, "ours: not run\nin this copy")
     if found["own"].empty:
-        _say(axes, "this book: too few tokens\nfor this measure")
+        _say(axes, "ours: too few tokens\nfor this measure")
     for name, look in (("control", "control"), ("stricter", "difference"), ("own", "medical")):
         part = found.get(name)
         if part is None or part.empty:
             continue
-        label = LABELS[project_b.STRICTER[quantity["metric"]][1] if name == "stricter" else name]
         drawn = figures.LOOKS[look] | (dict(marker="", lw=1.2) if name == "control" else {})
-        axes.plot(part["depth"], part["value"], label=label, **drawn)
+        axes.plot(part["depth"], part["value"], label=LABELS[name], **drawn)
         if name != "control":
             axes.fill_between(part["depth"], part["low"], part["high"], color=drawn["color"], alpha=0.2, lw=0)
     return None
@@ -97,13 +103,12 @@ def _scaled(axes, quantity, found):
         top = max([quantity["high"], *(value.max() for value in values)])
         bottom = min([quantity["low"], *(value.min() for value in values)])
         axes.set(yscale="log", ylim=(0.8 * bottom, 1.25 * top))
-        axes.yaxis.set_major_locator(plt.FixedLocator([2, 5, 10, 20, 50, 100, 200, 500]))
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(FixedLocator([2, 5, 10, 20, 50, 100, 200, 500]))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
     else:
-        low = -0.3 if "linearity" in quantity["metric"] and "stricter" in found else -0.03
-        axes.set_ylim(low, 1.05)
+        least = min((part["value"].min() for part in found.values() if len(part)), default=0)
+        axes.set_ylim(-0.3 if least < 0 else -0.03, 1.05)
 
 
 def _say(axes, text):
@@ -118,13 +123,13 @@ def few_tokens(made, ours, ratio):
     figures.style()
     figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
     looks = {"in sample": dict(ls="-"), "held out": dict(ls=":")}
-    for table, look, name in ((made, "control", "noise"), (ours, "medical", "this book's text tokens")):
+    for table, look, name in ((made, "control", "noise"), (ours, "medical", "our text tokens")):
         for score, style in looks.items():
             part = table[table["score"] == score]
             if len(part):
                 drawn = figures.LOOKS[look] | dict(linestyle=style["ls"])
                 axes.plot(part["ratio"], part["value"].clip(lower=LEAST_LINEARITY), label=f"{name}, {score}", **drawn)
-    axes.axvline(ratio, color="0.5", lw=1, ls="--", zorder=0, label="text tokens of project B")
+    axes.axvline(ratio, color="0.3", lw=1.2, ls="--", zorder=1, label="B's text tokens")
     axes.axvspan(0, 1, color="0.92", lw=0, zorder=0, label="no more tokens than dimensions")
     axes.set(xlabel="tokens as a multiple of the dimensions", ylabel="linearity", xlim=(0, None), ylim=(-1.06, 1.08))
     figures.legend(figure, [axes], ncol=2)
@@ -154,7 +159,7 @@ def copies(made, known, ours):
         axes.set_title(title, fontsize="small")
         axes.set(xlabel="copies, % of the tokens", yscale="log")
     grid[0, 0].set_ylabel("intrinsic dimension")
-    grid[0, 0].yaxis.set_major_formatter(ScalarFormatter())
+    grid[0, 0].yaxis.set_major_formatter("{x:g}")
     figures.legend(figure, grid.flat, ncol=3)
     return figure
 
@@ -171,8 +176,8 @@ def logit_sum(scores, middle, alike, n_layers):
         2, 1, figsize=(WIDTH, 0.42 * len(names) + 4.6), layout="constrained", height_ratios=[0.42 * len(names) + 1, 3]
     )
     for table, look, step, label in (
-        (scores[scores.index.isin(MAPS)], "medical", -0.14, "map, at its best layer of other scenes"),
-        (middle, "control", 0.14, "map, at the middle layer"),
+        (scores[scores.index.isin(MAPS)], "medical", -0.14, "map, at the layer best in other scenes"),
+        (middle, "other", 0.14, "map, at the middle layer"),
         (scores[scores.index.isin(BASES)], "difference", 0, "no map"),
     ):
         at, drawn = [names.index(name) + step for name in table.index], figures.LOOKS[look]

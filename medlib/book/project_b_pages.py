@@ -8,6 +8,7 @@ from medlib import paths
 from medlib.book import project_b, project_b_traps
 from medlib.book import project_b_figures as draw
 from medlib.book.pages import Markdown, table
+from medlib.chapters.grad_cam.heat_prose import listed
 
 OF_B = {  # chapter -> its question, what B has of it
     "embedding_geometry": ("how image and text tokens lie", "curves, above"),
@@ -20,8 +21,8 @@ VERDICTS = {"image_tokens": ("verdict_words", "verdict_neurons", "verdict_patche
 CAPTION = (
     "B's curves and ours over relative depth (0: the embedding, 1: the last layer). "
     "Grey: B's range; crosses: its values; grey line: where its curve has a peak. "
-    "Blue: the same measure on our model; black: the measure that this book goes by instead, where there is one; "
-    "bands: 95 % intervals over pictures. "
+    "Blue: the same measure on our model; black: what this book goes by instead, linearity held out and "
+    "dimension by maximum likelihood; bands: 95 % intervals over pictures. "
     "Orange, dashed: the control, which is linearity by chance, dimensions dealt to other tokens, a Gaussian cloud of "
     "the same covariance, and random tokens of other prompts."
 )
@@ -34,10 +35,22 @@ ALT = (
 def write(folder, chapters):
     """Write the pieces of the page into `folder`; `chapters` are the runs of the book."""
     runs = project_b.recorded(chapters)
-    pieces = {"models": _models(runs), "curves": _curves(runs, folder), "chapters": _chapters(runs)}
+    pieces = {"order": _order(runs), "models": _models(runs)}
+    pieces |= {"curves": _curves(runs, folder), "chapters": _chapters(runs)}
     pieces |= project_b_traps.pieces(runs, folder)
     for name, text in pieces.items():
         (folder / f"b_{name}.md").write_text(text, encoding="utf-8")
+
+
+def _order(runs):
+    if "embedding_geometry" not in runs:
+        return project_b.not_run("embedding_geometry")
+    numbers = runs["embedding_geometry"][1]["numbers"]
+    rows = [
+        ["order of image and text tokens", numbers["order_of_b"]["text"]],
+        ["the most linear block, held out", numbers["peak"]["text"]],
+    ]
+    return table(["on our model", "what was found"], rows)
 
 
 def _models(runs):
@@ -54,7 +67,7 @@ def _models(runs):
     if "contextualisation" in runs:
         record = runs["contextualisation"][1]
         pictures.append(f"{record['parameters']['n_pictures']} (context)")
-        questions = f"one (context): {record['numbers']['question']['text']}"
+        questions = f"all of a scene (geometry), one (context): {record['numbers']['question']['text']}"
     rows = [
         ["model", b["model"], f"{project_b.MODEL}: {ours['what']} behind a tower trained for this book"],
         ["vision tower", b["tower"], f"{TOWER['num_hidden_layers']} blocks, {TOWER['hidden_size']} wide"],
@@ -81,10 +94,11 @@ def _curves(runs, folder):
     notes = "; ".join(f"{quantity['title']}: {quantity['note']}" for quantity, _ in ranges if "note" in quantity)
     parts.append(
         "Of ours the first and the last layer, and in brackets the range over all that were measured. "
-        f"B's are told of curves and so approximate ({notes}).\n"
+        f"B's are ranges of curves, and so approximate ({notes}).\n"
     )
-    header = ["measure", "layer of B", "project B", "our layer", "this book", "random tokens"]
+    header = ["measure", "layers", "project B", "this book", "random tokens"]
     parts.append(table(header, [row for both in points for row in _point_rows(*both, runs)]))
+    parts.append("*Layers*: B's, and in brackets that of ours at the same relative depth.\n")
     parts += ["### What differs, and why", ""]
     for name, quantity in quantities.items():
         parts.append(f"- **{_capital(quantity['title'])}.** {_said(quantity, found[name], runs)} {quantity['why']}")
@@ -117,22 +131,22 @@ def _digits(quantity):
 
 
 def _point_rows(quantity, found, runs):
-    title, points = quantity["title"], quantity["points"]
+    titles, points = [quantity["title"], *[""] * len(quantity["points"])], quantity["points"]
     if not found:
-        return [[title, layer, f"{value:.4f}", "", "not run", ""] for layer, value in points.items()]
+        cells = [[layer, f"{value:.4f}", "not run", ""] for layer, value in points.items()]
+        return [[title, *row] for title, row in zip(titles, cells, strict=False)]
     n_layers = runs[quantity["chapter"]][1]["model"]["layers"]
     beside = project_b.at_points(quantity, found["own"], found["control"], n_layers)
-    return [
+    cells = [
         [
-            title,
-            row.layer,
+            f"{row.layer} ({row.ours_at})",
             f"{row.published:.4f}",
-            row.ours_at,
-            f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f})",
-            f"{row.control:.4f}",
+            f"{row.value:.4f} ({row.low:.3f} to {row.high:.3f})",
+            f"{row.control:.3f}",
         ]
         for row in beside.itertuples()
     ]
+    return [[title, *row] for title, row in zip(titles, cells, strict=False)]
 
 
 def _said(quantity, found, runs):
@@ -145,14 +159,13 @@ def _said(quantity, found, runs):
     if "points" in quantity:
         return _said_of_points(quantity, found, n_layers, blocks)
     own, unit = found["own"], "blocks" if "linearity" in quantity["metric"] else "states"
-    counts = zip(("in B's range", "above it", "below it"), project_b.inside(quantity, own), strict=True)
+    counts = zip(("within", "above", "below"), project_b.inside(quantity, own), strict=True)
     places = [f"{count} {where}" for where, count in counts if count]
-    text = f"Of ours, in {len(own)} {unit}, {' and '.join(places)}"
+    text = f"Of {len(own)} {unit} of ours, {listed(places)} B's range"
     if "peak" in quantity:
         place = own.loc[own["value"].idxmax(), "depth"]
-        text += (
-            f"; ours is highest at {place:.0%} of the depth, B's peak is at {sum(quantity['peak']) / 2 / blocks:.0%}"
-        )
+        theirs = sum(quantity["peak"]) / 2 / blocks
+        text += f"; ours is highest at {place:.0%} of the depth, B's peak is at {theirs:.0%}"
     if len(found.get("stricter", ())):
         how, values = project_b.STRICTER[quantity["metric"]][1], found["stricter"]["value"]
         digits = _digits(quantity)
