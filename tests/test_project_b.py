@@ -132,7 +132,7 @@ def test_runs_of_other_models_are_not_ours(tmp_path):
 def test_the_page_quotes_the_runs_and_says_where_each_curve_lies(pieces):
     curves = pieces["curves"]
     assert "| anisotropy, image tokens | 0.77 to 0.70 | 0.60 to 0.30 (0.30 to 0.60) | 0 of 16 | 0.05 |" in curves
-    assert "| MEV | 0 (0) | 1.0000 | 1.0000 (0.980 to 1.020) | 0.700 |" in curves
+    assert "| MEV | 0 (0) | 1.0000 | 1.000 (0.980 to 1.020) | 0.700 |" in curves
     assert "**Anisotropy, text tokens.** Of 16 states of ours, 16 above B's range. " in curves
     assert "Of 15 blocks of ours, 9 within, 1 above and 5 below B's range; ours is highest at 3% of the depth" in curves
     assert "held out it is 0.600 to 0.800" in curves and "by maximum likelihood it is 9.0 to 14.0" in curves

@@ -48,7 +48,7 @@ def curves(quantities, found):
     for axes, (name, quantity) in zip(grid.flat, quantities.items(), strict=False):
         _of_b(axes, quantity)
         _of_ours(axes, quantity, found[name])
-        axes.set_title(quantity["title"], fontsize="small")
+        axes.set_title(quantity["title"].removeprefix("intrinsic "), fontsize="small")
         axes.tick_params(labelsize="small")
         axes.set(xlim=(-0.03, 1.03), xticks=(0, 0.5, 1))
         _scaled(axes, quantity, found[name])
@@ -102,7 +102,7 @@ def _scaled(axes, quantity, found):
         values = [part["value"] for part in found.values() if len(part)]
         top = max([quantity["high"], *(value.max() for value in values)])
         bottom = min([quantity["low"], *(value.min() for value in values)])
-        axes.set(yscale="log", ylim=(0.8 * bottom, 1.25 * top))
+        axes.set(yscale="log", ylim=(min(4, 0.8 * bottom), max(25, 1.25 * top)))
         axes.yaxis.set_major_locator(FixedLocator([2, 5, 10, 20, 50, 100, 200, 500]))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
@@ -112,7 +112,8 @@ def _scaled(axes, quantity, found):
 
 
 def _say(axes, text):
-    axes.text(0.5, 0.45, text, ha="center", va="center", transform=axes.transAxes, fontsize="small")
+    box = dict(facecolor="white", edgecolor="none", alpha=0.8)
+    axes.text(0.5, 0.3, text, ha="center", va="center", transform=axes.transAxes, fontsize="small", bbox=box)
 
 
 def few_tokens(made, ours, ratio):

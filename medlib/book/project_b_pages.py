@@ -141,7 +141,7 @@ def _point_rows(quantity, found, runs):
         [
             f"{row.layer} ({row.ours_at})",
             f"{row.published:.4f}",
-            f"{row.value:.4f} ({row.low:.3f} to {row.high:.3f})",
+            f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})",
             f"{row.control:.3f}",
         ]
         for row in beside.itertuples()
