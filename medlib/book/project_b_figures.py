@@ -1,7 +1,7 @@
-"""How project B is drawn beside a recorded run, and the three experiments on numbers that come out whatever the data.
+"""How project B is drawn beside a recorded run, and the three experiments on what its numbers can mean.
 
-B is grey bands and black crosses; ours are blue, or black where this book goes by another measure; controls are orange
-and dashed.  Figures are two panels wide, so that they can be read on a phone.  Each function returns its figure.
+B is grey bands and black crosses; ours are blue, or black where this book goes by another measure; controls are
+orange.  Figures are two panels wide, so that they can be read on a phone.  Each function returns its figure.
 """
 
 import matplotlib.pyplot as plt
