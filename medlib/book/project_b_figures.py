@@ -82,9 +82,9 @@ def _of_b(axes, quantity):
 
 def _of_ours(axes, quantity, found):
     if not found:
-        return _say(axes, "ours: not run\nin this copy")
+        return _say(axes, quantity, "ours: not run\nin this copy")
     if found["own"].empty:
-        _say(axes, "ours: too few tokens\nfor this measure")
+        _say(axes, quantity, "ours: too few tokens\nfor this measure")
     for name, look in (("control", "control"), ("stricter", "difference"), ("own", "medical")):
         part = found.get(name)
         if part is None or part.empty:
@@ -111,9 +111,10 @@ def _scaled(axes, quantity, found):
         axes.set_ylim(-0.3 if least < 0 else -0.03, 1.05)
 
 
-def _say(axes, text):
-    box = dict(facecolor="white", edgecolor="none", alpha=0.8)
-    axes.text(0.5, 0.3, text, ha="center", va="center", transform=axes.transAxes, fontsize="small", bbox=box)
+def _say(axes, quantity, text):
+    """Write into a panel where B's numbers are not."""
+    at = 0.17 if quantity["metric"].startswith("dimension") else 0.4
+    axes.text(0.5, at, text, ha="center", va="center", transform=axes.transAxes, fontsize="small")
 
 
 def few_tokens(made, ours, ratio):
