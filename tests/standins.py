@@ -30,7 +30,7 @@ def a_house(folder, root):
     return folder
 
 
-def a_record(technique, model, **changes):
+def a_record(technique, model, layers=2, hidden=8, **changes):
     record = {
         "record": 1,
         "schema": results.SCHEMA_VERSION,
@@ -40,8 +40,8 @@ def a_record(technique, model, **changes):
             "revision": None,
             "weights_sha256": "0" * 64,
             "source": {"kind": "wheel", "id": "made-up==1", "licence": "MIT", "quantised": None},
-            "layers": 2,
-            "hidden_size": 8,
+            "layers": layers,
+            "hidden_size": hidden,
             "dtype": "float32",
         },
         "parameters": {"domain": "drugs", "templates": ["a", "b"]},
@@ -75,11 +75,12 @@ def a_picture():
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def a_notebook(technique, model, text="layer 1 (95 % interval 1 to 2)"):
-    """An executed notebook of a technique, stamped with its model."""
+def a_notebook(technique, model, text="layer 1 (95 % interval 1 to 2)", numbers=None):
+    """An executed notebook of a technique, stamped with its model; it glues `numbers` (key -> text) too."""
     executed = {"execution_count": 1}
+    title = TITLES.get(technique, f"What does {technique} show?")
     cells = [
-        new_markdown_cell(f"# {TITLES[technique]}\n\nThe answer: {{glue:text}}`peak_layer`. See [](#fig-{technique})."),
+        new_markdown_cell(f"# {title}\n\nThe answer: {{glue:text}}`peak_layer`. See [](#fig-{technique})."),
         new_markdown_cell("| model | items |\n| --- | --- |\n| stand-in | 1 |", metadata={"tags": ["card"]}),
         new_code_cell("domain = 'drugs'", metadata={"tags": ["injected-parameters"]}, **executed),
         new_code_cell(
@@ -87,9 +88,10 @@ def a_notebook(technique, model, text="layer 1 (95 % interval 1 to 2)"):
             outputs=[
                 new_output(
                     "display_data",
-                    data={"application/papermill.record/text/plain": repr(text)},
-                    metadata={"scrapbook": {"mime_prefix": "application/papermill.record/", "name": "peak_layer"}},
+                    data={"application/papermill.record/text/plain": repr(told)},
+                    metadata={"scrapbook": {"mime_prefix": "application/papermill.record/", "name": key}},
                 )
+                for key, told in {"peak_layer": text, **(numbers or {})}.items()
             ],
             **executed,
         ),
@@ -118,11 +120,12 @@ def a_notebook(technique, model, text="layer 1 (95 % interval 1 to 2)"):
     return notebook
 
 
-def a_run(folder, technique, model, notebook=None, **changes):
-    """Write a whole run into `<folder>/<model>/`, as `medlib run` does, and return that folder."""
+def a_run(folder, technique, model, notebook=None, rows=None, **changes):
+    """Write a whole run into `<folder>/<model>/`, as `medlib run` does, and return that folder; `rows`: its table."""
     target = folder / paths.slug(model)
     target.mkdir(parents=True, exist_ok=True)
-    rows = {"layer": [1, 2], "metric": "kl", "value": [0.4, 0.1], "domain": "drugs", "item": "aspirin"}
+    if rows is None:
+        rows = {"layer": [1, 2], "metric": "kl", "value": [0.4, 0.1], "domain": "drugs", "item": "aspirin"}
     results.write(results.tidy(rows, model=model, technique=technique, seed=0), target / f"{technique}.parquet")
     nbformat.write(notebook or a_notebook(technique, model), target / f"{technique}.ipynb")
     files = {name: sha256(target / name) for name in (f"{technique}.parquet", f"{technique}.ipynb")}
