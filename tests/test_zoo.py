@@ -10,7 +10,7 @@ import medlib
 from medlib.models import embedded, zoo
 
 NAMES = """smollm2-135m gemma-3-270m llama-3.3-70b gemma-3-27b medgemma-27b qwen3-32b gpt-oss-120b openbiollm-70b
-pmc-llama-13b clinicalcamel-70b palmyra-med-70b meditron-70b huatuogpt-o1-70b llava-med-7b medgemma-4b"""
+pmc-llama-13b clinicalcamel-70b palmyra-med-70b meditron-70b huatuogpt-o1-70b llava-med-7b medgemma-4b scans-llava"""
 
 
 def test_the_zoo_has_the_embedded_models_and_those_of_the_sources_with_the_default_first():
@@ -21,7 +21,7 @@ def test_the_zoo_has_the_embedded_models_and_those_of_the_sources_with_the_defau
 @pytest.mark.parametrize("name", zoo.names())
 def test_every_entry_says_what_it_is_under_which_licence_and_how_large(name):
     entry = zoo.entry(name)
-    assert re.fullmatch(r"[\w.-]+/[\w.-]+", entry["hub"])
+    assert re.fullmatch(r"[\w.-]+/[\w.-]+", entry["hub"]) if "hub" in entry else entry["wheel"]["around"]
     assert hasattr(transformers, entry["architecture"])
     assert 1e8 < entry["parameters"] < 2e11 and entry["layers"] > 0 and entry["hidden"] > 0
     assert entry["licence"] and isinstance(entry["gated"], bool)

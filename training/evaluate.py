@@ -19,11 +19,9 @@ from sklearn.metrics import roc_auc_score
 import medlib
 from medlib.paths import write_atomically
 from medlib.scans import items
-from medlib.scans.model import LANGUAGE_MODEL, load_trained
+from medlib.scans.model import GOALS, LANGUAGE_MODEL, load_trained
 from medlib.stats import Interval, bootstrap
 from training import batches
-
-GOALS = {"plane": 0.95, "polarity": 0.9, "lesion": 0.85, "side": 0.85}
 
 
 @torch.no_grad()

@@ -168,7 +168,7 @@ def arguments(given=None):
     parser.add_argument("--tower-minutes", type=float, default=60, help="wall time after which the stage stops")
     parser.add_argument("--tower-scenes", type=int, default=32, help="scenes a step")
     parser.add_argument("--tower-rate", type=float, default=1e-3)
-    parser.add_argument("--language-steps", type=int, default=900)
+    parser.add_argument("--language-steps", type=int, default=500)
     parser.add_argument("--language-minutes", type=float, default=120)
     parser.add_argument("--language-scenes", type=int, default=8)
     parser.add_argument("--language-rate", type=float, default=1e-3)

@@ -26,8 +26,8 @@ def _zoo():
         rows.append(
             [
                 name,
-                Markdown(f"[{entry['hub']}](https://huggingface.co/{entry['hub']})"),
-                entry.get("revision", "main"),
+                _hub(entry),
+                entry.get("revision", "main" if "hub" in entry else "–"),
                 f"{entry['parameters'] / 1e9:.3g}",
                 entry["layers"],
                 f"{entry['parameters'] * 2 / 1e9:.3g}",
@@ -36,6 +36,13 @@ def _zoo():
         licence = entry["licence"] + (", gated" if entry["gated"] else "")
         notes.append(f"- **{name}**: {entry['what']} ({licence}). {entry.get('note', '')}")
     return table(header, rows) + "\n" + "\n".join(notes) + "\n"
+
+
+def _hub(entry):
+    """A link to the model on the Hub, or that it was trained here."""
+    if "hub" not in entry:
+        return "trained here"
+    return Markdown(f"[{entry['hub']}](https://huggingface.co/{entry['hub']})")
 
 
 def _plan():
