@@ -12,7 +12,7 @@ import torch
 
 from medlib.errors import MedlibError
 from medlib.vision.inputs import answer_id
-from medlib.vision.walk import Walk
+from medlib.vision.walk import blocks_asked, walk_of
 
 VARIANTS = ("chosen", "all")
 
@@ -49,11 +49,13 @@ def attention_slopes(model, prompt, answers, layers=None):
     attention weight.  Slopes are linear in what they are slopes of, so one walk up serves every combination of answers.
     Raises as `grad_cam` does.
     """
-    layers = list(range(1, model.n_layers + 1)) if layers is None else sorted(layers)
+    layers = blocks_asked(model, layers)
+    if isinstance(answers, str) or not hasattr(answers, "__iter__") or not (answers := list(answers)):
+        raise MedlibError(f"answers={answers!r} is no list of answers; put a single one in a list.")
     tokens = [None if answer is None else answer_id(model, prompt, answer) for answer in answers]
     by_answer = []
     with eager(model):
-        walk = Walk(model, prompt.inputs)
+        walk = walk_of(model, prompt)
         for token in tokens:
             found = {}
             for layer, (attention,), (slope,) in walk.descend(token, lambda layer: attention_of(model, layer), layers):
@@ -83,11 +85,9 @@ def attention_rollouts(model, prompt, layers=None):
 
     >>> attention_rollouts(model, prompt)[4]        # up to layer 5
     """
-    layers = list(range(1, model.n_layers + 1)) if layers is None else sorted(layers)
-    if wrong := [layer for layer in layers if not 1 <= layer <= model.n_layers]:
-        raise MedlibError(f"There is no block {wrong[0]}; {model.name} has 1 to {model.n_layers}.")
+    layers = blocks_asked(model, layers)
     with eager(model):
-        walk, attention = Walk(model, prompt.inputs), []
+        walk, attention = walk_of(model, prompt), []
         for below in range(1, layers[-1] + 1):
             with attention_of(model, below) as found:
                 walk.replay.block(below, walk.states[below - 1])

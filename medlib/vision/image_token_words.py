@@ -10,7 +10,7 @@ import torch
 from medlib.errors import MedlibError
 from medlib.vision.inputs import answer_id
 from medlib.vision.units import decoded, inputs_of, nonlinearity, starts_word
-from medlib.vision.walk import Walk
+from medlib.vision.walk import blocks_asked, walk_of
 
 
 def image_token_words(model, prompt, answer=None, layers=None, neurons=10, seed=0):
@@ -27,9 +27,8 @@ def image_token_words(model, prompt, answer=None, layers=None, neurons=10, seed=
     the model does not have.  Source: g_{k,c} of Schwettmann et al. 2023 (arXiv 2308.01544) on pre-activations; random
     neurons added.
     """
-    walk = Walk(model, prompt.inputs)
+    layers, walk = blocks_asked(model, layers), walk_of(model, prompt)
     token = int(walk.logits[0].argmax()) if answer is None else answer_id(model, prompt, answer)
-    layers = list(range(1, model.n_layers + 1)) if layers is None else sorted(layers)
     image, rows = torch.as_tensor(prompt.image), []
     for layer, scores in _strengths(walk, token, layers, image):
         if not 0 < neurons <= scores.shape[1]:
@@ -54,7 +53,7 @@ def neuron_strengths(model, prompt, answer, layers):
 
     >>> neuron_strengths(model, prompt, "Yes", [15])[15].sum(0).argmax()
     """
-    walk = Walk(model, prompt.inputs)
+    walk = walk_of(model, prompt)
     token, image = answer_id(model, prompt, answer), torch.as_tensor(prompt.image)
     return {layer: scores.cpu().numpy() for layer, scores in _strengths(walk, token, layers, image)}
 

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
-from medlib.vision.walk import Walk, agree, own_logits
+from medlib.vision.walk import agree, own_logits, states_asked, walk_of
 
 
 @torch.no_grad()
@@ -24,7 +24,9 @@ def logit_lens(model, prompt, layers=None, words=1):
     `MedlibError` where that exceeds the tolerance of the model's precision, and for a state that there is not.  Source:
     nostalgebraist 2020, "interpreting GPT: the logit lens"; on image tokens Neo et al. 2024 (arXiv 2410.07149).
     """
-    layers = list(range(model.n_layers + 1)) if layers is None else list(layers)
+    layers = states_asked(model, layers)
+    if not 1 <= words <= model.vocabulary:
+        raise MedlibError(f"words={words}; give 1 to {model.vocabulary}, the words that {model.name} has.")
     no_op, tops = read_lens(model, prompt, layers, lambda logits: logits.softmax(-1).topk(words))
     columns = prompt.view.grid[1]
     pieces = []
@@ -60,9 +62,7 @@ def read_lens(model, prompt, layers, reduce):
     `reduce(logits [row, token])` gives a tuple of tensors with the rows in front; rows come in chunks, so that the
     logits of all image tokens need not be in memory together.  Raises `MedlibError` as `logit_lens` does.
     """
-    if wrong := [layer for layer in layers if not 0 <= layer <= model.n_layers]:
-        raise MedlibError(f"There is no state {wrong[0]}; {model.name} has 0 to {model.n_layers}.")
-    walk = Walk(model, prompt.inputs)
+    layers, walk = states_asked(model, layers), walk_of(model, prompt)
     image = torch.as_tensor(prompt.image, device=model.device)
     own = own_logits(model, prompt.inputs, image)[0]
     last = walk.replay.tail(walk.states[-1][:, image])[0]

@@ -4,6 +4,8 @@ A map has to beat two baselines that know nothing of the answer: the centre of t
 matters, and tokens in random order.  A third, the map of a model with its weights in random order, is randomised.py's.
 """
 
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 import torch
@@ -11,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from medlib.errors import MedlibError
 from medlib.replay import tokens_per_call
-from medlib.vision.inputs import answer_id, pixels_of
+from medlib.vision.inputs import answer_id, check_prompt, pixels_of
 from medlib.vision.pictures import read_picture
 from medlib.vision.view import on_grid
 from medlib.vision.walk import own_logits
@@ -88,9 +90,9 @@ def curves(model, prompt, heat, answer, fill="mean", steps=16):
     """
     if isinstance(fill, str) and fill not in FILLS:
         raise MedlibError(f"fill={fill!r} is not known. Choose one of {', '.join(FILLS)}, or give a picture.")
-    if steps < 1:
-        raise MedlibError(f"steps={steps}; give at least 1.")
-    view, token = prompt.view, answer_id(model, prompt, answer)
+    if not isinstance(steps, Integral) or steps < 1:
+        raise MedlibError(f"steps={steps}; give a whole number, at least 1.")
+    token, view = answer_id(model, prompt, answer), prompt.view
     there = np.flatnonzero(view.in_picture().ravel())
     heat = on_grid(heat, view.grid).ravel()[there]
     order = there[np.argsort(-heat, kind="stable")]
@@ -149,6 +151,9 @@ def score_maps(model, prompt, maps, answer, region=None, threshold=0.5, fill="me
     "centre" and `draws` times "random" (of `seed`) added: `map`, `draw`, `pointing`, `overlap` (NaN without a region),
     `deletion`, `insertion` (areas under the curves).
     """
+    if not isinstance(maps, dict):
+        raise MedlibError(f"maps is a {type(maps).__name__}; give a dict of maps by their names.")
+    check_prompt(model, prompt)
     every = [(name, 0, heat) for name, heat in maps.items()]
     every += [("centre", 0, centre_map(prompt.view))]
     every += [("random", draw, random_map(prompt.view, [seed, draw])) for draw in range(draws)]

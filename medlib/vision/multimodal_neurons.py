@@ -13,7 +13,7 @@ from medlib import stats
 from medlib.errors import MedlibError
 from medlib.vision.inputs import answer_id
 from medlib.vision.units import decoded, directions, inputs_of, output_matrix, zeroed
-from medlib.vision.walk import Walk
+from medlib.vision.walk import blocks_asked, walk_of
 
 SCORES = ("gradient", "contribution", "direct")
 PLACES = ("all", "image", "last")
@@ -35,6 +35,8 @@ def multimodal_neurons(model, prompt, answer, score="gradient", layers=None, top
     most).  `attrs`: `answer` (id), `score`, `no_op`.  Raises `MedlibError` for
     another score, and for an MLP whose units cannot be told apart.
     """
+    if top < 1:
+        raise MedlibError(f"top={top}; give at least 1.")
     table = unit_scores(model, prompt, answer, score, layers)
     kept = table.nlargest(top, "score").reset_index(drop=True)
     words = pd.Series("", index=kept.index)
@@ -53,12 +55,12 @@ def unit_scores(model, prompt, answer, score="gradient", layers=None):
     """
     if score not in SCORES:
         raise MedlibError(f"score={score!r} is not known. Choose one of {', '.join(SCORES)}.")
-    return scores_of(Walk(model, prompt.inputs), prompt, answer_id(model, prompt, answer), score, layers)
+    return scores_of(walk_of(model, prompt), prompt, answer_id(model, prompt, answer), score, layers)
 
 
 def scores_of(walk, prompt, token, score, layers=None):
     """`unit_scores` of a walk that is there already, for a token's id: several scores then cost one walk."""
-    layers = list(range(1, walk.model.n_layers + 1)) if layers is None else sorted(layers)
+    layers = blocks_asked(walk.model, layers)
     if score == "gradient":
         scored = _gradients(walk, token, layers, prompt)
     else:
@@ -107,12 +109,14 @@ def unit_map(model, prompt, layer, unit):
 
     >>> prompt.view.to_picture(unit_map(model, prompt, 12, 7))
     """
-    if not 1 <= layer <= model.n_layers or not 0 <= unit < (count := output_matrix(model, layer).in_features):
+    there = 1 <= layer <= model.n_layers
+    count = output_matrix(model, layer).in_features if there else 0
+    if unit not in range(count):
         raise MedlibError(
             f"There is no unit {unit} in block {layer} of {model.name}: blocks are 1 to {model.n_layers}"
-            + (f", units 0 to {count - 1}." if 1 <= layer <= model.n_layers else ".")
+            + (f", units 0 to {count - 1}." if there else ".")
         )
-    passed = activations_of(Walk(model, prompt.inputs), layer)
+    passed = activations_of(walk_of(model, prompt), layer)
     return prompt.on_grid(passed[torch.as_tensor(prompt.image, device=passed.device), unit].cpu().numpy())
 
 
@@ -132,8 +136,10 @@ def ablate_units(model, prompt, answer, units, where="all", draws=20, seed=0):
     """
     if where not in PLACES:
         raise MedlibError(f"where={where!r} is not known. Choose one of {', '.join(PLACES)}.")
+    if draws < 0:
+        raise MedlibError(f"draws={draws}; give 0 or more.")
     chosen = units_by_layer(model, units)
-    walk, token = Walk(model, prompt.inputs), answer_id(model, prompt, answer)
+    walk, token = walk_of(model, prompt), answer_id(model, prompt, answer)
     positions = positions_of(prompt, where)
     random = np.random.default_rng(seed)
     sets = [("top", 0, chosen)]
@@ -159,8 +165,10 @@ def positions_of(prompt, where):
 
 def units_by_layer(model, units):
     """A table of units as `{layer: units}`; `MedlibError` for an empty one, or a unit that there is not."""
-    if not len(units) or not {"layer", "unit"} <= set(units):
+    if not isinstance(units, pd.DataFrame) or not len(units) or not {"layer", "unit"} <= set(units):
         raise MedlibError("units must be a table with at least one row and the columns layer and unit.")
+    if units[["layer", "unit"]].isna().any(axis=None):
+        raise MedlibError("units has rows without a layer or a unit; drop them.")
     found = {int(layer): np.unique(own) for layer, own in units.groupby("layer")["unit"]}
     for layer, own in found.items():
         if not 1 <= layer <= model.n_layers or own.min() < 0 or own.max() >= output_matrix(model, layer).in_features:

@@ -10,8 +10,8 @@ import torch
 
 from medlib.errors import MedlibError
 from medlib.replay import run_blocks
-from medlib.vision.inputs import answer_id
-from medlib.vision.walk import Walk
+from medlib.vision.inputs import answer_id, check_prompt
+from medlib.vision.walk import Walk, states_asked
 
 
 @torch.no_grad()
@@ -30,15 +30,17 @@ def image_patch_sweep(model, clean, corrupt, tokens, answer, wrong, layers=None,
     `no_op`, `seed`.  Raises `MedlibError` for prompts whose texts or grids differ, equal pictures, a mask that is empty
     or leaves too few other tokens, and answers that begin with the same token.
     """
+    for prompt in (clean, corrupt):
+        check_prompt(model, prompt)
+    if draws < 0:
+        raise MedlibError(f"draws={draws}; give 0 or more.")
     sets = _sets(clean, corrupt, tokens, draws, seed, among)
     pair = [answer_id(model, clean, text) for text in (answer, wrong)]
     if pair[0] == pair[1]:
         raise MedlibError(
             f"The answers {answer!r} and {wrong!r} begin with the same token; their logits cannot differ."
         )
-    layers = list(range(model.n_layers + 1)) if layers is None else sorted(set(layers))
-    if wrong_layers := [layer for layer in layers if not 0 <= layer <= model.n_layers]:
-        raise MedlibError(f"There is no state {wrong_layers[0]}; {model.name} has 0 to {model.n_layers}.")
+    layers = states_asked(model, layers)
     both = {
         name: torch.cat([value, clean.inputs[name]]) if torch.is_tensor(value) else value
         for name, value in corrupt.inputs.items()

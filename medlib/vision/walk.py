@@ -5,11 +5,13 @@ forward of the whole prompt, picture included, is what the walk must agree with 
 """
 
 from contextlib import contextmanager
+from numbers import Integral
 
 import torch
 
 from medlib.errors import MedlibError
 from medlib.replay import Replay, difference, tolerance
+from medlib.vision.inputs import check_prompt
 
 
 class Walk:
@@ -60,8 +62,7 @@ class Walk:
         tensors of the block.  Yields, from the last of `layers` to the first, the layer, these tensors and the
         gradients with respect to them.
         """
-        if wrong := [layer for layer in layers if not 1 <= layer <= self.model.n_layers]:
-            raise MedlibError(f"There is no block {wrong[0]}; {self.model.name} has 1 to {self.model.n_layers}.")
+        layers = blocks_asked(self.model, layers)
         top = self.states[-1]
         gradient = torch.zeros_like(top)
         gradient[:, -1] = self.slope(token).view(len(top), -1)
@@ -77,6 +78,42 @@ class Walk:
 @contextmanager
 def _nothing():
     yield []
+
+
+def walk_of(model, prompt):
+    """The `Walk` of an `ImagePrompt`; raises `MedlibError` as `check_prompt` does.
+
+    >>> walk_of(model, prompt).states[3].shape
+    """
+    check_prompt(model, prompt)
+    return Walk(model, prompt.inputs)
+
+
+def blocks_asked(model, layers):
+    """Numbers of blocks as a list in rising order, each once; None is all of 1..L.
+
+    >>> blocks_asked(model, [15, 5])
+    [5, 15]
+
+    Raises `MedlibError` for anything but a list of whole numbers, an empty one, and a block that there is not.
+    """
+    return _numbers(model, layers, 1, "block")
+
+
+def states_asked(model, layers):
+    """The same for states, which begin with 0: what enters the first block."""
+    return _numbers(model, layers, 0, "state")
+
+
+def _numbers(model, layers, first, what):
+    if layers is None:
+        return list(range(first, model.n_layers + 1))
+    numbers = list(layers) if hasattr(layers, "__iter__") else []
+    if not numbers or not all(isinstance(one, Integral) for one in numbers):
+        raise MedlibError(f"layers={layers!r} is no list of whole numbers; give {what}s such as [{model.n_layers}].")
+    if wrong := [one for one in numbers if not first <= one <= model.n_layers]:
+        raise MedlibError(f"There is no {what} {wrong[0]}; {model.name} has {first} to {model.n_layers}.")
+    return sorted({int(one) for one in numbers})
 
 
 @torch.no_grad()
