@@ -23,8 +23,8 @@ ANSWER = 20
 VIEW = View(grid=(2, 2), size=(4, 4), origin=(0.0, 0.0), cell=(2.0, 2.0))
 
 
-@pytest.fixture
-def brightness(monkeypatch):
+@pytest.fixture(params=FAMILIES)
+def brightness(request, monkeypatch):
     """In the model's place: the answer's probability is the brightness of one corner of the picture."""
 
     def probabilities(model, prompt, pictures, token):
@@ -33,7 +33,7 @@ def brightness(monkeypatch):
     monkeypatch.setattr(maps, "_probabilities", probabilities)
     shown = np.zeros((40, 40, 3), dtype=np.uint8)
     shown[:10, :10] = 255
-    model = tiny()
+    model = tiny(request.param)
     return model, image_prompt(model, shown, "w1 w2")
 
 
