@@ -4,15 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from lesion_models import talking
-from vision_models import picture
+from vision_models import FAMILIES, picture
 
 from medlib import MedlibError, scans, vision
 from medlib.chapters.grad_cam import filled_curves, heat_prose, lesion_patch, lesion_scenes
 
 
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request):
+    return talking(request.param)
+
+
 @pytest.fixture(scope="module")
-def answered():
-    return lesion_scenes.answers_given(talking(), lesion_scenes.scenes_asked(6, ["lesion"], seed=3))
+def answered(model):
+    return lesion_scenes.answers_given(model, lesion_scenes.scenes_asked(6, ["lesion"], seed=3))
 
 
 def patches(lesion, random, span=2.0, n=8, layers=(0, 2, 4)):
@@ -25,8 +30,7 @@ def patches(lesion, random, span=2.0, n=8, layers=(0, 2, 4)):
     return pd.DataFrame(rows, columns=["scene", "tokens", "draw", "layer", "moved", "span", "size"])
 
 
-def test_patches_go_from_the_twin_into_the_scene_and_random_tokens_are_of_the_brain(answered):
-    model = talking()
+def test_patches_go_from_the_twin_into_the_scene_and_random_tokens_are_of_the_brain(model, answered):
     table = lesion_patch.lesion_patch(model, answered, [0, 4], draws=2, seed=1)
     assert table.attrs["left_out"] + table["scene"].nunique() == 6
     row = answered[answered["scene"] == table["scene"].iloc[0]].iloc[0]
@@ -104,8 +108,8 @@ def test_a_map_by_which_the_answer_goes_first_is_named_and_others_are_not():
     assert none["deletion_twin"] == (0, "no map")
 
 
-def test_filled_from_the_twin_the_whole_deletion_is_the_twin(answered):
-    model, row = talking(), answered.iloc[0]
+def test_filled_from_the_twin_the_whole_deletion_is_the_twin(model, answered):
+    row = answered.iloc[0]
     prompt = lesion_scenes.ask(model, row)
     maps = {(row["scene"], "lesion"): {"grad_cam": vision.grad_cam(model, prompt, " yes")}}
     table = filled_curves.filled_curves(model, answered.head(1), maps, steps=3)

@@ -48,8 +48,8 @@ def model(request):
 
 
 @pytest.fixture
-def measured():
-    model, asked = tiny(), questions()
+def measured(model):
+    asked = questions()
     prompts = neuron_questions.prompts_of(model, asked)
     return model, asked, prompts, neuron_scores.measure(model, asked, prompts)
 
