@@ -9,7 +9,9 @@ import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
-from medlib.vision.walk import agree, own_logits, states_asked, walk_of
+from medlib.replay import Replay
+from medlib.vision.inputs import check_prompt
+from medlib.vision.walk import agree, own_states, states_asked
 
 
 @torch.no_grad()
@@ -62,15 +64,16 @@ def read_lens(model, prompt, layers, reduce):
     `reduce(logits [row, token])` gives a tuple of tensors with the rows in front; rows come in chunks, so that the
     logits of all image tokens need not be in memory together.  Raises `MedlibError` as `logit_lens` does.
     """
-    layers, walk = states_asked(model, layers), walk_of(model, prompt)
-    image = torch.as_tensor(prompt.image, device=model.device)
-    own = own_logits(model, prompt.inputs, image)[0]
-    last = walk.replay.tail(walk.states[-1][:, image])[0]
+    check_prompt(model, prompt)
+    layers, image = states_asked(model, layers), torch.as_tensor(prompt.image, device=model.device)
+    states, own = own_states(model, prompt, image)
+    replay = Replay(model, prompt.inputs)
+    own, last = own[0], replay.tail(states[-1][:, image])[0]
     no_op = agree(model, own, last, "the logits that the lens reads after the last layer")
     del own, last
     found = {}
     for layer in layers:
         parts = []
-        walk.replay.read_out(walk.states[layer][0, image], lambda logits, rows, into=parts: into.append(reduce(logits)))
+        replay.read_out(states[layer][0, image], lambda logits, rows, into=parts: into.append(reduce(logits)))
         found[layer] = tuple(torch.cat(part) for part in zip(*parts, strict=True))
     return no_op, found

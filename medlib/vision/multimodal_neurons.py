@@ -59,13 +59,27 @@ def unit_scores(model, prompt, answer, score="gradient", layers=None):
 
 
 def scores_of(walk, prompt, token, score, layers=None):
-    """`unit_scores` of a walk that is there already, for a token's id: several scores then cost one walk."""
+    """`unit_scores` of a walk that is there already, for a token's id."""
     layers = blocks_asked(walk.model, layers)
     if score == "gradient":
-        scored = _gradients(walk, token, layers, prompt)
+        scored = (found["gradient"] for found in _down(walk, prompt, token, layers, {}))
     else:
-        row = walk.slope(token) if score == "direct" else walk.model.unembedding(torch.tensor([token]))[0][0]
-        scored = _contributions(walk, row, layers)
+        row = _row_of(walk, token, score)
+        scored = (_contribution(walk, layer, activations_of(walk, layer)[-1], row) for layer in layers)
+    return _score_table(walk, scored, token, score)
+
+
+def every_score(walk, prompt, token):
+    """The tables of all `SCORES`, from one way down: {score: table}.
+
+    >>> every_score(Walk(model, prompt.inputs), prompt, token)["direct"]
+    """
+    rows = {score: _row_of(walk, token, score) for score in ("contribution", "direct")}
+    found = list(_down(walk, prompt, token, blocks_asked(walk.model, None), rows))
+    return {score: _score_table(walk, (one[score] for one in found), token, score) for score in SCORES}
+
+
+def _score_table(walk, scored, token, score):
     pieces = [
         pd.DataFrame({"layer": layer, "unit": np.arange(len(total)), "score": total, "peak": peak, "activation": mean})
         for layer, total, peak, mean in scored
@@ -75,25 +89,36 @@ def scores_of(walk, prompt, token, score, layers=None):
     return table
 
 
-def _gradients(walk, token, layers, prompt):
+def _row_of(walk, token, score):
+    """What a unit's output is read with: the slope of the logit, or the token's row of the unembedding; `[hidden]`."""
+    return walk.slope(token) if score == "direct" else walk.model.unembedding(torch.tensor([token]))[0][0]
+
+
+def _down(walk, prompt, token, layers, rows):
+    """From the last of some layers to the first, score -> `(layer, score, peak, activation)`, each `[unit]`.
+
+    "gradient", and the contributions by each of `rows`: what they need at the last token is passed on the way.
+    """
     image = torch.as_tensor(prompt.image)
 
     def note(layer):
         return inputs_of(output_matrix(walk.model, layer))
 
     for layer, (passed,), (slope,) in walk.descend(token, note, layers):
-        passed, slope = (part.reshape(walk.replay.positions, -1)[image].double() for part in (passed, slope))
-        by_token = passed * slope
-        yield layer, *(part.cpu().numpy() for part in (by_token.sum(0), by_token.amax(0), passed.mean(0)))
+        passed, slope = (part.reshape(walk.replay.positions, -1) for part in (passed, slope))
+        by_token = passed[image].double() * slope[image].double()
+        parts = by_token.sum(0), by_token.amax(0), passed[image].double().mean(0)
+        found = {"gradient": (layer, *(part.cpu().numpy() for part in parts))}
+        last = passed[-1].double()
+        yield found | {score: _contribution(walk, layer, last, row) for score, row in rows.items()}
 
 
 @torch.no_grad()
-def _contributions(walk, row, layers):
-    for layer in layers:
-        passed = activations_of(walk, layer)[-1]
-        every = directions(walk.model, layer, slice(None))
-        score = passed * (every @ row.to(every)).double()
-        yield layer, *(part.cpu().numpy() for part in (score, score, passed))
+def _contribution(walk, layer, passed, row):
+    """`passed`: what the units pass on at the last token, `[unit]`."""
+    every = directions(walk.model, layer, slice(None))
+    score = passed * (every @ row.to(every)).double()
+    return layer, *(part.cpu().numpy() for part in (score, score, passed))
 
 
 @torch.no_grad()
@@ -193,15 +218,17 @@ def random_units(model, chosen, random):
 def state_without(walk, by_layer, positions):
     """The last state with units `{layer: units}` zeroed; blocks below the first of them are those of the intact walk.
 
-    `[row, position, hidden]`; `positions`: an index tensor of where they are zeroed.
+    `[row, position, hidden]`; `positions`: an index tensor of where they are zeroed.  Where the first of them stands in
+    the second half of the prompt, the positions before it are shared with the walk, and are not in what is returned.
     """
-    first, positions = min(by_layer), positions.to(walk.model.device)
-    state = walk.states[first - 1]
+    first, start = min(by_layer), int(positions.min())
+    start = start if 2 * start >= walk.replay.positions and walk.shares_positions else 0
+    state, positions = walk.states[first - 1][:, start:], positions.to(walk.model.device) - start
     for layer in range(first, walk.model.n_layers + 1):
         if layer not in by_layer:
-            state = walk.replay.block(layer, state)
+            state = walk.block_from(layer, state, start)
             continue
         gone = torch.as_tensor(by_layer[layer], device=positions.device)
         with zeroed(output_matrix(walk.model, layer), gone, positions):
-            state = walk.replay.block(layer, state)
+            state = walk.block_from(layer, state, start)
     return state

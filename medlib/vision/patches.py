@@ -4,6 +4,8 @@ Two prompts differ in their picture only.  At one layer the states of chosen ima
 into the corrupt one, and beside them those of as many other image tokens, drawn at random.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import torch
@@ -91,18 +93,20 @@ def _sets(clean, corrupt, tokens, draws, seed, among):
 def _branches(walk, layers, positions, pair):
     """Logit differences of the corrupt run, patched at `positions` in one of the states `layers`: a list.
 
-    A branch enters where it is patched, so that one walk up serves them all.
+    A branch enters where it is patched, so that one walk up serves them all; the tokens before the first patched one
+    are those of the walk.
     """
-    corrupt = walk.states[-1][:1]
+    start = int(positions.min()) if walk.shares_positions else 0
+    positions, corrupt = positions - start, walk.states[-1][:1, start:]
     table = corrupt.new_empty(len(layers), *corrupt.shape[1:])
     zero = torch.zeros(len(layers), dtype=torch.long, device=corrupt.device)
     entered = 0
     for layer in range(walk.model.n_layers + 1):
         if layer and entered:
-            run_blocks(walk.replay, layer, table[:entered], zero[:entered])
+            run_blocks(walk.replay, layer, table[:entered], zero[:entered], partial(walk.block_from, start=start))
         if entered < len(layers) and layers[entered] == layer:
-            table[entered] = walk.states[layer][0]
-            table[entered, positions] = walk.states[layer][1, positions]
+            table[entered] = walk.states[layer][0, start:]
+            table[entered, positions] = walk.states[layer][1, start:][positions]
             entered += 1
     logits = walk.logit(pair, table)
     return (logits[:, 0] - logits[:, 1]).tolist()

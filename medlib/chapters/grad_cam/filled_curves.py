@@ -49,10 +49,10 @@ def filled_curves(model, table, maps, fills=FILLS, steps=16, seed=0):
             "lesion": view.to_grid(region),
         }
         for fill in fills:
-            for name, heat in every.items():
-                found = vision.curves(model, prompt, heat, answer, twin if fill == "twin" else fill, steps)
-                area = found["curve"].map(found.attrs["area"])
-                parts.append(found.assign(scene=row["scene"], map=name, fill=fill, area=area))
+            found = vision.map_curves(model, prompt, every, answer, twin if fill == "twin" else fill, steps)
+            area = [found.attrs["area"][which] for which in zip(found["map"], found["curve"], strict=True)]
+            found.attrs = {}
+            parts.append(found.assign(scene=row["scene"], fill=fill, area=area))
     return pd.concat(parts, ignore_index=True)
 
 
