@@ -19,14 +19,15 @@ CONTROLS = ("centre", "random", "grad_cam randomised")
 def at_chosen(maps, noise, chosen, layers):
     """Each map at its chosen layer, and Grad-CAM of the model with random weights: `{(scene, kind): {map: heat}}`.
 
-    `maps`, `noise`: those of `heat_scores.scores` under own and random weights, at `layers`; `chosen`: `(kind, map)` ->
-    layer.
+    `maps`, `noise`: those of `heat_scores.scores` under own and random weights, at `layers`, for the scenes that have
+    both; `chosen`: `(kind, map)` -> layer.
     """
     found = {}
-    for (scene, kind), every in maps.items():
+    for (scene, kind), of_noise in noise.items():
+        every = maps[scene, kind]
         at = {name: layers.index(chosen[kind, name]) for name in every}
         found[scene, kind] = {name: heat[at[name]] for name, heat in every.items()}
-        found[scene, kind]["grad_cam randomised"] = noise[scene, kind]["grad_cam"][at["grad_cam"]]
+        found[scene, kind]["grad_cam randomised"] = of_noise["grad_cam"][at["grad_cam"]]
     return found
 
 
