@@ -154,6 +154,7 @@ draw.control_differences(
 plt.show()
 
 # %% [markdown]
+# By overlap instead of pointing, beyond all three controls: {glue:text}`overlap_beyond`.
 # On scenes that the model answers right, Grad-CAM hits in {glue:text}`hit_right`.
 # The map of all logits at the middle layer {glue:text}`layer_middle`, where project B read it, hits in {glue:text}`hit_middle`.
 

@@ -132,6 +132,7 @@ def test_the_table_and_the_numbers_say_what_was_compared():
     assert words.loc["centre of the brain", "pointing less random weights"] == ""
     numbers = heat_prose.of_scores(table, "lesion")
     assert numbers["layer_grad_cam"] == (2, "2") and numbers["hit_random"][1] == "10% (10% to 10%)"
+    assert numbers["overlap_beyond"] == (3, "attention, Grad-CAM and Grad-CAM, against the other answer")
     assert tower_head.head_said(table, "lesion")[1].endswith("points at it: in 90% of scenes (90% to 90%)")
     none = heat_scores.compared(found, bases, chosen, reported)
     assert tower_head.head_said(none, "lesion") == ("none", tower_head.NO_HEAD)

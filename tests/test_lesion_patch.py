@@ -72,7 +72,12 @@ def test_the_lesion_carries_the_answer_where_it_moves_it_more_than_random_tokens
         said = lesion_patch.causal_verdict(table, lesion_patch.patch_curves(table))
         assert said[0] == word and said[1].lower().startswith(word)
     table = patches(1.5, 0.1)
-    assert lesion_patch.causal_verdict(table, lesion_patch.patch_curves(table))[1].endswith("up to layer 2 they do so")
+    said = lesion_patch.causal_verdict(table, lesion_patch.patch_curves(table))[1]
+    assert "which move it by 0.1" in said and said.endswith("they are ahead up to layer 2")
+    again = patches(1.5, 0.1, layers=(0, 1, 2, 3))
+    again.loc[again["layer"] == 1, "moved"] = 0.0  # behind at one layer: what is ahead again further up is no run
+    said = lesion_patch.causal_verdict(again, lesion_patch.patch_curves(again))[1]
+    assert said.endswith("they are ahead up to layer 0")
     value, text = lesion_patch.share_moved(table, 0)
     assert value == pytest.approx(1.5 * 1.04375 / 2, rel=0.02) and text.startswith("78% (")
     assert lesion_patch.share_moved(patches(1, 0, 0.0), 0)[0] == "not known"
