@@ -163,6 +163,8 @@ def test_an_answer_that_is_always_given_scores_chance():
     asked = asked[~((asked.question_kind == "polarity") & (asked.answer == "dark") & (asked.scene > 1))]
     uneven = made_up(asked, {})._replace(given=np.where(asked.question_kind == "polarity", "bright", "axial"))
     assert neuron_effects.accuracy(uneven, asked).value.to_numpy() == pytest.approx(0.5)
+    rare = made_up(asked, {})._replace(given=np.where(asked.answer == "dark", "dark", "axial"))  # right where it counts
+    assert neuron_effects.accuracy(rare, asked)[["low", "high"]].stack().between(0, 1).all()
 
 
 def test_the_verdict_turns_with_the_numbers():
