@@ -80,7 +80,8 @@ def test_the_lesion_carries_the_answer_where_it_moves_it_more_than_random_tokens
     assert said.endswith("they are ahead up to layer 0")
     value, text = lesion_patch.share_moved(table, 0)
     assert value == pytest.approx(1.5 * 1.04375 / 2, rel=0.02) and text.startswith("78% (")
-    assert lesion_patch.share_moved(patches(1, 0, 0.0), 0)[0] == "not known"
+    for span in (0.0, -0.5):
+        assert lesion_patch.share_moved(patches(1, 0, span), 0)[0] == "not known"
 
 
 def filled_by_hand(areas, n=6):

@@ -74,10 +74,9 @@ def whole_span(table, seed=0):
 def share_moved(table, layer, seed=0):
     """The share of that rise that the lesion's tokens bring at a layer, a ratio of means: `(value, text)`.
 
-    Not known where the rise itself is not clear of zero, since a share of nothing means nothing.
+    Not known where the rise itself is not clear of zero, since a share of nothing, or of a fall, means nothing.
     """
-    low, high = whole_span(table, seed)[1:]
-    if low <= 0 <= high:
+    if whole_span(table, seed).low <= 0:
         return "not known", "not known, for the whole picture does not clearly move it"
     part = table[(table["layer"] == layer) & (table["tokens"] == "lesion")]
     value, low, high = stats.bootstrap(part[["moved", "span"]], _ratio, seed=seed)
