@@ -149,6 +149,11 @@ def test_a_text_only_model_and_a_missing_processor_are_refused():
             image_prompt(model, picture(), "w1")
 
 
+def test_a_prompt_is_shown_by_its_text():
+    prompt = image_prompt(tiny(), picture(), "w1")
+    assert repr(prompt) == f"ImagePrompt({prompt.text!r}, {prompt.length} tokens)"
+
+
 def test_a_reply_must_be_a_text_without_the_placeholder():
     with pytest.raises(MedlibError, match="The reply is None"):
         image_prompt(tiny(), picture(), "w1", reply=None)

@@ -5,7 +5,7 @@ column, and the view (view.py) maps these back to the pixels of the original pic
 padded on the way.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from medlib.vision.pictures import read_picture
 from medlib.vision.view import View, measure_view
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImagePrompt:
     """A picture and a question as the model takes them.
 
@@ -31,7 +31,10 @@ class ImagePrompt:
     image: np.ndarray
     words: np.ndarray
     view: View
-    special: bool = field(repr=False)  # whether the tokenizer still has to put its special tokens around the text
+    special: bool  # whether the tokenizer still has to put its special tokens around the text
+
+    def __repr__(self):
+        return f"ImagePrompt({self.text!r}, {self.length} tokens)"  # as messages show it
 
     @property
     def length(self):
