@@ -28,7 +28,7 @@ seed = 0  # draws the scenes, the halves, random units and bootstrap resamples [
 import matplotlib.pyplot as plt
 
 import medlib
-from medlib import figures
+from medlib import figures, vision
 from medlib.chapters.multimodal_neurons import (
     neuron_effects,
     neuron_maps,
@@ -214,16 +214,18 @@ ranks[columns].style.format(precision=2).hide()
 # Units are again those of the other half of the scenes.
 
 # %%
-scores, maps = neuron_maps.scored(
-    model, asked, prompts, measured, lesion_kind, n_map, seed=seed
-)
+chosen = asked, prompts, measured, lesion_kind, n_map
+scores, maps = neuron_maps.scored(model, *chosen, seed=seed)
+with vision.randomised(model, seed):
+    noise, _ = neuron_maps.scored(model, *chosen, draws=0, seed=seed)
+scores = neuron_maps.with_random_weights(scores, noise)
 compared = neuron_maps.compared(scores, seed)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Where the first units are active, over the picture: bright is more. White: the lesion's outline. The first scenes of the set, not chosen by their maps.", "name": "fig-neurons-maps"}, "image": {"alt": "Brain slices under a coloured grid of image tokens, two rows for the two scores, with the outline of the lesion."}}
 draw.examples(asked, prompts, maps, lesion_kind)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Whether the first units' map points at the lesion: share of the hottest token's pixels that lie in it (left), and overlap of the region hotter than half of the range with it (right), beside the middle of the picture, tokens in random order and random units of the same layers. Mean over scenes with a lesion, with its 95 % bootstrap interval.", "name": "fig-neurons-hits"}, "image": {"alt": "Two panels of points with intervals for two scores: the map of the first units and its three baselines."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Whether the first units' map points at the lesion: share of the hottest token's pixels that lie in it (left), and overlap of the region hotter than half of the range with it (right), beside the middle of the brain, tokens of the brain in random order, random units of the same layers, and the same units with the weights of the model in random order. Mean over scenes with a lesion, with its 95 % bootstrap interval.", "name": "fig-neurons-hits"}, "image": {"alt": "Two panels of points with intervals for two scores: the map of the first units and its four baselines."}}
 draw.hits(compared)
 plt.show()
 

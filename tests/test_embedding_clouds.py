@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from vision_models import tiny
+from vision_models import FAMILIES, tiny
 
 from medlib import MedlibError, geometry, results, scans
 from medlib.chapters.embedding_geometry import (
@@ -30,9 +30,14 @@ def items():
     return asked.assign(question=asked["question"].map(words))  # the tiny tokenizer knows no other words
 
 
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request):
+    return tiny(request.param)
+
+
 @pytest.fixture(scope="module")
-def read(items):
-    return token_clouds.token_clouds(tiny(), items, 5, seed=1, keep=[0, 2])
+def read(model, items):
+    return token_clouds.token_clouds(model, items, 5, seed=1, keep=[0, 2])
 
 
 def made_up(step="linear", seed=0, n=300, states=3):
@@ -63,8 +68,7 @@ def test_every_token_of_a_cloud_is_there_once_and_what_was_left_out_is_counted(r
     assert read["image"].with_repeats[2].shape == (5 * len(items), tiny().hidden_size)
 
 
-def test_states_are_those_of_the_vision_room_and_text_is_what_follows_the_picture(read, items):
-    model = tiny()
+def test_states_are_those_of_the_vision_room_and_text_is_what_follows_the_picture(model, read, items):
     first = items[items["scene"] == items["scene"].iloc[0]]
     picture, _ = scans.draw(first.iloc[0])
     prompts = [image_prompt(model, picture, question) for question in first["question"]]

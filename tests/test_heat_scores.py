@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from lesion_models import made_up, talking
+from vision_models import FAMILIES
 
 from medlib import MedlibError, results, scans, vision
 from medlib.chapters.grad_cam import heat_prose, heat_rows, heat_scores, lesion_scenes, planted_token, tower_head
@@ -12,17 +13,21 @@ from medlib.scans import model as scans_model
 POINTING = {"grad_cam": 0.4, "contrast": 0.5, "attention": 0.12}
 
 
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request):
+    return talking(request.param)
+
+
 @pytest.fixture(scope="module")
-def answered():
-    return lesion_scenes.answers_given(talking(), lesion_scenes.scenes_asked(6, ["lesion"], seed=3))
+def answered(model):
+    return lesion_scenes.answers_given(model, lesion_scenes.scenes_asked(6, ["lesion"], seed=3))
 
 
 def knows(low=0.8, kind="lesion"):
     return pd.DataFrame(dict(value=0.9, low=low, high=0.95, chance=0.5, n=12, known=low > 0.5), index=[kind])
 
 
-def test_the_lesion_itself_is_the_ceiling_and_a_random_token_the_mean_of_all_of_the_brain(answered):
-    model = talking()
+def test_the_lesion_itself_is_the_ceiling_and_a_random_token_the_mean_of_all_of_the_brain(model, answered):
     bases = heat_scores.baselines(model, answered)
     wide = bases.pivot(index="scene", columns="map", values="pointing")
     assert (wide["lesion"] >= wide[["centre", "random"]].max(axis=1)).all()
@@ -34,8 +39,7 @@ def test_the_lesion_itself_is_the_ceiling_and_a_random_token_the_mean_of_all_of_
     assert hits[row["scene"]] == pytest.approx((inside > 0).mean())
 
 
-def test_a_planted_answer_in_the_lesion_is_pointed_at_as_well_as_the_grid_allows(answered):
-    model = talking()
+def test_a_planted_answer_in_the_lesion_is_pointed_at_as_well_as_the_grid_allows(model, answered):
     bases = heat_scores.baselines(model, answered).set_index(["scene", "map"])
     for row in answered.head(3).to_dict("records"):
         prompt = lesion_scenes.ask(model, row)
@@ -46,8 +50,7 @@ def test_a_planted_answer_in_the_lesion_is_pointed_at_as_well_as_the_grid_allows
         assert hit == 1 and pointing == pytest.approx(bases.loc[(row["scene"], "lesion"), "pointing"])
 
 
-def test_scores_are_those_of_the_maps_at_each_layer_and_random_weights_give_others(answered):
-    model = talking()
+def test_scores_are_those_of_the_maps_at_each_layer_and_random_weights_give_others(model, answered):
     found, maps, traces = heat_scores.scores(model, answered.head(2), [1, 3])
     assert len(found) == 2 * 5 * 2 and set(found["layer"]) == {1, 3}
     row = answered.iloc[1]
@@ -129,6 +132,7 @@ def test_the_table_and_the_numbers_say_what_was_compared():
     assert words.loc["centre of the brain", "pointing less random weights"] == ""
     numbers = heat_prose.of_scores(table, "lesion")
     assert numbers["layer_grad_cam"] == (2, "2") and numbers["hit_random"][1] == "10% (10% to 10%)"
+    assert numbers["overlap_beyond"] == (3, "attention, Grad-CAM and Grad-CAM, against the other answer")
     assert tower_head.head_said(table, "lesion")[1].endswith("points at it: in 90% of scenes (90% to 90%)")
     none = heat_scores.compared(found, bases, chosen, reported)
     assert tower_head.head_said(none, "lesion") == ("none", tower_head.NO_HEAD)

@@ -4,15 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from lesion_models import talking
-from vision_models import picture
+from vision_models import FAMILIES, picture
 
 from medlib import MedlibError, scans, vision
 from medlib.chapters.grad_cam import filled_curves, heat_prose, lesion_patch, lesion_scenes
 
 
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request):
+    return talking(request.param)
+
+
 @pytest.fixture(scope="module")
-def answered():
-    return lesion_scenes.answers_given(talking(), lesion_scenes.scenes_asked(6, ["lesion"], seed=3))
+def answered(model):
+    return lesion_scenes.answers_given(model, lesion_scenes.scenes_asked(6, ["lesion"], seed=3))
 
 
 def patches(lesion, random, span=2.0, n=8, layers=(0, 2, 4)):
@@ -25,8 +30,7 @@ def patches(lesion, random, span=2.0, n=8, layers=(0, 2, 4)):
     return pd.DataFrame(rows, columns=["scene", "tokens", "draw", "layer", "moved", "span", "size"])
 
 
-def test_patches_go_from_the_twin_into_the_scene_and_random_tokens_are_of_the_brain(answered):
-    model = talking()
+def test_patches_go_from_the_twin_into_the_scene_and_random_tokens_are_of_the_brain(model, answered):
     table = lesion_patch.lesion_patch(model, answered, [0, 4], draws=2, seed=1)
     assert table.attrs["left_out"] + table["scene"].nunique() == 6
     row = answered[answered["scene"] == table["scene"].iloc[0]].iloc[0]
@@ -68,10 +72,16 @@ def test_the_lesion_carries_the_answer_where_it_moves_it_more_than_random_tokens
         said = lesion_patch.causal_verdict(table, lesion_patch.patch_curves(table))
         assert said[0] == word and said[1].lower().startswith(word)
     table = patches(1.5, 0.1)
-    assert lesion_patch.causal_verdict(table, lesion_patch.patch_curves(table))[1].endswith("up to layer 2 they do so")
+    said = lesion_patch.causal_verdict(table, lesion_patch.patch_curves(table))[1]
+    assert "which move it by 0.1" in said and said.endswith("they are ahead up to layer 2")
+    again = patches(1.5, 0.1, layers=(0, 1, 2, 3))
+    again.loc[again["layer"] == 1, "moved"] = 0.0  # behind at one layer: what is ahead again further up is no run
+    said = lesion_patch.causal_verdict(again, lesion_patch.patch_curves(again))[1]
+    assert said.endswith("they are ahead up to layer 0")
     value, text = lesion_patch.share_moved(table, 0)
     assert value == pytest.approx(1.5 * 1.04375 / 2, rel=0.02) and text.startswith("78% (")
-    assert lesion_patch.share_moved(patches(1, 0, 0.0), 0)[0] == "not known"
+    for span in (0.0, -0.5):
+        assert lesion_patch.share_moved(patches(1, 0, span), 0)[0] == "not known"
 
 
 def filled_by_hand(areas, n=6):
@@ -104,8 +114,8 @@ def test_a_map_by_which_the_answer_goes_first_is_named_and_others_are_not():
     assert none["deletion_twin"] == (0, "no map")
 
 
-def test_filled_from_the_twin_the_whole_deletion_is_the_twin(answered):
-    model, row = talking(), answered.iloc[0]
+def test_filled_from_the_twin_the_whole_deletion_is_the_twin(model, answered):
+    row = answered.iloc[0]
     prompt = lesion_scenes.ask(model, row)
     maps = {(row["scene"], "lesion"): {"grad_cam": vision.grad_cam(model, prompt, " yes")}}
     table = filled_curves.filled_curves(model, answered.head(1), maps, steps=3)

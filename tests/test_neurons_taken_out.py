@@ -6,7 +6,7 @@ import pytest
 import torch
 from vision_models import FAMILIES, picture, tiny
 
-from medlib import MedlibError, scans
+from medlib import MedlibError, scans, vision
 from medlib.chapters.multimodal_neurons import (
     neuron_figures,
     neuron_maps,
@@ -35,6 +35,7 @@ def questions(scenes=8):
             answers=answers,
             picture=picture(seed=scene),
             mask=mask if scene else ~mask & mask,  # the first scene has no lesion
+            brain=np.arange(40)[:, None] + 0 * mask < 20,  # the upper half
         )
         for scene in range(scenes)
         for at, (kind, answers) in enumerate(ANSWERS.items())
@@ -48,8 +49,8 @@ def model(request):
 
 
 @pytest.fixture
-def measured():
-    model, asked = tiny(), questions()
+def measured(model):
+    asked = questions()
     prompts = neuron_questions.prompts_of(model, asked)
     return model, asked, prompts, neuron_scores.measure(model, asked, prompts)
 
@@ -161,21 +162,34 @@ def test_a_map_is_the_mean_activity_of_its_units_each_to_its_own_largest(measure
     assert found["two"] == pytest.approx((single[0] + single[1]) / 2, rel=1e-5)
 
 
-def test_maps_are_scored_on_scenes_with_a_lesion_beside_three_baselines(measured):
+def test_maps_are_scored_on_scenes_with_a_lesion_beside_four_baselines(measured):
     model, asked, prompts, found = measured
     table, maps = neuron_maps.scored(model, asked, prompts, found, "polarity", 3, draws=2)
     assert set(table.scene) == set(range(1, 8)) and len(table) == 7 * 2 * (1 + 1 + 2 + 2)
+    with vision.randomised(model, 0):
+        noise, _ = neuron_maps.scored(model, asked, prompts, found, "polarity", 3, draws=0)
+    first = ("scene", "score", "pointing", "overlap")
+    own, random = (one[one["map"] == "first units"][list(first)].reset_index(drop=True) for one in (table, noise))
+    assert own[["scene", "score"]].equals(random[["scene", "score"]]) and not own.equals(random)
+    table = neuron_maps.with_random_weights(table, noise)
     assert set(table["map"]) == {"first units", *neuron_maps.BASELINES}
     assert table[["pointing", "overlap"]].stack().between(0, 1).all()
-    centre = table[table["map"] == "centre"]
+    centre = table[table["map"] == "brain centre"]
     assert centre.pointing.nunique() == 1
     compared = neuron_maps.compared(table)
-    assert len(compared) == 2 * 2 * (4 + 3) and (compared.n == 7).all()
+    assert len(compared) == 2 * 2 * (5 + 4) and (compared.n == 7).all()
     _, grid = neuron_figures.examples(asked, prompts, maps, "polarity", count=2)
     assert grid.shape == (2, 2)
     bare = asked.assign(mask=[~mask & mask for mask in asked["mask"]])
     with pytest.raises(MedlibError, match="No scene of 'polarity' has a lesion"):
         neuron_maps.scored(model, bare, prompts, found, "polarity", 3)
+
+
+def test_random_tokens_are_of_the_brain_and_all_others_are_alike():
+    view, brain = image_prompt(tiny(), picture(), "w1").view, np.arange(40)[:, None] + np.zeros((40, 40)) < 20
+    heat = neuron_maps.random_in_brain(view, brain, 3)
+    assert (heat[2:] == 0).all() and len(np.unique(heat[:2])) == 8 and heat[:2].min() > 0
+    assert not np.array_equal(heat, neuron_maps.random_in_brain(view, brain, 4))
 
 
 def test_words_are_the_units_own_and_random_units_are_others_of_the_same_layers(measured):
@@ -199,7 +213,7 @@ def test_scenes_are_held_out_ones_that_both_kinds_ask_about_without_repeats(monk
     for row in asked.itertuples():
         known = scans.items.scene("held-out", row.scene)
         assert row.answer == known[row.question_kind] and row.answers == tuple(QUESTIONS[row.question_kind][1])
-        assert row.mask.any()
+        assert row.mask.any() and (row.brain[row.mask]).mean() > 0.9
     assert asked.attrs["repeated"] == 0
     flat = np.zeros((120, 120, 3), np.uint8)
     monkeypatch.setattr(neuron_questions, "MOST", 20)

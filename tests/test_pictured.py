@@ -1,6 +1,7 @@
 """The sweeps of the text half, on pictures with questions, give what plain hooks on the model's own forward give."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from vision_models import FAMILIES, picture, tiny
@@ -13,6 +14,7 @@ from medlib.vision import image_prompt
 
 QUESTIONS = ["w1 w2", "w3 w4 w5 w6", "w7 w8"]
 ANSWERS = [" w20", " w21", " w22"]
+GROUPED = ["pair", "position", "group"]
 
 
 @pytest.fixture(params=FAMILIES)
@@ -64,6 +66,48 @@ def test_lesions_are_those_of_plain_hooks(model):
             kl = torch.sum(before.exp() * (before - after))
             assert table.kl[row, layer] == pytest.approx(float(kl), rel=1e-3, abs=1e-5)
             assert table.logprob_drop[row, layer] == pytest.approx(float(before[own] - after[own]), rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("component", ["attention", "mlp"])
+def test_lesions_of_a_part_are_those_of_plain_hooks(model, component):
+    asked = prompts(model)
+    table = medlib.lesion_sweep(model, asked, ANSWERS, component=component).set_index(["prompt", "layer"])
+    for row, prompt in enumerate(asked):
+        before = own_logits(model, prompt).log_softmax(-1)
+        for layer in (1, model.n_layers):
+            gone = hooks.replace(model, layer, torch.zeros_like, component)
+            after = own_logits(model, prompt, gone).log_softmax(-1)
+            kl = torch.sum(before.exp() * (before - after))
+            assert table.kl[row, layer] == pytest.approx(float(kl), rel=1e-3, abs=1e-5)
+
+
+def test_a_lesion_by_another_prompt_gives_a_token_what_the_same_one_there_got(model):
+    """Two pictures with one question: each borrows from the other, token by token."""
+    asked, layer = [image_prompt(model, picture(seed=seed), "w1 w2") for seed in (0, 5)], 2
+    added = []
+    for prompt in asked:
+        with hooks.capture(model, [layer - 1, layer]) as states:
+            own_logits(model, prompt)
+        added.append((states[layer - 1], states[layer] - states[layer - 1]))
+    table = medlib.lesion_sweep(model, asked, how="resample").set_index(["prompt", "layer"])
+    for row, prompt in enumerate(asked):
+        before = own_logits(model, prompt).log_softmax(-1)
+        left = added[row][0] + added[1 - row][1]
+        after = own_logits(model, prompt, hooks.replace(model, layer, lambda state, left=left: left)).log_softmax(-1)
+        kl = torch.sum(before.exp() * (before - after))
+        assert table.kl[row, layer] == pytest.approx(float(kl), rel=1e-3, abs=1e-5)
+
+
+def test_lesions_of_windows_are_those_of_plain_hooks(model):
+    asked = prompts(model)
+    table = medlib.lesion_windows(model, asked, ANSWERS).set_index(["prompt", "first", "last"])
+    for row, prompt in enumerate(asked):
+        before = own_logits(model, prompt).log_softmax(-1)
+        for first, last in ((1, 2), (2, 4), (1, 4)):
+            gone = [hooks.skip(model, layer) for layer in range(first, last + 1)]
+            after = own_logits(model, prompt, *gone).log_softmax(-1)
+            kl = torch.sum(before.exp() * (before - after))
+            assert table.kl[row, first, last] == pytest.approx(float(kl), rel=1e-3, abs=1e-5)
 
 
 def test_a_lesion_by_the_mean_gives_a_token_the_mean_of_its_kind(model):
@@ -122,6 +166,27 @@ def test_patches_of_picture_and_text_are_those_of_plain_hooks(model, direction, 
             assert table.logit_diff[layer, position] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
+def test_patches_of_groups_are_those_of_plain_hooks(model):
+    asked = pair(model)
+    parts = {"three pieces": asked.clean.image[[2, 3, 9]], "question": asked.clean.words[-3:]}
+    groups = pd.DataFrame([(0, at, name) for name, own in parts.items() for at in own], columns=GROUPED)
+    table = medlib.patch_sweep(model, [asked], groups=groups).set_index(["layer", "group"])
+    with torch.no_grad(), hooks.capture(model) as donor:
+        model.hf(**asked.clean.inputs, use_cache=False)
+    tokens = [token(model, asked.clean, answer) for answer in (asked.answer, asked.wrong)]
+    for layer in (1, 3):
+        for name, own in parts.items():
+
+            def patched(state, layer=layer, own=own):
+                state = state.clone()
+                state[:, own] = donor[layer][:, own]
+                return state
+
+            logits = own_logits(model, asked.corrupt, hooks.replace(model, layer, patched))
+            expected = float(logits[tokens[0]] - logits[tokens[1]])
+            assert table.logit_diff[layer, name] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
 def test_positions_are_shared_only_where_no_token_of_a_picture_sees_a_later_one():
     shared = {
         family: medlib.patch_sweep(tiny(family), [pair(tiny(family))]).attrs["positions_shared"] for family in FAMILIES
@@ -129,33 +194,39 @@ def test_positions_are_shared_only_where_no_token_of_a_picture_sees_a_later_one(
     assert shared == {"llava": True, "gemma3": False}
 
 
-def test_attribution_is_the_gradient_of_the_models_own_forward(model):
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+@pytest.mark.parametrize("component", ["residual", "attention", "mlp"])
+def test_attribution_is_the_gradient_of_the_models_own_forward(model, direction, component):
     asked = pair(model)
-    table = medlib.attribution_sweep(model, [asked]).set_index(["layer", "position"])
+    table = medlib.attribution_sweep(model, [asked], direction, component).set_index(["layer", "position"])
+    runs = [asked.clean, asked.corrupt] if direction == "denoise" else [asked.corrupt, asked.clean]
     states = []
-    for prompt in (asked.clean, asked.corrupt):
-        with hooks.capture(model) as seen:
+    for prompt in runs:  # the one that is patched comes last
+        with hooks.capture(model, range(1, model.n_layers + 1), component) as seen:
             logits = model.hf(**prompt.inputs, use_cache=False).logits[0, -1]
         states.append(seen)
     tokens = [token(model, asked.clean, answer) for answer in (asked.answer, asked.wrong)]
     diff = logits[tokens[0]] - logits[tokens[1]]
     for layer in (1, 3):
         (slope,) = torch.autograd.grad(diff, states[1][layer], retain_graph=True)
-        moved = (slope * (states[0][layer] - states[1][layer]))[0].sum(-1).detach()
+        moved = (slope * (states[0][layer] - states[1][layer])).detach().view(-1, model.hidden_size).sum(-1)
         for position in (asked.clean.image[3], asked.clean.length - 1):
-            expected = float(diff + moved[position])
+            expected = float(diff.detach() + moved[position])
             assert table.logit_diff[layer, position] == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
-def test_saliency_is_the_gradient_of_the_models_own_forward(model):
+@pytest.mark.parametrize("kind", ["grad", "weight_grad"])
+def test_saliency_is_the_gradient_of_the_models_own_forward(model, kind):
     asked = prompts(model)
-    table = medlib.weight_saliency(model, asked, ANSWERS).attrs["per_prompt"].set_index(["prompt", "layer", "module"])
+    table = medlib.weight_saliency(model, asked, ANSWERS, kind).attrs["per_prompt"]
+    table = table.set_index(["prompt", "layer", "module"])
     for row, (prompt, answer) in enumerate(zip(asked, ANSWERS, strict=True)):
         log_p = model.hf(**prompt.inputs, use_cache=False).logits[0, -1].log_softmax(-1)[token(model, prompt, answer)]
         for layer in (1, model.n_layers):
             for name, matrix in saliency.weight_matrices(model.blocks[layer - 1]).items():
                 (slope,) = torch.autograd.grad(log_p, matrix, retain_graph=True)
-                expected = float(slope.abs().mean())
+                size = slope * matrix.detach() if kind == "weight_grad" else slope
+                expected = float(size.abs().mean())
                 assert table.saliency[row, layer, name] == pytest.approx(expected, rel=1e-3, abs=1e-8)
 
 

@@ -5,7 +5,15 @@ import torch
 from vision_models import FAMILIES, carrying, picture, tiny
 
 from medlib import MedlibError
-from medlib.vision import attention_rollout, eager, grad_cam, image_prompt
+from medlib.vision import (
+    attention_rollout,
+    attention_rollouts,
+    attention_slopes,
+    attention_traces,
+    eager,
+    grad_cam,
+    image_prompt,
+)
 
 ANSWER = 20
 
@@ -52,6 +60,19 @@ def test_rollout_is_the_product_of_the_mean_attentions_and_the_identity(family):
         assert product.sum(1) == pytest.approx(torch.ones(prompt.length).numpy(), rel=1e-6)
         heat = attention_rollout(model, prompt, layer)
         assert heat.ravel() == pytest.approx(product[-1, prompt.image].numpy(), rel=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("layers", [None, [2, 3]])
+def test_one_walk_gives_the_slopes_of_each_answer_and_the_rollouts(family, layers):
+    model = tiny(family)
+    prompt = image_prompt(model, picture(), "w1 w2")
+    attention, slopes, rollouts = attention_traces(model, prompt, [ANSWER, None], layers)
+    for number, answer in enumerate([ANSWER, None]):
+        own, alone = attention_slopes(model, prompt, [answer], layers)
+        assert attention == pytest.approx(own)
+        assert slopes[number] == pytest.approx(alone[0], rel=1e-4, abs=1e-8)
+    assert rollouts == pytest.approx(attention_rollouts(model, prompt, layers))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import vision_models
 from conftest import tiny_model
 from PIL import Image
@@ -142,9 +143,22 @@ def test_a_text_only_model_and_a_missing_processor_are_refused():
     with pytest.raises(MedlibError, match="reads text only"):
         image_prompt(tiny_model("llama"), picture(), "w1")
     model = tiny()
-    model.processor = None
-    with pytest.raises(MedlibError, match="without an image processor"):
-        image_prompt(model, picture(), "w1")
+    for half in (None, model.tokenizer, model.processor.image_processor):
+        model.processor = half
+        with pytest.raises(MedlibError, match="without an image processor"):
+            image_prompt(model, picture(), "w1")
+
+
+def test_a_prompt_is_shown_by_its_text():
+    prompt = image_prompt(tiny(), picture(), "w1")
+    assert repr(prompt) == f"ImagePrompt({prompt.text!r}, {prompt.length} tokens)"
+
+
+def test_a_reply_must_be_a_text_without_the_placeholder():
+    with pytest.raises(MedlibError, match="The reply is None"):
+        image_prompt(tiny(), picture(), "w1", reply=None)
+    with pytest.raises(MedlibError, match="stands for the image"):
+        image_prompt(tiny(), picture(), "w1", reply=" <image>")
 
 
 def test_a_template_that_takes_a_text_only_gets_the_placeholder_in_it():
@@ -165,7 +179,16 @@ def test_the_answers_token_is_the_first_after_the_prompt():
     model = tiny()
     prompt = image_prompt(model, picture(), "w1")
     assert answer_id(model, prompt, " w5 w6") == answer_id(model, prompt, 13) == 13
-    for answer, message in [(64, "no token 64"), ("", "give a text"), ("w5", "melts into")]:
+    for answer, message in [
+        (64, "no token 64"),
+        (-1, "no token -1"),
+        ("", "give a text"),
+        (None, "give a text"),
+        (True, "give a text"),
+        (["w5"], "give a text"),
+        ("w5", "melts into"),
+        (" effusion", "does not know ' effusion'"),
+    ]:
         with pytest.raises(MedlibError, match=message):
             answer_id(model, prompt, answer)
 
@@ -192,6 +215,86 @@ def test_pictures_of_any_kind_become_rgb(tmp_path):
     assert read_picture(str(tmp_path / "turned.png")).size == (3, 4)
 
 
+def test_files_of_every_depth_and_colour_become_rgb(tmp_path):
+    """16 bits are scaled to their range; a palette, CMYK, one bit and a transparent edge give the colours they show."""
+    colours = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    plain = Image.fromarray(colours)
+    grey = np.asarray(plain.convert("L"))
+    deep = Image.fromarray(grey.astype(np.uint16) * 200)
+    scaled = np.round((grey - float(grey.min())) / np.ptp(grey) * 255)
+    for name in ("deep.png", "deep.tif"):
+        deep.save(tmp_path / name)
+        assert np.abs(np.asarray(read_picture(tmp_path / name))[..., 0] - scaled).max() <= 1
+    few = plain.quantize(4)
+    few.save(tmp_path / "palette.png")
+    assert (np.asarray(read_picture(tmp_path / "palette.png")) == np.asarray(few.convert("RGB"))).all()
+    plain.convert("CMYK").save(tmp_path / "ink.tif")
+    assert np.abs(np.asarray(read_picture(tmp_path / "ink.tif")).astype(int) - colours).max() <= 1
+    plain.convert("1").save(tmp_path / "line.png")
+    assert set(np.unique(np.asarray(read_picture(tmp_path / "line.png")))) == {0, 255}
+    half = np.dstack([colours, np.full((6, 5), 128, np.uint8)])
+    Image.fromarray(half).save(tmp_path / "half.png")
+    expected = colours * (128 / 255) + 255 * (127 / 255)  # on white
+    assert np.abs(np.asarray(read_picture(tmp_path / "half.png")) - expected).max() <= 2
+    assert (np.asarray(read_picture(colours[None])) == colours).all()  # a batch of one
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "tif", "webp"])
+def test_a_file_of_several_frames_is_several_images(tmp_path, ending):
+    frames = [Image.fromarray(np.full((8, 8), level, np.uint8)) for level in (0, 90, 250)]
+    path = tmp_path / f"film.{ending}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(MedlibError, match="holds 3 frames where one image is needed"):
+        read_picture(path)
+    with Image.open(path) as opened, pytest.raises(MedlibError, match="holds 3 frames"):
+        read_picture(opened)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_a_file_cut_short_is_refused_by_its_path_and_opened(tmp_path, ending):
+    picture().save(tmp_path / f"whole.{ending}")
+    whole = (tmp_path / f"whole.{ending}").read_bytes()
+    path = tmp_path / f"cut.{ending}"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MedlibError, match="cannot be read as an image .*truncated"):
+        read_picture(path)
+    with Image.open(path) as opened, pytest.raises(MedlibError, match="The picture cannot be read as an image"):
+        read_picture(opened)
+
+
+def test_a_path_that_is_no_picture_is_refused(tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("a lesion")
+    for path, message in [
+        (tmp_path, "is a folder where a file is needed"),
+        (tmp_path / "empty.png", "cannot be read as an image"),
+        (tmp_path / "notes.txt", "cannot be read as an image"),
+        ("x" * 5000, "cannot be opened"),
+        ("https://example.org/scan.png", "no image file"),
+    ]:
+        with pytest.raises(MedlibError, match=message):
+            read_picture(path)
+
+
+def test_a_huge_picture_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    picture(40, 40).save(tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
+    with pytest.raises(MedlibError, match="too large to be read .* Scale it down"):
+        read_picture(tmp_path / "huge.png")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_picture_too_small_for_its_tokens_is_refused_and_the_smallest_is_mapped(family, dtype):
+    model = tiny(family, dtype=dtype)
+    for size in ((1, 1), (1, 40), (40, 4)):
+        with pytest.raises(MedlibError, match="too small .* at least 5 a side"):
+            image_prompt(model, picture(*size), "w1")
+    view = image_prompt(model, picture(5, 5), "w1").view
+    assert view.origin == pytest.approx((0, 0), abs=0.05)
+    assert view.cell == pytest.approx((1.25, 1.25), rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
@@ -204,6 +307,20 @@ def test_pictures_of_any_kind_become_rgb(tmp_path):
         (np.full((2, 2), 2.0), "must lie in 0..1"),
         (np.full((2, 2), np.nan), "must lie in 0..1"),
         ({"a": 1}, "no image"),
+        (np.full((2, 2), np.inf), "must lie in 0..1"),
+        (np.full((2, 2), -1), "must lie in 0..255"),
+        (np.full((2, 2), 4000, np.uint16), "must lie in 0..255"),
+        (np.ones((2, 2), bool), "no image"),
+        (np.ones((2, 2), complex), "no image"),
+        (np.zeros(5), "no image"),
+        (np.zeros((0, 4)), "no image"),
+        (np.zeros((3, 40, 40), np.uint8), "no image"),
+        (np.zeros((4, 4, 4), np.uint8), "no image"),
+        (7, "no image"),
+        (b"png", "no image"),
+        (torch.zeros(4, 4).bfloat16(), "no image"),
+        (Image.new("RGB", (0, 0)), "0 x 0 pixels"),
+        (Image.fromarray(np.full((4, 4), np.nan, np.float32)), "NaN or infinite"),
         ("nowhere.png", "no image file"),
     ],
 )
@@ -250,6 +367,9 @@ def test_a_dicom_without_pixels_or_with_many_frames_or_without_pydicom_is_refuse
     film = dict(PixelData=b"", pixel_array=np.zeros((3, 2, 2)), NumberOfFrames="3")
     with pytest.raises(MedlibError, match="3 frames"):
         read_picture(dicom(monkeypatch, tmp_path / "film.dcm", **film))
+    colours = dict(PixelData=b"", pixel_array=np.zeros((2, 2)), PhotometricInterpretation="PALETTE COLOR")
+    with pytest.raises(MedlibError, match="numbers of a palette"):
+        read_picture(dicom(monkeypatch, tmp_path / "doppler.dcm", **colours))
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(MedlibError, match="install pydicom>=3"):
         read_picture(tmp_path / "film.dcm")

@@ -11,6 +11,7 @@ from medlib.vision import (
     centre_map,
     curves,
     image_prompt,
+    map_curves,
     maps,
     overlap,
     pointing_score,
@@ -23,8 +24,8 @@ ANSWER = 20
 VIEW = View(grid=(2, 2), size=(4, 4), origin=(0.0, 0.0), cell=(2.0, 2.0))
 
 
-@pytest.fixture
-def brightness(monkeypatch):
+@pytest.fixture(params=FAMILIES)
+def brightness(request, monkeypatch):
     """In the model's place: the answer's probability is the brightness of one corner of the picture."""
 
     def probabilities(model, prompt, pictures, token):
@@ -33,7 +34,7 @@ def brightness(monkeypatch):
     monkeypatch.setattr(maps, "_probabilities", probabilities)
     shown = np.zeros((40, 40, 3), dtype=np.uint8)
     shown[:10, :10] = 255
-    model = tiny()
+    model = tiny(request.param)
     return model, image_prompt(model, shown, "w1 w2")
 
 
@@ -92,6 +93,26 @@ def test_curves_begin_and_end_at_the_picture_and_the_filled_one(family, fill):
         assert insertion.p.iloc[-1] == pytest.approx(float(p), rel=1e-3)
         assert deletion.p.iloc[-1] == pytest.approx(insertion.p.iloc[0], rel=1e-3)
     assert deletion.p.iloc[1] != deletion.p.iloc[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_curves_of_several_maps_are_those_of_each_and_ask_about_no_picture_twice(family):
+    model = tiny(family)
+    prompt = image_prompt(model, picture(48, 48), "w1 w2")
+    heats = {"centre": centre_map(prompt.view), "again": centre_map(prompt.view), "random": random_map(prompt.view, 3)}
+    asked = []
+    handle = model.hf.register_forward_pre_hook(
+        lambda hf, args, kwargs: asked.append(len(kwargs["pixel_values"])), with_kwargs=True
+    )
+    table = map_curves(model, prompt, heats, ANSWER, steps=3)
+    handle.remove()
+    assert sum(asked) == 2 + 2 * 2 * 2  # the picture, the filled one; two steps of two curves of two different orders
+    for name, heat in heats.items():
+        alone, own = curves(model, prompt, heat, ANSWER, steps=3), table[table["map"] == name]
+        assert own.drop(columns="map").p.tolist() == pytest.approx(alone.p.tolist(), rel=1e-4)
+        for curve, area in alone.attrs["area"].items():
+            assert table.attrs["area"][name, curve] == pytest.approx(area, rel=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -18,7 +18,9 @@ from medlib.vision import (
     unit_map,
     unit_scores,
 )
+from medlib.vision.multimodal_neurons import every_score, state_without
 from medlib.vision.units import decoded, nonlinearity, output_matrix
+from medlib.vision.walk import walk_of
 
 ANSWER = 20
 
@@ -102,6 +104,40 @@ def test_zeroing_units_equals_zeroed_columns_of_the_output_matrix(asked):
     assert table.attrs["logit"] == pytest.approx(intact, abs=1e-4)
     assert table.attrs["p"] is None
     assert table.change.tolist() == pytest.approx([without - intact], abs=1e-4)
+
+
+def test_one_way_down_gives_the_scores_that_each_gives_alone(asked):
+    model, prompt = asked
+    found = every_score(walk_of(model, prompt), prompt, ANSWER)
+    for score, table in found.items():
+        alone = unit_scores(model, prompt, ANSWER, score)
+        assert table.equals(alone) and table.attrs == alone.attrs
+
+
+@torch.no_grad()
+def test_units_at_the_last_token_leave_the_tokens_before_it_as_they_are(asked):
+    """Where the walk shares them, the last state is that of the last token alone, and as of the whole prompt."""
+    model, prompt = asked
+    walk = walk_of(model, prompt)
+    assert walk.shares_positions == (model.name == "llava")  # tokens of a picture of the other family see later ones
+    short = state_without(walk, {2: [3, 8], 4: [1]}, torch.tensor([prompt.length - 1]))
+    walk.shares_positions = False
+    whole = state_without(walk, {2: [3, 8], 4: [1]}, torch.tensor([prompt.length - 1]))
+    assert short.shape[1] == (1 if model.name == "llava" else prompt.length)
+    assert torch.allclose(short[:, -1], whole[:, -1], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(whole[:, -1], walk.states[-1][:, -1], rtol=1e-3)
+
+
+def test_a_dict_of_what_neurons_write_is_filled_and_used(asked):
+    model, prompt = asked
+    written = {}
+    table = image_token_words(model, prompt, ANSWER, layers=[2], neurons=5, written=written)
+    assert table.equals(image_token_words(model, prompt, ANSWER, layers=[2], neurons=5))
+    assert {layer for layer, _ in written} == {2}
+    for place in written:
+        written[place] = ANSWER
+    again = image_token_words(model, prompt, ANSWER, layers=[2], neurons=5, written=written)
+    assert set(again.token) == {ANSWER}
 
 
 def test_random_units_are_the_seeds_and_never_the_chosen_ones(asked):

@@ -91,10 +91,11 @@ def test_a_patch_equals_the_hook_and_all_tokens_at_state_0_give_the_clean_run(fa
     assert table.groupby("tokens").draw.nunique().to_dict() == {"chosen": 1, "random": 2}
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
-def test_what_one_token_carries_is_recovered_there_and_at_no_random_token():
+def test_what_one_token_carries_is_recovered_there_and_at_no_random_token(family):
     """The twins' image features differ in one token only."""
-    model = tiny()
+    model = tiny(family)
     clean, corrupt = pair(model)
     own, calls = torch.randn(1, 16, model.hidden_size), []
 

@@ -12,11 +12,18 @@ answer is read from (`grad_cam`, `multimodal_neurons`, `patches`), whether such 
 and how it looks (`overlay`).
 """
 
-from medlib.vision.grad_cam import attention_rollout, attention_rollouts, attention_slopes, eager, grad_cam
+from medlib.vision.grad_cam import (
+    attention_rollout,
+    attention_rollouts,
+    attention_slopes,
+    attention_traces,
+    eager,
+    grad_cam,
+)
 from medlib.vision.image_token_words import image_token_words, neuron_strengths
 from medlib.vision.inputs import ImagePrompt, image_prompt
 from medlib.vision.logit_lens import logit_lens
-from medlib.vision.maps import centre_map, curves, overlap, pointing_score, random_map, score_maps
+from medlib.vision.maps import centre_map, curves, map_curves, overlap, pointing_score, random_map, score_maps
 from medlib.vision.multimodal_neurons import ablate_units, multimodal_neurons, unit_map, unit_scores
 from medlib.vision.overlay import overlay
 from medlib.vision.patches import image_patch_sweep
@@ -33,6 +40,7 @@ __all__ = [
     "attention_rollout",
     "attention_rollouts",
     "attention_slopes",
+    "attention_traces",
     "centre_map",
     "curves",
     "eager",
@@ -41,6 +49,7 @@ __all__ = [
     "image_prompt",
     "image_token_words",
     "logit_lens",
+    "map_curves",
     "multimodal_neurons",
     "neuron_strengths",
     "overlap",

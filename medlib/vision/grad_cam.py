@@ -12,7 +12,7 @@ import torch
 
 from medlib.errors import MedlibError
 from medlib.vision.inputs import answer_id
-from medlib.vision.walk import Walk
+from medlib.vision.walk import blocks_asked, walk_of
 
 VARIANTS = ("chosen", "all")
 
@@ -49,19 +49,43 @@ def attention_slopes(model, prompt, answers, layers=None):
     attention weight.  Slopes are linear in what they are slopes of, so one walk up serves every combination of answers.
     Raises as `grad_cam` does.
     """
-    layers = list(range(1, model.n_layers + 1)) if layers is None else sorted(layers)
-    tokens = [None if answer is None else answer_id(model, prompt, answer) for answer in answers]
-    by_answer = []
+    layers, tokens = blocks_asked(model, layers), _ids(model, prompt, answers)
     with eager(model):
-        walk = Walk(model, prompt.inputs)
-        for token in tokens:
-            found = {}
-            for layer, (attention,), (slope,) in walk.descend(token, lambda layer: attention_of(model, layer), layers):
-                columns = torch.as_tensor(prompt.image, device=attention.device)
-                found[layer] = [part[0, :, -1, columns].double().cpu().numpy() for part in (attention, slope)]
-            by_answer.append([found[layer] for layer in layers])
-    parts = np.array(by_answer)  # [answer, layer, attention and slope, head, token]
-    return parts[0, :, 0], parts[:, :, 1]
+        return _descent(walk_of(model, prompt), prompt, tokens, layers)[:2]
+
+
+def attention_traces(model, prompt, answers, layers=None):
+    """`attention_slopes` and `attention_rollouts` of the same layers, from one walk: a tuple of three.
+
+    >>> attention, slopes, rollouts = attention_traces(model, prompt, ["Yes", "No", None])
+    """
+    layers, tokens = blocks_asked(model, layers), _ids(model, prompt, answers)
+    with eager(model):
+        walk = walk_of(model, prompt)
+        attention, slopes, means = _descent(walk, prompt, tokens, layers)
+        means = {layer: _mean_attention(walk, layer) for layer in range(1, layers[0])} | means
+    return attention, slopes, _rolled_out(prompt, means, layers)
+
+
+def _ids(model, prompt, answers):
+    """The id of each answer, None where it is None."""
+    if isinstance(answers, str) or not hasattr(answers, "__iter__") or not (answers := list(answers)):
+        raise MedlibError(f"answers={answers!r} is no list of answers; put a single one in a list.")
+    return [None if answer is None else answer_id(model, prompt, answer) for answer in answers]
+
+
+def _descent(walk, prompt, tokens, layers):
+    """The two tables of `attention_slopes`; and attention from the lowest layer on, mean over heads, by layer."""
+    found, means, model = {}, {}, walk.model
+    every = range(layers[0], model.n_layers + 1)
+    for layer, (attention,), slopes in walk.descend_each(tokens, lambda layer: attention_of(model, layer), every):
+        means[layer] = attention[0].double().mean(0)
+        if layer in layers:
+            columns = torch.as_tensor(prompt.image, device=attention.device)
+            parts = [attention, *(slope for (slope,) in slopes)]
+            found[layer] = [part[0, :, -1, columns].double().cpu().numpy() for part in parts]
+    parts = np.array([found[layer] for layer in layers])  # [layer, attention and slope of each answer, head, token]
+    return parts[:, 0], parts[:, 1:].swapaxes(0, 1), means
 
 
 @torch.no_grad()
@@ -83,21 +107,28 @@ def attention_rollouts(model, prompt, layers=None):
 
     >>> attention_rollouts(model, prompt)[4]        # up to layer 5
     """
-    layers = list(range(1, model.n_layers + 1)) if layers is None else sorted(layers)
-    if wrong := [layer for layer in layers if not 1 <= layer <= model.n_layers]:
-        raise MedlibError(f"There is no block {wrong[0]}; {model.name} has 1 to {model.n_layers}.")
+    layers = blocks_asked(model, layers)
     with eager(model):
-        walk, attention = Walk(model, prompt.inputs), []
-        for below in range(1, layers[-1] + 1):
-            with attention_of(model, below) as found:
-                walk.replay.block(below, walk.states[below - 1])
-            attention.append(found[0][0].double().mean(0))
+        walk = walk_of(model, prompt)
+        means = {layer: _mean_attention(walk, layer) for layer in range(1, layers[-1] + 1)}
+    return _rolled_out(prompt, means, layers)
+
+
+@torch.no_grad()
+def _mean_attention(walk, layer):
+    with attention_of(walk.model, layer) as found:
+        walk.replay.block(layer, walk.states[layer - 1])
+    return found[0][0].double().mean(0)
+
+
+def _rolled_out(prompt, means, layers):
+    """Rollouts up to each of some layers, `[layer, row, column]`; `means`: attention by layer, mean over heads."""
     maps = []
     for layer in layers:
-        share = torch.zeros(prompt.length, dtype=torch.float64, device=attention[0].device)
+        share = torch.zeros(prompt.length, dtype=torch.float64, device=means[layer].device)
         share[-1] = 1
-        for weights in attention[:layer][::-1]:
-            share = (share @ weights.to(share.device) + share) / 2
+        for below in range(layer, 0, -1):
+            share = (share @ means[below].to(share.device) + share) / 2
         maps.append(prompt.on_grid(share[torch.as_tensor(prompt.image, device=share.device)].cpu().numpy()))
     return np.stack(maps)
 

@@ -5,7 +5,7 @@ column, and the view (view.py) maps these back to the pixels of the original pic
 padded on the way.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from medlib.vision.pictures import read_picture
 from medlib.vision.view import View, measure_view
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImagePrompt:
     """A picture and a question as the model takes them.
 
@@ -31,7 +31,10 @@ class ImagePrompt:
     image: np.ndarray
     words: np.ndarray
     view: View
-    special: bool = field(repr=False)  # whether the tokenizer still has to put its special tokens around the text
+    special: bool  # whether the tokenizer still has to put its special tokens around the text
+
+    def __repr__(self):
+        return f"ImagePrompt({self.text!r}, {self.length} tokens)"  # as messages show it
 
     @property
     def length(self):
@@ -90,12 +93,34 @@ def answer_id(model, prompt, answer):
     """The id of the answer's first token where it stands, after the prompt; an id is taken as it is.
 
     >>> answer_id(model, prompt, "Yes")
+
+    Raises `MedlibError` for an answer without a first token of its own, or one that the tokenizer does not know.
     """
-    if isinstance(answer, int | np.integer):
+    check_prompt(model, prompt)
+    if isinstance(answer, int | np.integer) and not isinstance(answer, bool):
         if not 0 <= answer < model.vocabulary:
             raise MedlibError(f"There is no token {answer}; {model.name} has {model.vocabulary}.")
         return int(answer)
-    return answer_token(model, prompt, answer)
+    token = answer_token(model, prompt, answer)
+    if token == model.tokenizer.unk_token_id and answer.strip() != model.tokenizer.unk_token:
+        raise MedlibError(f"The tokenizer of {model.name} does not know {answer!r}; give an answer that it can write.")
+    return token
+
+
+def check_prompt(model, prompt):
+    """Refuse what is no `ImagePrompt`, a text-only model, and a prompt that another model's processor made."""
+    token = image_token(model)
+    if not isinstance(prompt, ImagePrompt):
+        raise MedlibError(
+            f"A {type(prompt).__name__} was given where a picture with a question is needed. Make one with "
+            "medlib.vision.image_prompt(model, picture, question)."
+        )
+    ids = prompt.inputs["input_ids"][0].cpu().numpy()
+    if not np.array_equal(np.flatnonzero(ids == token), prompt.image):
+        raise MedlibError(
+            f"The prompt was made for another model than {model.name}: its image tokens are not this model's. Make it "
+            "again with medlib.vision.image_prompt."
+        )
 
 
 def image_token(model):
@@ -123,6 +148,8 @@ def _render(model, processor, question, reply):
     placeholder = processor.image_token
     if not isinstance(question, str) or not question.strip():
         raise MedlibError(f"The question is {question!r}; give a text.")
+    if not isinstance(reply, str):
+        raise MedlibError(f"The reply is {reply!r}; give the text that it begins with, or leave it out.")
     for mark in {placeholder, processor.tokenizer.convert_ids_to_tokens(image_token(model))}:
         if mark in question + reply:
             raise MedlibError(

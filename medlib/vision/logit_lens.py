@@ -9,7 +9,9 @@ import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
-from medlib.vision.walk import Walk, agree, own_logits
+from medlib.replay import Replay
+from medlib.vision.inputs import check_prompt
+from medlib.vision.walk import agree, own_states, states_asked
 
 
 @torch.no_grad()
@@ -24,7 +26,9 @@ def logit_lens(model, prompt, layers=None, words=1):
     `MedlibError` where that exceeds the tolerance of the model's precision, and for a state that there is not.  Source:
     nostalgebraist 2020, "interpreting GPT: the logit lens"; on image tokens Neo et al. 2024 (arXiv 2410.07149).
     """
-    layers = list(range(model.n_layers + 1)) if layers is None else list(layers)
+    layers = states_asked(model, layers)
+    if not 1 <= words <= model.vocabulary:
+        raise MedlibError(f"words={words}; give 1 to {model.vocabulary}, the words that {model.name} has.")
     no_op, tops = read_lens(model, prompt, layers, lambda logits: logits.softmax(-1).topk(words))
     columns = prompt.view.grid[1]
     pieces = []
@@ -60,17 +64,16 @@ def read_lens(model, prompt, layers, reduce):
     `reduce(logits [row, token])` gives a tuple of tensors with the rows in front; rows come in chunks, so that the
     logits of all image tokens need not be in memory together.  Raises `MedlibError` as `logit_lens` does.
     """
-    if wrong := [layer for layer in layers if not 0 <= layer <= model.n_layers]:
-        raise MedlibError(f"There is no state {wrong[0]}; {model.name} has 0 to {model.n_layers}.")
-    walk = Walk(model, prompt.inputs)
-    image = torch.as_tensor(prompt.image, device=model.device)
-    own = own_logits(model, prompt.inputs, image)[0]
-    last = walk.replay.tail(walk.states[-1][:, image])[0]
+    check_prompt(model, prompt)
+    layers, image = states_asked(model, layers), torch.as_tensor(prompt.image, device=model.device)
+    states, own = own_states(model, prompt, image)
+    replay = Replay(model, prompt.inputs)
+    own, last = own[0], replay.tail(states[-1][:, image])[0]
     no_op = agree(model, own, last, "the logits that the lens reads after the last layer")
     del own, last
     found = {}
     for layer in layers:
         parts = []
-        walk.replay.read_out(walk.states[layer][0, image], lambda logits, rows, into=parts: into.append(reduce(logits)))
+        replay.read_out(states[layer][0, image], lambda logits, rows, into=parts: into.append(reduce(logits)))
         found[layer] = tuple(torch.cat(part) for part in zip(*parts, strict=True))
     return no_op, found

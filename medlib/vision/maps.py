@@ -4,6 +4,9 @@ A map has to beat two baselines that know nothing of the answer: the centre of t
 matters, and tokens in random order.  A third, the map of a model with its weights in random order, is randomised.py's.
 """
 
+from hashlib import sha256
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 import torch
@@ -11,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from medlib.errors import MedlibError
 from medlib.replay import tokens_per_call
-from medlib.vision.inputs import answer_id, pixels_of
+from medlib.vision.inputs import answer_id, check_prompt, pixels_of
 from medlib.vision.pictures import read_picture
 from medlib.vision.view import on_grid
 from medlib.vision.walk import own_logits
@@ -86,25 +89,44 @@ def curves(model, prompt, heat, answer, fill="mean", steps=16):
     insertion.  Raises `MedlibError` for another fill, or fewer than one step.  Source: Petsiuk et al. 2018 (arXiv
     1806.07421).
     """
+    table = map_curves(model, prompt, {"": heat}, answer, fill, steps)
+    area = {curve: area for (_, curve), area in table.attrs["area"].items()}
+    table = table.drop(columns="map")
+    table.attrs["area"] = area
+    return table
+
+
+def map_curves(model, prompt, maps, answer, fill="mean", steps=16):
+    """`curves` of several maps, one under the other; a picture that several of them come to is asked about once.
+
+    >>> map_curves(model, prompt, {"grad_cam": heat, "rollout": other}, "Yes").attrs["area"]["grad_cam", "deletion"]
+
+    `maps`: {name: `[row, column]`}.  Columns of `curves` after `map`; `attrs["area"]`: (map, curve) -> area.
+    """
+    if not isinstance(maps, dict):
+        raise MedlibError(f"maps is a {type(maps).__name__}; give a dict of maps by their names.")
     if isinstance(fill, str) and fill not in FILLS:
         raise MedlibError(f"fill={fill!r} is not known. Choose one of {', '.join(FILLS)}, or give a picture.")
-    if steps < 1:
-        raise MedlibError(f"steps={steps}; give at least 1.")
-    view, token = prompt.view, answer_id(model, prompt, answer)
+    if not isinstance(steps, Integral) or steps < 1:
+        raise MedlibError(f"steps={steps}; give a whole number, at least 1.")
+    token, view = answer_id(model, prompt, answer), prompt.view
     there = np.flatnonzero(view.in_picture().ravel())
-    heat = on_grid(heat, view.grid).ravel()[there]
-    order = there[np.argsort(-heat, kind="stable")]
-    counts = np.unique(np.round(np.linspace(0, len(order), min(steps, len(order)) + 1)).astype(int))
+    counts = np.unique(np.round(np.linspace(0, len(there), min(steps, len(there)) + 1)).astype(int))
     own, filled = np.asarray(prompt.picture), _filled(prompt, fill)
-    pictures = []
-    for below, above in ((filled, own), (own, filled)):  # deletion puts the filling over the picture
-        pictures += [np.where(np.isin(view.tokens, order[:count])[..., None], below, above) for count in counts]
+    orders = [there[np.argsort(-on_grid(heat, view.grid).ravel()[there], kind="stable")] for heat in maps.values()]
+    pictures = (
+        np.where(np.isin(view.tokens, order[:count])[..., None], below, above)
+        for order in orders
+        for below, above in ((filled, own), (own, filled))  # deletion puts the filling over the picture
+        for count in counts
+    )
     p = _probabilities(model, prompt, pictures, token)
     names = np.repeat(["deletion", "insertion"], len(counts))
-    share = counts / len(order)
-    table = pd.DataFrame({"curve": names, "share": np.tile(share, 2), "p": p})
+    share = np.tile(counts / len(there), 2)
+    columns = dict(map=np.repeat(list(maps), len(names)), curve=np.tile(names, len(maps)))
+    table = pd.DataFrame(columns | dict(share=np.tile(share, len(maps)), p=p))
     table.attrs["area"] = {
-        name: float(np.trapezoid(of_one["p"], of_one["share"])) for name, of_one in table.groupby("curve")
+        which: float(np.trapezoid(of_one["p"], of_one["share"])) for which, of_one in table.groupby(["map", "curve"])
     }
     return table
 
@@ -124,20 +146,28 @@ def _filled(prompt, fill):
 
 @torch.no_grad()
 def _probabilities(model, prompt, pictures, token):
-    """The probability of a token after the prompt with each of some pictures in it: `[picture]`."""
-    step, found = max(1, tokens_per_call(model) // prompt.length), []
-    own = {shown.tobytes(): shown for shown in pictures}  # a filling may be all but equal to the picture
-    unlike = list(own.values())
-    for at in range(0, len(unlike), step):
-        pixels = torch.cat([pixels_of(model, Image.fromarray(shown)) for shown in unlike[at : at + step]])
+    """The probability of a token after the prompt with each of some pictures in it; equal ones are asked once."""
+    step, found, waiting, keys = max(1, tokens_per_call(model) // prompt.length), {}, {}, []
+
+    def ask():
+        pixels = torch.cat([*waiting.values()])
         inputs = {
             name: value.repeat(len(pixels), *[1] * (value.ndim - 1)) if torch.is_tensor(value) else value
             for name, value in prompt.inputs.items()
         }
         logits = own_logits(model, inputs | {"pixel_values": pixels})[:, -1].double()
-        found += logits.softmax(-1)[:, token].tolist()
-    known = dict(zip(own, found, strict=True))
-    return [known[shown.tobytes()] for shown in pictures]
+        found.update(zip(waiting, logits.softmax(-1)[:, token].tolist(), strict=True))
+        waiting.clear()
+
+    for shown in pictures:
+        keys.append(sha256(shown.tobytes()).digest())
+        if keys[-1] not in found and keys[-1] not in waiting:
+            waiting[keys[-1]] = pixels_of(model, Image.fromarray(shown))
+        if len(waiting) == step:
+            ask()
+    if waiting:
+        ask()
+    return [found[key] for key in keys]
 
 
 def score_maps(model, prompt, maps, answer, region=None, threshold=0.5, fill="mean", steps=16, draws=5, seed=0):
@@ -149,16 +179,20 @@ def score_maps(model, prompt, maps, answer, region=None, threshold=0.5, fill="me
     "centre" and `draws` times "random" (of `seed`) added: `map`, `draw`, `pointing`, `overlap` (NaN without a region),
     `deletion`, `insertion` (areas under the curves).
     """
+    if not isinstance(maps, dict):
+        raise MedlibError(f"maps is a {type(maps).__name__}; give a dict of maps by their names.")
+    check_prompt(model, prompt)
     every = [(name, 0, heat) for name, heat in maps.items()]
     every += [("centre", 0, centre_map(prompt.view))]
     every += [("random", draw, random_map(prompt.view, [seed, draw])) for draw in range(draws)]
-    rows = []
-    for name, draw, heat in every:
+    numbered = {number: heat for number, (*_, heat) in enumerate(every)}
+    filled = map_curves(model, prompt, numbered, answer, fill, steps)
+    area, rows = filled.attrs["area"], []
+    for number, (name, draw, heat) in enumerate(every):
         known = (np.nan, np.nan)
         if region is not None:
             known = pointing_score(prompt.view, heat, region), overlap(prompt.view, heat, region, threshold)
-        area = curves(model, prompt, heat, answer, fill, steps).attrs["area"]
-        rows.append((name, draw, *known, area["deletion"], area["insertion"]))
+        rows.append((name, draw, *known, area[number, "deletion"], area[number, "insertion"]))
     table = pd.DataFrame(rows, columns=["map", "draw", "pointing", "overlap", "deletion", "insertion"])
     table.attrs = {"seed": seed, "threshold": threshold, "fill": fill}
     return table

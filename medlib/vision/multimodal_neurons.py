@@ -13,7 +13,7 @@ from medlib import stats
 from medlib.errors import MedlibError
 from medlib.vision.inputs import answer_id
 from medlib.vision.units import decoded, directions, inputs_of, output_matrix, zeroed
-from medlib.vision.walk import Walk
+from medlib.vision.walk import blocks_asked, walk_of
 
 SCORES = ("gradient", "contribution", "direct")
 PLACES = ("all", "image", "last")
@@ -35,6 +35,8 @@ def multimodal_neurons(model, prompt, answer, score="gradient", layers=None, top
     most).  `attrs`: `answer` (id), `score`, `no_op`.  Raises `MedlibError` for
     another score, and for an MLP whose units cannot be told apart.
     """
+    if top < 1:
+        raise MedlibError(f"top={top}; give at least 1.")
     table = unit_scores(model, prompt, answer, score, layers)
     kept = table.nlargest(top, "score").reset_index(drop=True)
     words = pd.Series("", index=kept.index)
@@ -53,17 +55,31 @@ def unit_scores(model, prompt, answer, score="gradient", layers=None):
     """
     if score not in SCORES:
         raise MedlibError(f"score={score!r} is not known. Choose one of {', '.join(SCORES)}.")
-    return scores_of(Walk(model, prompt.inputs), prompt, answer_id(model, prompt, answer), score, layers)
+    return scores_of(walk_of(model, prompt), prompt, answer_id(model, prompt, answer), score, layers)
 
 
 def scores_of(walk, prompt, token, score, layers=None):
-    """`unit_scores` of a walk that is there already, for a token's id: several scores then cost one walk."""
-    layers = list(range(1, walk.model.n_layers + 1)) if layers is None else sorted(layers)
+    """`unit_scores` of a walk that is there already, for a token's id."""
+    layers = blocks_asked(walk.model, layers)
     if score == "gradient":
-        scored = _gradients(walk, token, layers, prompt)
+        scored = (found["gradient"] for found in _down(walk, prompt, token, layers, {}))
     else:
-        row = walk.slope(token) if score == "direct" else walk.model.unembedding(torch.tensor([token]))[0][0]
-        scored = _contributions(walk, row, layers)
+        row = _row_of(walk, token, score)
+        scored = (_contribution(walk, layer, activations_of(walk, layer)[-1], row) for layer in layers)
+    return _score_table(walk, scored, token, score)
+
+
+def every_score(walk, prompt, token):
+    """The tables of all `SCORES`, from one way down: {score: table}.
+
+    >>> every_score(Walk(model, prompt.inputs), prompt, token)["direct"]
+    """
+    rows = {score: _row_of(walk, token, score) for score in ("contribution", "direct")}
+    found = list(_down(walk, prompt, token, blocks_asked(walk.model, None), rows))
+    return {score: _score_table(walk, (one[score] for one in found), token, score) for score in SCORES}
+
+
+def _score_table(walk, scored, token, score):
     pieces = [
         pd.DataFrame({"layer": layer, "unit": np.arange(len(total)), "score": total, "peak": peak, "activation": mean})
         for layer, total, peak, mean in scored
@@ -73,25 +89,36 @@ def scores_of(walk, prompt, token, score, layers=None):
     return table
 
 
-def _gradients(walk, token, layers, prompt):
+def _row_of(walk, token, score):
+    """What a unit's output is read with: the slope of the logit, or the token's row of the unembedding; `[hidden]`."""
+    return walk.slope(token) if score == "direct" else walk.model.unembedding(torch.tensor([token]))[0][0]
+
+
+def _down(walk, prompt, token, layers, rows):
+    """From the last of some layers to the first, score -> `(layer, score, peak, activation)`, each `[unit]`.
+
+    "gradient", and the contributions by each of `rows`: what they need at the last token is passed on the way.
+    """
     image = torch.as_tensor(prompt.image)
 
     def note(layer):
         return inputs_of(output_matrix(walk.model, layer))
 
     for layer, (passed,), (slope,) in walk.descend(token, note, layers):
-        passed, slope = (part.reshape(walk.replay.positions, -1)[image].double() for part in (passed, slope))
-        by_token = passed * slope
-        yield layer, *(part.cpu().numpy() for part in (by_token.sum(0), by_token.amax(0), passed.mean(0)))
+        passed, slope = (part.reshape(walk.replay.positions, -1) for part in (passed, slope))
+        by_token = passed[image].double() * slope[image].double()
+        parts = by_token.sum(0), by_token.amax(0), passed[image].double().mean(0)
+        found = {"gradient": (layer, *(part.cpu().numpy() for part in parts))}
+        last = passed[-1].double()
+        yield found | {score: _contribution(walk, layer, last, row) for score, row in rows.items()}
 
 
 @torch.no_grad()
-def _contributions(walk, row, layers):
-    for layer in layers:
-        passed = activations_of(walk, layer)[-1]
-        every = directions(walk.model, layer, slice(None))
-        score = passed * (every @ row.to(every)).double()
-        yield layer, *(part.cpu().numpy() for part in (score, score, passed))
+def _contribution(walk, layer, passed, row):
+    """`passed`: what the units pass on at the last token, `[unit]`."""
+    every = directions(walk.model, layer, slice(None))
+    score = passed * (every @ row.to(every)).double()
+    return layer, *(part.cpu().numpy() for part in (score, score, passed))
 
 
 @torch.no_grad()
@@ -107,12 +134,14 @@ def unit_map(model, prompt, layer, unit):
 
     >>> prompt.view.to_picture(unit_map(model, prompt, 12, 7))
     """
-    if not 1 <= layer <= model.n_layers or not 0 <= unit < (count := output_matrix(model, layer).in_features):
+    there = 1 <= layer <= model.n_layers
+    count = output_matrix(model, layer).in_features if there else 0
+    if unit not in range(count):
         raise MedlibError(
             f"There is no unit {unit} in block {layer} of {model.name}: blocks are 1 to {model.n_layers}"
-            + (f", units 0 to {count - 1}." if 1 <= layer <= model.n_layers else ".")
+            + (f", units 0 to {count - 1}." if there else ".")
         )
-    passed = activations_of(Walk(model, prompt.inputs), layer)
+    passed = activations_of(walk_of(model, prompt), layer)
     return prompt.on_grid(passed[torch.as_tensor(prompt.image, device=passed.device), unit].cpu().numpy())
 
 
@@ -132,8 +161,10 @@ def ablate_units(model, prompt, answer, units, where="all", draws=20, seed=0):
     """
     if where not in PLACES:
         raise MedlibError(f"where={where!r} is not known. Choose one of {', '.join(PLACES)}.")
+    if draws < 0:
+        raise MedlibError(f"draws={draws}; give 0 or more.")
     chosen = units_by_layer(model, units)
-    walk, token = Walk(model, prompt.inputs), answer_id(model, prompt, answer)
+    walk, token = walk_of(model, prompt), answer_id(model, prompt, answer)
     positions = positions_of(prompt, where)
     random = np.random.default_rng(seed)
     sets = [("top", 0, chosen)]
@@ -159,8 +190,10 @@ def positions_of(prompt, where):
 
 def units_by_layer(model, units):
     """A table of units as `{layer: units}`; `MedlibError` for an empty one, or a unit that there is not."""
-    if not len(units) or not {"layer", "unit"} <= set(units):
+    if not isinstance(units, pd.DataFrame) or not len(units) or not {"layer", "unit"} <= set(units):
         raise MedlibError("units must be a table with at least one row and the columns layer and unit.")
+    if units[["layer", "unit"]].isna().any(axis=None):
+        raise MedlibError("units has rows without a layer or a unit; drop them.")
     found = {int(layer): np.unique(own) for layer, own in units.groupby("layer")["unit"]}
     for layer, own in found.items():
         if not 1 <= layer <= model.n_layers or own.min() < 0 or own.max() >= output_matrix(model, layer).in_features:
@@ -185,15 +218,17 @@ def random_units(model, chosen, random):
 def state_without(walk, by_layer, positions):
     """The last state with units `{layer: units}` zeroed; blocks below the first of them are those of the intact walk.
 
-    `[row, position, hidden]`; `positions`: an index tensor of where they are zeroed.
+    `[row, position, hidden]`; `positions`: an index tensor of where they are zeroed.  Where the first of them stands in
+    the second half of the prompt, the positions before it are shared with the walk, and are not in what is returned.
     """
-    first, positions = min(by_layer), positions.to(walk.model.device)
-    state = walk.states[first - 1]
+    first, start = min(by_layer), int(positions.min())
+    start = start if 2 * start >= walk.replay.positions and walk.shares_positions else 0
+    state, positions = walk.states[first - 1][:, start:], positions.to(walk.model.device) - start
     for layer in range(first, walk.model.n_layers + 1):
         if layer not in by_layer:
-            state = walk.replay.block(layer, state)
+            state = walk.block_from(layer, state, start)
             continue
         gone = torch.as_tensor(by_layer[layer], device=positions.device)
         with zeroed(output_matrix(walk.model, layer), gone, positions):
-            state = walk.replay.block(layer, state)
+            state = walk.block_from(layer, state, start)
     return state

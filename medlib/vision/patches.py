@@ -4,14 +4,16 @@ Two prompts differ in their picture only.  At one layer the states of chosen ima
 into the corrupt one, and beside them those of as many other image tokens, drawn at random.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import torch
 
 from medlib.errors import MedlibError
 from medlib.replay import run_blocks
-from medlib.vision.inputs import answer_id
-from medlib.vision.walk import Walk
+from medlib.vision.inputs import answer_id, check_prompt
+from medlib.vision.walk import Walk, states_asked
 
 
 @torch.no_grad()
@@ -30,15 +32,17 @@ def image_patch_sweep(model, clean, corrupt, tokens, answer, wrong, layers=None,
     `no_op`, `seed`.  Raises `MedlibError` for prompts whose texts or grids differ, equal pictures, a mask that is empty
     or leaves too few other tokens, and answers that begin with the same token.
     """
+    for prompt in (clean, corrupt):
+        check_prompt(model, prompt)
+    if draws < 0:
+        raise MedlibError(f"draws={draws}; give 0 or more.")
     sets = _sets(clean, corrupt, tokens, draws, seed, among)
     pair = [answer_id(model, clean, text) for text in (answer, wrong)]
     if pair[0] == pair[1]:
         raise MedlibError(
             f"The answers {answer!r} and {wrong!r} begin with the same token; their logits cannot differ."
         )
-    layers = list(range(model.n_layers + 1)) if layers is None else sorted(set(layers))
-    if wrong_layers := [layer for layer in layers if not 0 <= layer <= model.n_layers]:
-        raise MedlibError(f"There is no state {wrong_layers[0]}; {model.name} has 0 to {model.n_layers}.")
+    layers = states_asked(model, layers)
     both = {
         name: torch.cat([value, clean.inputs[name]]) if torch.is_tensor(value) else value
         for name, value in corrupt.inputs.items()
@@ -89,18 +93,20 @@ def _sets(clean, corrupt, tokens, draws, seed, among):
 def _branches(walk, layers, positions, pair):
     """Logit differences of the corrupt run, patched at `positions` in one of the states `layers`: a list.
 
-    A branch enters where it is patched, so that one walk up serves them all.
+    A branch enters where it is patched, so that one walk up serves them all; the tokens before the first patched one
+    are those of the walk.
     """
-    corrupt = walk.states[-1][:1]
+    start = int(positions.min()) if walk.shares_positions else 0
+    positions, corrupt = positions - start, walk.states[-1][:1, start:]
     table = corrupt.new_empty(len(layers), *corrupt.shape[1:])
     zero = torch.zeros(len(layers), dtype=torch.long, device=corrupt.device)
     entered = 0
     for layer in range(walk.model.n_layers + 1):
         if layer and entered:
-            run_blocks(walk.replay, layer, table[:entered], zero[:entered])
+            run_blocks(walk.replay, layer, table[:entered], zero[:entered], partial(walk.block_from, start=start))
         if entered < len(layers) and layers[entered] == layer:
-            table[entered] = walk.states[layer][0]
-            table[entered, positions] = walk.states[layer][1, positions]
+            table[entered] = walk.states[layer][0, start:]
+            table[entered, positions] = walk.states[layer][1, start:][positions]
             entered += 1
     logits = walk.logit(pair, table)
     return (logits[:, 0] - logits[:, 1]).tolist()

@@ -13,7 +13,8 @@ import torch
 
 from medlib.errors import MedlibError
 from medlib.replay import difference, tolerance
-from medlib.vision.walk import Walk
+from medlib.vision.inputs import ImagePrompt
+from medlib.vision.walk import own_states
 
 KINDS = ("image", "text")
 
@@ -41,15 +42,19 @@ def token_states(model, prompts, sample=None, seed=0):
 
     `prompts`: `ImagePrompt`s; `sample`: so many tokens of each kind a prompt, drawn with `seed` (the same places in
     prompts of one length), all by default.  A prompt repeats an earlier one's image when all that goes into the image
-    tokens is equal and so are the states, within the tolerance of the model's precision.  Raises `MedlibError` for an
-    empty list, and where replay does not give the model's own logits.
+    tokens is equal and so are the states, within the tolerance of the model's precision.  States are those of
+    the model's own forward.  Raises `MedlibError` for an empty list, and for logits that are NaN.
     """
+    if isinstance(prompts, str | ImagePrompt) or not hasattr(prompts, "__iter__"):
+        raise MedlibError("prompts must be a list of ImagePrompts. Put a single one in a list.")
     prompts = list(prompts)
     if not prompts:
         raise MedlibError("The list of prompts is empty; give at least one ImagePrompt.")
+    if sample is not None and sample < 1:
+        raise MedlibError(f"sample={sample}; give at least 1 token of each kind, or None for all.")
     found, seen = {kind: ([], []) for kind in KINDS}, {}
     for number, prompt in enumerate(prompts):
-        states = torch.cat(Walk(model, prompt.inputs).states)  # [state, position, hidden]
+        states = torch.cat(own_states(model, prompt)[0])  # [state, position, hidden]
         image = states[:, torch.as_tensor(prompt.image, device=states.device)].float().cpu()
         repeats = _repeated(model, prompt, image, seen, number)
         for kind, positions in (("image", prompt.image), ("text", prompt.words)):

@@ -13,6 +13,8 @@ from PIL import Image
 
 from medlib.errors import MedlibError
 
+SMALLEST = 5  # pixels a side: below, a filter bends the whole ramp, and tokens were found a third of one off
+
 
 @dataclass(frozen=True)
 class View:
@@ -106,9 +108,14 @@ def measure_view(process, size, count, patch=None):
 
     `process`: PIL image -> `[channel, height, width]` as the model sees it; `count` image tokens; `patch`: side of the
     vision tower's patch, pixels, where known (what does not fill a patch is not seen).  Raises `MedlibError` where the
-    processor does more than resize, crop and pad.
+    processor does more than resize, crop and pad, and for a picture of fewer than 5 pixels a side.
     """
     height, width = size
+    if min(size) < SMALLEST:
+        raise MedlibError(
+            f"A picture of {height} x {width} pixels is too small for image tokens to be mapped to its pixels. Give at "
+            f"least {SMALLEST} a side."
+        )
     black, white = (_mean(process(Image.new("RGB", (width, height), (level,) * 3))) for level in (0, 255))
     span = white - black
     inside = np.abs(span) > 0.5 * np.abs(span).max()

@@ -19,14 +19,15 @@ CONTROLS = ("centre", "random", "grad_cam randomised")
 def at_chosen(maps, noise, chosen, layers):
     """Each map at its chosen layer, and Grad-CAM of the model with random weights: `{(scene, kind): {map: heat}}`.
 
-    `maps`, `noise`: those of `heat_scores.scores` under own and random weights, at `layers`; `chosen`: `(kind, map)` ->
-    layer.
+    `maps`, `noise`: those of `heat_scores.scores` under own and random weights, at `layers`, for the scenes that have
+    both; `chosen`: `(kind, map)` -> layer.
     """
     found = {}
-    for (scene, kind), every in maps.items():
+    for (scene, kind), of_noise in noise.items():
+        every = maps[scene, kind]
         at = {name: layers.index(chosen[kind, name]) for name in every}
         found[scene, kind] = {name: heat[at[name]] for name, heat in every.items()}
-        found[scene, kind]["grad_cam randomised"] = noise[scene, kind]["grad_cam"][at["grad_cam"]]
+        found[scene, kind]["grad_cam randomised"] = of_noise["grad_cam"][at["grad_cam"]]
     return found
 
 
@@ -49,10 +50,10 @@ def filled_curves(model, table, maps, fills=FILLS, steps=16, seed=0):
             "lesion": view.to_grid(region),
         }
         for fill in fills:
-            for name, heat in every.items():
-                found = vision.curves(model, prompt, heat, answer, twin if fill == "twin" else fill, steps)
-                area = found["curve"].map(found.attrs["area"])
-                parts.append(found.assign(scene=row["scene"], map=name, fill=fill, area=area))
+            found = vision.map_curves(model, prompt, every, answer, twin if fill == "twin" else fill, steps)
+            area = [found.attrs["area"][which] for which in zip(found["map"], found["curve"], strict=True)]
+            found.attrs = {}
+            parts.append(found.assign(scene=row["scene"], fill=fill, area=area))
     return pd.concat(parts, ignore_index=True)
 
 

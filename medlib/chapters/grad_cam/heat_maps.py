@@ -43,8 +43,7 @@ def trace(model, prompt, answer, wrong, layers):
     (2, 10, 10)
     """
     answers = [said(prompt, answer), said(prompt, wrong), None]
-    attention, slopes = vision.attention_slopes(model, prompt, answers, layers)
-    rollout = vision.attention_rollouts(model, prompt, layers)
+    attention, slopes, rollout = vision.attention_traces(model, prompt, answers, layers)
     return Traced(sorted(layers), attention, slopes, rollout, model.vocabulary)
 
 

@@ -93,6 +93,8 @@ def of_scores(compared, kind):
         found[f"layer_{name}"] = (int(row["layer"]), str(row["layer"]))
     for name in ("centre", "random"):
         found[f"hit_{name}"] = (part.loc[(name, "hit"), "value"], spoken(part.loc[(name, "hit")], "{:.0%}"))
+    good = [MAPS[name] for name, missed in beats(compared, kind, "overlap").items() if not missed]
+    found["overlap_beyond"] = (len(good), listed(good) if good else "no map")
     ceiling = part.loc[("lesion", "pointing")]
     return found | {"ceiling": (ceiling["value"], spoken(ceiling))}
 

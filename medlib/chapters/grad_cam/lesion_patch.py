@@ -4,6 +4,8 @@ In the run of a scene, the states of the lesion's tokens are taken from its twin
 layer; beside them those of as many other tokens of the brain.  What moves the answer is what it hung on.
 """
 
+from itertools import takewhile
+
 import numpy as np
 import pandas as pd
 
@@ -72,10 +74,9 @@ def whole_span(table, seed=0):
 def share_moved(table, layer, seed=0):
     """The share of that rise that the lesion's tokens bring at a layer, a ratio of means: `(value, text)`.
 
-    Not known where the rise itself is not clear of zero, since a share of nothing means nothing.
+    Not known where the rise itself is not clear of zero, since a share of nothing, or of a fall, means nothing.
     """
-    low, high = whole_span(table, seed)[1:]
-    if low <= 0 <= high:
+    if whole_span(table, seed).low <= 0:
         return "not known", "not known, for the whole picture does not clearly move it"
     part = table[(table["layer"] == layer) & (table["tokens"] == "lesion")]
     value, low, high = stats.bootstrap(part[["moved", "span"]], _ratio, seed=seed)
@@ -96,14 +97,17 @@ def causal_verdict(table, curves, seed=0):
     """
     span, first = whole_span(table, seed), curves["layer"].min()
     at = curves[curves["layer"] == first].set_index("tokens")
-    lesion, difference = at.loc["lesion"], at.loc["difference"]
+    lesion, difference, random = (at.loc[name] for name in ("lesion", "difference", "random"))
     whole = f"{span.value:.2g} logits ({span.low:.2g} to {span.high:.2g})"
     if span.low <= 0:
         return "not decided", f"Not decided: without the lesion the answer moves towards the twin's by {whole}"
     moved = f"{lesion.value:.2g} logits ({lesion.low:.2g} to {lesion.high:.2g}) of {whole}"
-    more = f"{difference.value:.2g} ({difference.low:.2g} to {difference.high:.2g}) more than as many random ones"
+    more = (
+        f"{difference.value:.2g} ({difference.low:.2g} to {difference.high:.2g}) more than as many random ones, which "
+        f"move it by {random.value:.2g} ({random.low:.2g} to {random.high:.2g})"
+    )
     if lesion.low > 0 and difference.low > 0:
-        above = curves[(curves["tokens"] == "difference") & (curves["low"] > 0)]["layer"]
-        run = [layer for layer in sorted(curves["layer"].unique()) if layer in set(above)]
-        return "yes", f"Yes: the lesion's tokens move the answer by {moved}, {more}; up to layer {run[-1]} they do so"
+        ahead = curves[curves["tokens"] == "difference"].sort_values("layer").set_index("layer")["low"] > 0
+        *_, end = takewhile(ahead.get, ahead.index)  # a layer that is ahead again further up does not count
+        return "yes", f"Yes: the lesion's tokens move the answer by {moved}, {more}; they are ahead up to layer {end}"
     return "no", f"No: the lesion's tokens move the answer by {moved}, {more}"

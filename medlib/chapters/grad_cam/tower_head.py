@@ -51,7 +51,7 @@ def head_map(model, heads, prompt):
     projector = model.hf.model.multi_modal_projector
     handle = projector.register_forward_pre_hook(lambda module, args: given.append(args[0]))
     try:
-        model.hf(**prompt.inputs, use_cache=False)
+        model.hf.model.get_image_features(pixel_values=prompt.inputs["pixel_values"])
     finally:
         handle.remove()
     return prompt.on_grid(heads(given[0].float().cpu())["patch_lesion"][0, :, 0].numpy())

@@ -19,9 +19,9 @@ def count_words(model, prompts, answer, layers, neurons=10, seed=0):
     Random neurons are drawn anew for each picture, from `seed` and its index, so that an interval over pictures is one
     over draws as well.  `attrs["no_op"]`: the largest difference from the model's own logits.
     """
-    parts, no_op = [], 0.0
+    parts, no_op, written = [], 0.0, {}
     for number, prompt in enumerate(prompts):
-        own = vision.image_token_words(model, prompt, answer, layers, neurons, seed + number)
+        own = vision.image_token_words(model, prompt, answer, layers, neurons, seed + number, written)
         no_op = max(no_op, own.attrs["no_op"])
         own.attrs = {}
         parts.append(own.assign(picture=number))

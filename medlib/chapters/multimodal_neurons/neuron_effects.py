@@ -4,6 +4,7 @@ First and random units of one scene are a pair, and so are the two questions abo
 within scenes and scenes are what is resampled.
 """
 
+import numpy as np
 import pandas as pd
 
 from medlib import stats
@@ -87,6 +88,14 @@ def accuracy(measured, asked, seed=0):
     rows = []
     right = pd.Series(measured.given == asked["answer"].to_numpy(), index=asked.index, dtype=float)
     for kind, own in asked.groupby("question_kind"):
-        found = stats.bootstrap(right[own.index].to_numpy() * balance(own["answer"]), seed=seed)._asdict()
+        weight = balance(own["answer"])
+        weighed = np.stack([right[own.index].to_numpy() * weight, weight], axis=1)
+        found = stats.bootstrap(weighed, _share, seed=seed)._asdict()
         rows.append(dict(question_kind=kind, chance=1 / own["answer"].nunique(), n=len(own)) | found)
     return pd.DataFrame(rows)
+
+
+def _share(values, axis):
+    """A weighted mean, of values and their weights: within 0..1 also in a resample that holds heavy scenes twice."""
+    mean = values.mean(axis)
+    return mean[..., 0] / mean[..., 1]

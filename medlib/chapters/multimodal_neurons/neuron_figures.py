@@ -11,7 +11,13 @@ from medlib.chapters.multimodal_neurons.neuron_maps import BASELINES, MEASURES
 from medlib.vision import overlay
 
 LOOKS = {"first": ("medical", "first units"), "random": ("control", "random units, same layers")}
-BEFORE = {"first units": "medical", "random units": "control", "centre": "other", "random tokens": "chance"}
+BEFORE = {
+    "first units": "medical",
+    "random units": "control",
+    "random weights": "difference",
+    "brain centre": "other",
+    "random brain tokens": "chance",
+}
 
 
 def costs(effects, metric, ylabel):
@@ -141,7 +147,7 @@ def hits(compared):
         table = compared[(compared["measure"] == measure) & (compared["less"] == "")]
         for place, name in enumerate(("first units", *BASELINES)):
             part, look = table[table["map"] == name].set_index("score").loc[scores], figures.LOOKS[BEFORE[name]]
-            at = [number + 0.18 * (place - 1.5) for number in range(len(scores))]
+            at = [number + 0.15 * (place - 2) for number in range(len(scores))]
             axes.hlines(at, part["low"], part["high"], color=look["color"], lw=1.5)
             marker = look["marker"] or "x"
             axes.plot(part["value"], at, marker, color=look["color"], markersize=6, label=name)

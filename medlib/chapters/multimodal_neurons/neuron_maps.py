@@ -1,8 +1,9 @@
 """Where on the picture the chosen units are active, and whether that is where the lesion is.
 
 A unit's map is how strongly it is active at each image token, whatever the sign, and a set's is the mean over its
-units, each scaled to its own largest value.  It has to beat the middle of the picture, random tokens, and the map of as
-many random units of the same layers: image tokens differ in how much of everything they hold.
+units, each scaled to its own largest value.  It has to beat the middle of the brain, random tokens of the brain, the
+map of as many random units of the same layers, since image tokens differ in how much of everything they hold, and the
+map of the same units with the model's weights in random order.
 """
 
 import numpy as np
@@ -10,13 +11,14 @@ import pandas as pd
 import torch
 
 from medlib import stats, vision
+from medlib.chapters.grad_cam.lesion_scenes import brain_centre_map, brain_tokens
 from medlib.chapters.multimodal_neurons.neuron_removal import WHERE
 from medlib.chapters.multimodal_neurons.neuron_scores import first_units, mean_scores
 from medlib.errors import MedlibError
 from medlib.vision.multimodal_neurons import activations_of, random_units, units_by_layer
 from medlib.vision.walk import Walk
 
-BASELINES = ("centre", "random tokens", "random units")
+BASELINES = ("brain centre", "random brain tokens", "random units", "random weights")
 MEASURES = ("pointing", "overlap")
 
 
@@ -40,17 +42,18 @@ def scored(model, asked, prompts, measured, kind, count, draws=5, seed=0, thresh
     >>> table, maps = scored(model, asked, prompts, measured, "polarity", 5)
 
     For each scene with a lesion, the `count` first units of the other half.  `scores`: `scene`, `score`, `map` ("first
-    units" or one of `BASELINES`), `draw`, `pointing` (share of the hottest token's pixels in the mask), `overlap`
-    (intersection over union at `threshold`); `maps`: {(scene, score): map of the first units}.  Raises `MedlibError`
-    where no scene has a lesion.
+    units" or one of `BASELINES` but the last, see `with_random_weights`), `draw`, `pointing` (share of the hottest
+    token's pixels in the mask), `overlap` (intersection over union at `threshold`); `maps`: {(scene, score): map of the
+    first units}.  Raises `MedlibError` where no scene has a lesion.
     """
     random, rows, maps = np.random.default_rng(seed), [], {}
     for row, prompt in zip(asked.itertuples(), prompts, strict=True):
         if row.question_kind != kind or not row.mask.any():
             continue
         walk, view = Walk(model, prompt.inputs), prompt.view
-        plain = [("centre", 0, vision.centre_map(view))]
-        plain += [("random tokens", draw, vision.random_map(view, [seed, row.scene, draw])) for draw in range(draws)]
+        plain = [("brain centre", 0, brain_centre_map(view, row.brain))]
+        for draw in range(draws):
+            plain.append(("random brain tokens", draw, random_in_brain(view, row.brain, [seed, row.scene, draw])))
         for score in WHERE:
             means = mean_scores(measured, asked, score, kind, row.answer, 1 - row.half)
             first = units_by_layer(model, first_units(measured, means, count))
@@ -66,6 +69,24 @@ def scored(model, asked, prompts, measured, kind, count, draws=5, seed=0, thresh
     if not rows:
         raise MedlibError(f"No scene of {kind!r} has a lesion to point at. Name a kind that asks about lesions first.")
     return pd.DataFrame(rows), maps
+
+
+def random_in_brain(view, brain, seed):
+    """The brain's tokens in random order, all others behind them and alike: `[row, column]`."""
+    return np.where(brain_tokens(view, brain), vision.random_map(view, seed) + 1, 0)
+
+
+def with_random_weights(scores, noise):
+    """Scores of maps beside those of the same units in a model with its weights in random order.
+
+    >>> with vision.randomised(model):
+    ...     noise, _ = scored(model, asked, prompts, measured, "polarity", 5, draws=0)
+    >>> both = with_random_weights(scores, noise)
+
+    Both are of `scored`, with the same `measured`: the units are those that were chosen in the model as it is.
+    """
+    own = noise[noise["map"] == "first units"]
+    return pd.concat([scores, own.assign(map="random weights")], ignore_index=True)
 
 
 def compared(scores, seed=0):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medlib import scans, vision
+from medlib.chapters.grad_cam.lesion_scenes import brain_of
 from medlib.errors import MedlibError
 from medlib.scans.items import QUESTIONS
 from medlib.vision.inputs import answer_id
@@ -23,9 +24,9 @@ def choose(kinds, count, seed=0):
 
     `kinds`: two of `scans.items.QUESTIONS`, the first one about the lesion.  Columns: `scene`, `half` (0 or 1; right
     answers are spread evenly over both), `question_kind`, `question`, `answer`, `answers` (all of the kind, a tuple),
-    `picture`, `mask` (of the lesion, bool `[height, width]`).  A picture that is there already is left out:
-    `attrs["repeated"]` counts them.  Raises `MedlibError` for other kinds, for scenes that run out, and where an answer
-    is not in both halves.
+    `picture`, `mask` (of the lesion) and `brain` (which pixels show it), bool `[height, width]`.  A picture that is
+    there already is left out: `attrs["repeated"]` counts them.  Raises `MedlibError` for other kinds, for scenes that
+    run out, and where an answer is not in both halves.
     """
     first, second = names = _kinds(kinds)
     rows, seen, repeated, at = [], set(), 0, 0
@@ -43,9 +44,10 @@ def choose(kinds, count, seed=0):
                 repeated += 1
                 continue
             seen.add(key)
+            brain = brain_of(own.loc[first])
             for kind in names:
                 known = dict(question=own.question[kind], answer=own.answer[kind], answers=tuple(QUESTIONS[kind][1]))
-                rows.append(dict(scene=scene, question_kind=kind, **known, picture=picture, mask=mask))
+                rows.append(dict(scene=scene, question_kind=kind, **known, picture=picture, mask=mask, brain=brain))
     table = in_halves(pd.DataFrame(rows), seed)
     table.attrs["repeated"] = repeated
     return table

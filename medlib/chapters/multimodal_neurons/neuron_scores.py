@@ -13,7 +13,7 @@ from scipy import stats as distributions
 
 from medlib import stats
 from medlib.chapters.multimodal_neurons.neuron_questions import tokens_of
-from medlib.vision.multimodal_neurons import SCORES, random_units, scores_of, units_by_layer
+from medlib.vision.multimodal_neurons import SCORES, every_score, random_units, units_by_layer
 from medlib.vision.units import decoded
 from medlib.vision.walk import Walk
 
@@ -40,8 +40,7 @@ def measure(model, asked, prompts):
     for row, prompt in zip(asked.itertuples(), prompts, strict=True):
         walk, tokens = Walk(model, prompt.inputs), tokens_of(model, prompt, row.answers)
         own = tokens[row.answers.index(row.answer)]
-        for score in SCORES:
-            table = scores_of(walk, prompt, own, score)
+        for score, table in every_score(walk, prompt, own).items():
             found[score].append(table["score"].to_numpy(np.float32))
         given.append(row.answers[int(walk.logits[0, tokens].argmax())])
         gaps.append(walk.no_op)
