@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from medlib.book.claims import image_rules, text_rules
 from medlib.book.claims.evidence import NOT_DECIDED, NOT_RUN, NotThere, Verdict
+from medlib.errors import MedlibError
 from medlib.models import zoo
 
 RULES = {
@@ -95,11 +96,11 @@ def judge(claim, book, model):
     missing = [chapter for chapter in claim.chapters if chapter not in book.get(model, {})]
     if missing:
         return Verdict(NOT_RUN, f"No recorded run of {' and '.join(missing)}.")
-    named = {name: value for name in ("of", "against") if claim.key in _OF_KIN and (value := getattr(claim, name))}
+    named = {name: getattr(claim, name) for name in _KINDS.get(claim.key, ())}
     try:
         return RULES[claim.key](book, model, **named)
-    except NotThere as reason:
-        return Verdict(NOT_DECIDED, f"The run does not say: {reason}.")
+    except (NotThere, MedlibError) as reason:
+        return Verdict(NOT_DECIDED, f"The run does not say: {str(reason).removesuffix('.')}.")
 
 
-_OF_KIN = ("A5", "A7")  # claims that one kind of model is said to differ from another in
+_KINDS = {"A5": ("of",), "A7": ("of", "against")}  # claims that are about a kind of model

@@ -105,8 +105,8 @@ def _kinds(run, metric, wanted, form):
     above, below = int((differences["low"] > 0).sum()), int((differences["high"] < 0).sum())
     clear = listed([f"{kind} tokens on {n} of {of}" for kind, (n, of) in beaten.items()])
     why = (
-        f"Image tokens have more of it on {above} and less on {below} of {len(differences)} layers; clear of the control "
-        f"are {clear}"
+        f"Image tokens have more of it on {above} and less on {below} of {len(differences)} layers; clear of the "
+        f"control are {clear}"
     )
     by_kind = {kind: part.reset_index(drop=True) for kind, part in curves.groupby("kind")}
     numbers = tuple(_middle(f"{kind} tokens", part, form) for kind, part in by_kind.items())

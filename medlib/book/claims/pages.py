@@ -4,12 +4,14 @@ A verdict comes from `judge`, a number from a recorded table, a cost from `medli
 """
 
 from medlib import plan, results
-from medlib.book.claims import costs, evidence, judge
 from medlib.book.claims import claims as all_claims
-from medlib.book.claims.evidence import NOT_RUN, Run
+from medlib.book.claims import costs, judge
+from medlib.book.claims.evidence import CONTRADICTED, NOT_RUN, SUPPORTED, Run
 from medlib.book.pages import Markdown, table
+from medlib.paths import slug
 
 WORKS = ("A", "B")
+DECIDED = (SUPPORTED, CONTRADICTED)
 
 
 def write(folder, chapters):
@@ -55,14 +57,18 @@ def _matrix(claims, judged):
         of = judged[claim.key]
         cells = [_cell(of[model]) if model in of else NOT_RUN for model in ran]
         left = sum(verdict.word == NOT_RUN for verdict in of.values())
-        rows.append([Markdown(f"[{claim.key}](#{_label(claim)}) {claim.title}"), *cells, left])
-    return table(["claim", *(Markdown(f"`{model}`") for model in ran), "models not run"], rows)
+        others = f"{left} {NOT_RUN}" if left else ""
+        rows.append([Markdown(f"[{claim.key}](#{_label(claim)}) {claim.title}"), *cells, others])
+    return table(["claim", *(Markdown(f"`{model}`") for model in ran), "models of the zoo"], rows)
 
 
 def _cell(verdict):
-    decided = verdict.word in (evidence.SUPPORTED, evidence.CONTRADICTED)
-    said = f"**{verdict.word}**" if decided else verdict.word
-    return Markdown(said + ("\\*" if decided and verdict.alike else ""))
+    said = f"**{verdict.word}**" if verdict.word in DECIDED else verdict.word
+    return Markdown(said + ("\\*" if _alike(verdict) else ""))
+
+
+def _alike(verdict):
+    return verdict.word in DECIDED and verdict.alike
 
 
 def _label(claim):
@@ -87,13 +93,13 @@ def _section(claim, verdicts, figures):
 
 
 def _verdict(claim, model, verdict, figures):
-    alike = " (its control alike)" if "*" in _cell(verdict).replace("**", "") else ""
-    lines = [f"**`{model}`: {verdict.word}**{alike}. {verdict.why}", ""]
+    alike = ", and so is the control" if _alike(verdict) else ""
+    lines = [f"**`{model}`: {verdict.word}**{alike}.", verdict.why, ""]
     lines += [f"- {one}" for one in verdict.numbers]
     lines += [f"- *control*: {one}" for one in verdict.controls]
     page, labels = figures[model, claim.chapters[0]]
-    own = [label for label in labels if label.startswith(claim.figure)]
-    lines.append(f"- [the figure](#{own[0]})" if own else f"- [the chapter]({page})")
+    label = f"{claim.figure}-{slug(model)}"
+    lines.append(f"- [the figure](#{label})" if label in labels else f"- [the chapter]({page})")
     return lines
 
 

@@ -11,6 +11,7 @@ from scipy.stats import binom
 from medlib import concepts, stats
 from medlib.book.claims.evidence import (
     NOT_DECIDED,
+    SUPPORTED,
     NotThere,
     Number,
     Verdict,
@@ -99,7 +100,7 @@ def bent_in_the_middle(book, model):
         raise NotThere("the record lacks the local anisotropy of the made-up line and helix")
     line = told[1] > told[2] and told[0] >= told[1]  # as age_prose.line_or_bent decides it
     word = decide(dips > 0, level and line)
-    why = f"R² falls clearly below what it is before and after on {dips} of {len(_middle(age))} layers of the middle third"
+    why = f"R² lies clearly below what it is before and after on {dips} of {len(_middle(age))} layers in the middle"
     if not dips:
         how = "a line from a bend" if line else "no line from a bend: a noisy helix is read as well"
         why += f", and local anisotropy tells {how}"
@@ -164,6 +165,8 @@ def _steps(run, domain):
     """Each step's mean t over all layers, kinds and wordings, as `age_steps.over_all` has it: `step, t, rank`."""
     found = rows(run, "step_t", domain=domain, variant=None)
     t = found.assign(step=found["item"].str.split("|").str[0].astype(int)).groupby("step")["value"].mean()
+    if not {age_prose.AT, age_prose.AT + 1} <= set(t.index):
+        raise NotThere(f"the table lacks the steps from {age_prose.AT} on")
     table = t.rename("t").reset_index().assign(even=age_steps.evened(t))
     return table.sort_values("even", ascending=False).assign(rank=range(1, len(table) + 1))
 
@@ -449,6 +452,8 @@ def _late(run):
     """The rows of whole blocks past the first tenth of the layers, which carry everything that follows."""
     table = run.table[run.table["component"].eq("block")]
     layers = table.loc[table["metric"].eq("kl"), "layer"].max()
+    if pd.isna(layers):
+        raise NotThere("the table has no rows of kl")
     return run._replace(table=table[table["layer"] > max(1, layers // 10)])
 
 
@@ -509,12 +514,11 @@ def dosage_is_found(book, model, domain="dosage"):
     ]
     at = rows(run, "handover", interval=True, domain=domain).iloc[0]
     numbers.append(number(f"layer at which it passes one half, of {curve['layer'].max()}", at, form="{:.0f}"))
-    controls = []
-    try:
-        beside = rows(run, "handover", interval=True, domain=control).iloc[0]
-        controls.append(number(f"the same layer for {control}", beside, form="{:.0f}"))
-    except NotThere:
-        pass  # a control of too few couples is not patched
+    patched = rows(run, "handover", interval=True)  # a control of too few couples is not patched
+    controls = [
+        number(f"the same layer for {control}", beside, form="{:.0f}")
+        for beside in patched[patched["domain"] == control].itertuples()
+    ]
     if not known(book, model, [domain]):
         why = "The model does not prefer the right dose to a wrong one, so there is no knowledge of doses to be found"
         return Verdict(NOT_DECIDED, f"{why}.", tuple(numbers), tuple(controls))
@@ -524,7 +528,8 @@ def dosage_is_found(book, model, domain="dosage"):
     word = decide(clear > 0, bool((inner["high"] < 0.5).all()))
     between = f"{clear} of {len(inner)} layers between the first and the last"
     why = f"The last token brings more than half of the answer on {between}."
-    return Verdict(word, why, tuple(numbers), tuple(controls), bool(controls))
+    alike = word == SUPPORTED and any(one.high < curve["layer"].max() for one in controls)
+    return Verdict(word, why, tuple(numbers), tuple(controls), alike)
 
 
 def _curve(run, metric, **where):
