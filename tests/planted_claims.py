@@ -32,6 +32,7 @@ def a1(word):
     shares = {"supported": (0.7, 0.7, 0.7), "contradicted": (0.3, 0.3, 0.3), "not decided": (0.9, 0.7, 0.3)}[word]
     hows = zip(("identity", "mean", "resample"), shares, strict=True)
     rows = [around(f"early_half_{how}", at, domain=name) for how, at in hows for name in [*MEDICAL, *CONTROLS]]
+    rows += [row("kl_identity", 1.0, domain=name, component="block", layer=1, n=12) for name in [*MEDICAL, *CONTROLS]]
     return {SMALL: {"lesion": run(rows), "knowledge": knows("dosage")}}
 
 

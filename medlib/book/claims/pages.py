@@ -7,7 +7,7 @@ from medlib import plan, results
 from medlib.book.claims import claims as all_claims
 from medlib.book.claims import costs, judge
 from medlib.book.claims.evidence import CONTRADICTED, NOT_RUN, SUPPORTED, Run
-from medlib.book.pages import Markdown, table
+from medlib.book.pages import Markdown, seconds, table
 from medlib.paths import slug
 
 WORKS = ("A", "B")
@@ -18,11 +18,12 @@ def write(folder, chapters):
     """Write `claims_matrix_A.md`, `claims_A.md` and those of work B into `folder`; `chapters` are the book's runs."""
     book = recorded(chapters)
     figures = {(chapter.name, chapter.technique): _figures(chapter) for chapter in chapters}
+    took = {(chapter.name, chapter.technique): chapter.record["seconds"] for chapter in chapters}
     for work in WORKS:
         claims = [claim for claim in all_claims() if claim.work == work]
         judged = {claim.key: _verdicts(claim, book) for claim in claims}
         (folder / f"claims_matrix_{work}.md").write_text(_matrix(claims, judged), encoding="utf-8")
-        sections = (_section(claim, judged[claim.key], figures) for claim in claims)
+        sections = (_section(claim, judged[claim.key], figures, took) for claim in claims)
         (folder / f"claims_{work}.md").write_text("\n".join(sections), encoding="utf-8")
 
 
@@ -75,7 +76,7 @@ def _label(claim):
     return f"claim-{claim.key.lower()}"
 
 
-def _section(claim, verdicts, figures):
+def _section(claim, verdicts, figures, took):
     rule = claim.rule
     read = f"{claim.reads} ({', '.join(f'[{name}](/methods/{name}.md)' for name in claim.chapters)})"
     lines = [f"({_label(claim)})=", f"### {claim.key}. {claim.title}", ""]
@@ -89,11 +90,11 @@ def _section(claim, verdicts, figures):
         lines += ["**Not run** on any model yet.", ""]
     lines += [f"*To bear in mind*: {claim.caveat}", ""]
     left = [model for model, verdict in verdicts.items() if verdict.word == NOT_RUN]
-    return "\n".join(lines + _not_run(claim, left))
+    return "\n".join(lines + _not_run(claim, left, {model: _whole(claim, model, took) for model in ran}))
 
 
 def _verdict(claim, model, verdict, figures):
-    alike = ", and so is the control" if _alike(verdict) else ""
+    alike = ", and of the control as well" if _alike(verdict) else ""
     lines = [f"**`{model}`: {verdict.word}**{alike}.", verdict.why, ""]
     lines += [f"- {one}" for one in verdict.numbers]
     lines += [f"- *control*: {one}" for one in verdict.controls]
@@ -103,17 +104,27 @@ def _verdict(claim, model, verdict, figures):
     return lines
 
 
-def _not_run(claim, models):
-    """What would decide the claim on the models that did not run: the ones it is said of first."""
+def _whole(claim, model, took):
+    """The time that the recorded runs of a claim's chapters took on a model, sweeps and all."""
+    return seconds(sum(took[model, chapter] for chapter in claim.chapters))
+
+
+def _not_run(claim, models, whole):
+    """What would decide the claim on the models that did not run: the ones it is said of first.
+
+    `whole`: the models that ran and the time that they took, for a measure of what the plan leaves out.
+    """
     if not models:
         return []
     ordered = sorted(models, key=lambda model: model not in claim.of)
     rows = []
     for model in ordered:
-        memory, seconds = costs.cost(claim.chapters, model)
+        memory, planned = costs.cost(claim.chapters, model)
         command = Markdown(f"`{costs.command(claim.chapters, model)}`")
         name = Markdown(f"**{model}**") if model in claim.of else model
-        time = plan.said(seconds).replace(" ", "\N{NO-BREAK SPACE}")
+        time = plan.said(planned).replace(" ", "\N{NO-BREAK SPACE}")
         rows.append([name, command, f"{memory / 2**30:.3g}", time])
     title = f"::::{{dropdown}} Not run on {len(models)} model{'s' * (len(models) != 1)}: what would decide it there"
-    return [title, "", table(["model", "command", "GiB", "planned time"], rows), "::::", ""]
+    beside = ", ".join(f"{time} on {model}" for model, time in whole.items())
+    said = [f"Sweeps alone, on one H100; where they ran, the whole chapters took {beside}.", ""] if whole else []
+    return [title, "", *said, table(["model", "command", "GiB", "sweeps"], rows), "::::", ""]

@@ -57,13 +57,14 @@ def first_half(book, model):
 
 def _halves(run, domains):
     counts, numbers, said = [], [], []
+    units = rows(run, "kl_identity", domain=domains, component="block").groupby("domain")["n"].first()
     for how, name in HOWS.items():
         part = rows(run, f"early_half_{how}", interval=True, domain=domains).sort_values("value")
         above, below = int((part["low"] > 0.5).sum()), int((part["high"] < 0.5).sum())
         counts.append((above > len(part) / 2, below > len(part) / 2))
         middle = part.iloc[(len(part) - 1) // 2]
-        label = f"{name}, the middle one of {len(part)} known domains ({middle['domain']})"
-        numbers.append(number(label, middle, form="{:.0%}"))
+        label = f"{name}, {middle['domain']} (the middle one of {len(part)} domains)"
+        numbers.append(number(label, middle, f"{units[middle['domain']]} units of items", "{:.0%}"))
         said.append(f"{name}, {above} above and {below} below")
     above, below = (all(side) for side in zip(*counts, strict=True))
     return decide(above, below), tuple(numbers), f"Of {len(domains)} domains lie clear of one half: {'; '.join(said)}"
