@@ -79,7 +79,7 @@ def test_a_verdict_is_in_the_matrix_and_in_its_section_with_number_control_and_f
     assert "- *control*: dishes, kind minus origin" in section
     assert f"[the figure](#fig-geometry-two-labels-{SMALL})" in section
     other = found["claims_A"].split("### A2a.")[1].split("### A2b.")[0]
-    assert f"[the chapter](/runs/{SMALL}/ages.ipynb)" in other and "supported**, and of the control as well." in other
+    assert f"[the chapter](/runs/{SMALL}/ages.ipynb)" in other and "supported**; the control does the same." in other
 
 
 def test_a_run_whose_table_lacks_the_rows_is_not_decided_and_says_why(written):

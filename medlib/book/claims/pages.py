@@ -94,7 +94,7 @@ def _section(claim, verdicts, figures, took):
 
 
 def _verdict(claim, model, verdict, figures):
-    alike = ", and of the control as well" if _alike(verdict) else ""
+    alike = "; the control does the same" if _alike(verdict) else ""
     lines = [f"**`{model}`: {verdict.word}**{alike}.", verdict.why, ""]
     lines += [f"- {one}" for one in verdict.numbers]
     lines += [f"- *control*: {one}" for one in verdict.controls]
