@@ -1,13 +1,13 @@
 # %% [markdown]
-# # How far does each layer turn a state?
+# # How much does each layer change a state?
 #
 # {glue:text}`verdict`.
 #
-# - The turn is the angle between the state that enters a layer and the one that leaves it, in half turns: 0.5 is a right angle.
-# - Over the layers, the turns of a domain and of its control have a rank correlation of {glue:text}`alike`: as far as they agree, they are not about medicine.
-# - Of {glue:text}`n_tests` pairs of layer and known domain the turn differs from the control's in {glue:text}`clear` (false discovery rate 5 %); the sentences differ too, so part of that is wording.
+# - The change is the angle between the state that enters a layer and the one that leaves it, in half turns: 0.5 is a right angle.
+# - Over the layers, a domain and its control have a rank correlation of {glue:text}`alike`: as far as they agree, the change is not about medicine.
+# - Of {glue:text}`n_tests` pairs of layer and known domain the two differ in {glue:text}`clear` (false discovery rate 5 %); their sentences differ too, so part of that is wording.
 # - {glue:text}`knowledge`
-# - What turns a state in a small model says nothing about one of seventy billion parameters.
+# - What the layers of a small model do says nothing about one of seventy billion parameters.
 
 # %% [markdown] tags=["card"]
 # A card with the model, the number of items, the time and the memory stands here after a run with `medlib run CHAPTER`.
@@ -124,7 +124,7 @@ tables = {name: by_prompt(asked) for name, asked in questions.items()}
 all_curves = curves(tables, [metric], seed)
 by = by_domain(all_curves, metric)
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How far each layer turns the state of the last token: angle between the state that enters and the one that leaves, in half turns. Mean over items and templates with its 95 % bootstrap interval. Solid: the medical domain; dashed: its control; grey: not known.", "name": "fig-CHAPTER-layers"}, "image": {"alt": "A panel for each medical domain with two curves over layers, the domain and its control, each with an interval band."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How much each layer changes the state of the last token: angle between the state that enters and the one that leaves, in half turns. Mean over items and templates with its 95 % bootstrap interval. Solid: the medical domain; dashed: its control; grey: not known.", "name": "fig-CHAPTER-layers"}, "image": {"alt": "A panel for each medical domain with two curves over layers, the domain and its control, each with an interval band."}}
 figures.beside_controls(by, controls, known, axis)
 plt.show()
 
@@ -154,7 +154,7 @@ top.style.format(precision=2)
 
 # %% tags=["hide-input"]
 largest = [
-    f"layer {top.layer[name]} turns it furthest on {name} ({top.value[name]:.2f}, 95 % interval {top.low[name]:.2f} to {top.high[name]:.2f}), and layer {top.layer[control]} on its control"
+    f"layer {top.layer[name]} changes it most on {name} ({top.value[name]:.2f}, 95 % interval {top.low[name]:.2f} to {top.high[name]:.2f}), and layer {top.layer[control]} on its control"
     for name, control in controls.items()
 ]
 both = [name for name in controls if known[name] and known[controls[name]]]
