@@ -5,7 +5,7 @@
 #
 # - The change is the angle between the state that enters a layer and the one that leaves it, in half turns: 0.5 is a right angle.
 # - Over the layers, a domain and its control have a rank correlation of {glue:text}`alike`: as far as they agree, the change is not about medicine.
-# - Of {glue:text}`n_tests` pairs of layer and known domain the two differ in {glue:text}`clear` (false discovery rate 5 %); their sentences differ too, so part of that is wording.
+# - Of {glue:text}`n_tests` pairs of layer and known domain the two differ in {glue:text}`clear` (false discovery rate 5 %); their words differ too, so part of that is about words.
 # - {glue:text}`knowledge`
 # - What the layers of a small model do says nothing about one of seventy billion parameters.
 
@@ -69,7 +69,7 @@ pd.concat(questions, names=["domain"]).groupby("domain", sort=False).agg(
 # %% [markdown]
 # ## What is measured
 #
-# With $h_l$ the state of the last token after layer $l$, the angular distance of {cite:t}`gromov2025deeper`:
+# With $h_l$ the state at the item's last token after layer $l$, the angular distance of {cite:t}`gromov2025deeper`:
 #
 # $$
 # d_l = \frac{1}{\pi} \arccos \frac{h_{l-1} \cdot h_l}{\lVert h_{l-1} \rVert \lVert h_l \rVert}
@@ -90,12 +90,12 @@ def measure(states):
 # %%
 def by_prompt(asked):
     """A row for each prompt and layer: `item, variant, cluster, layer` and the metric."""
-    found = measure(medlib.activations(model, list(asked["prompt"])))
+    states = medlib.activations(model, list(asked["prompt"]), at="entity")
+    found = measure(states)
     prompts = pd.MultiIndex.from_frame(asked[LABELS])
     table = pd.DataFrame(found.T, prompts, range(1, len(found) + 1))
-    return (
-        table.rename_axis(columns="layer").stack().rename(metric).reset_index()
-    )
+    table = table.rename_axis(columns="layer").stack()
+    return table.rename(metric).reset_index()
 
 
 # %% [markdown]
@@ -124,7 +124,7 @@ tables = {name: by_prompt(asked) for name, asked in questions.items()}
 all_curves = curves(tables, [metric], seed)
 by = by_domain(all_curves, metric)
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How much each layer changes the state of the last token: angle between the state that enters and the one that leaves, in half turns. Mean over items and templates with its 95 % bootstrap interval. Solid: the medical domain; dashed: its control; grey: not known.", "name": "fig-CHAPTER-layers"}, "image": {"alt": "A panel for each medical domain with two curves over layers, the domain and its control, each with an interval band."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How much each layer changes the state at the item's last token: angle between the state that enters and the one that leaves, in half turns. Mean over items and templates with its 95 % bootstrap interval. Solid: the medical domain; dashed: its control; grey: not known.", "name": "fig-CHAPTER-layers"}, "image": {"alt": "A panel for each medical domain with two curves over layers, the domain and its control, each with an interval band."}}
 figures.beside_controls(by, controls, known, axis)
 plt.show()
 
@@ -176,7 +176,8 @@ run.save(pd.concat([all_curves, tested(against), items(tables, [metric])]))
 #
 # ## What this cannot show
 #
-# The last token is the same word in all prompts of a template, so much of what happens to its state is about that word.
+# A state says something of its token first, and the item's last token is often the end of a word.
+# In a wording that opens with an item of one token it is the first token of the text, which models treat apart {cite:p}`sun2024massive`.
 # A layer that changes a state much need not matter for the answer, and one that changes it little may: deep layers that hardly turn a state can often be removed at little cost {cite:p}`gromov2025deeper`, but only a lesion shows it.
 # The weights of this model were quantised to 4 bits and de-quantised on loading, if its card says so; the numbers are those of that model.
 # The method is on [its own page](../../methods/CHAPTER.md).
