@@ -154,7 +154,7 @@ top.style.format(precision=2)
 
 # %% tags=["hide-input"]
 largest = [
-    f"layer {top.layer[name]} changes it most on {name} ({top.value[name]:.2f}, 95 % interval {top.low[name]:.2f} to {top.high[name]:.2f}), and layer {top.layer[control]} on its control"
+    f"layer {top.layer[name]} changes a state most on {name} ({top.value[name]:.2f}, 95 % interval {top.low[name]:.2f} to {top.high[name]:.2f}), and layer {top.layer[control]} on its control"
     for name, control in controls.items()
 ]
 both = [name for name in controls if known[name] and known[controls[name]]]
