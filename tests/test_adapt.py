@@ -26,22 +26,11 @@ def blocks(heading):
 
 def do(house, heading):
     """Do what a section of the page says, block by block, as a reader at the top of the repository would."""
+    path = f"{house / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(house), "GIT_CEILING_DIRECTORIES": str(house.parent)}
+    reads = {"console": ["bash", "-e"], "python": [sys.executable], "diff": ["git", "apply"]}
     for kind, text in blocks(heading):
-        command = {"console": ["bash", "-e"], "python": [sys.executable], "diff": ["git", "apply"]}[kind]
-        environment = {
-            **os.environ,
-            "PATH": f"{house / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(house),
-            "GIT_CEILING_DIRECTORIES": str(house.parent),
-        }
-        done = subprocess.run(
-            [*command, "-"] if kind != "console" else command,
-            input=text,
-            cwd=house,
-            text=True,
-            capture_output=True,
-            env=environment,
-        )
+        done = subprocess.run(reads[kind], input=text, cwd=house, env=environment, text=True, capture_output=True)
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
 
 

@@ -113,9 +113,9 @@ def test_its_notebook_is_in_the_house_style_under_a_long_name_too(house):
         ("drawn", "There is notebooks/drawn.ipynb already"),
         ("replay", "There is book/methods/replay.md already"),
         ("grad_cam", r"There is \[grad_cam\] in notebooks/quick.toml already"),
-        ("torch", "is a Python module"),
-        ("random", "is a Python module"),
-        ("medlib", "is a Python module"),
+        ("torch", "the name of a Python module"),
+        ("random", "the name of a Python module"),
+        ("medlib", "the name of a Python module"),
     ],
 )
 def test_a_name_that_cannot_be_or_is_taken_is_refused_and_nothing_is_written(house, name, words):

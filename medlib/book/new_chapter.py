@@ -34,7 +34,7 @@ def write(name, house=None):
             paths.write_atomically(path, text.encode())
             written.append((path, before))
     except BaseException:
-        for path, before in reversed(written):
+        for path, before in written:  # the new files first: on a full disk their room is needed
             path.unlink() if before is None else paths.write_atomically(path, before)
         raise
     return list(new), list(changed)
@@ -52,7 +52,7 @@ def _check(name, house):
         raise MedlibError(f"There is {what} already. Choose another name, or remove it first.")
     if name in {"medlib", *sys.stdlib_module_names, *importlib.metadata.packages_distributions()}:
         raise MedlibError(
-            f"{name!r} is a Python module, in whose place a notebook opened beside it would import this one. "
+            f"{name!r} is the name of a Python module; what runs in notebooks/ would import the chapter in its place. "
             "Choose another name."
         )
 
