@@ -80,7 +80,7 @@ metric, axis = "angular_distance", "half turns"
 
 
 def measure(states):
-    """From states `[state 0..L, prompt, hidden]` to numbers `[layer 1..L, prompt]`."""
+    """A number `[layer, prompt]` from states `[state, prompt, hidden]`."""
     states = states.astype(np.float64)
     unit = states / np.linalg.norm(states, axis=-1, keepdims=True)
     cosine = (unit[1:] * unit[:-1]).sum(axis=-1)
@@ -89,7 +89,7 @@ def measure(states):
 
 # %%
 def by_prompt(asked):
-    """A row for each prompt and layer: `item, variant, cluster, layer` and the metric."""
+    """A row for each prompt and layer, with the metric and LABELS."""
     states = medlib.activations(model, list(asked["prompt"]), at="entity")
     found = measure(states)
     prompts = pd.MultiIndex.from_frame(asked[LABELS])
@@ -178,6 +178,6 @@ run.save(pd.concat([all_curves, tested(against), items(tables, [metric])]))
 #
 # A state says something of its token first, and the item's last token is often the end of a word.
 # In a wording that opens with an item of one token it is the first token of the text, which models treat apart {cite:p}`sun2024massive`.
-# A layer that changes a state much need not matter for the answer, and one that changes it little may: deep layers that hardly turn a state can often be removed at little cost {cite:p}`gromov2025deeper`, but only a lesion shows it.
+# How much a layer changes a state does not say whether the answer needs it: deep layers that hardly turn a state can often be removed at little cost {cite:p}`gromov2025deeper`, but that is found by removing them.
 # The weights of this model were quantised to 4 bits and de-quantised on loading, if its card says so; the numbers are those of that model.
 # The method is on [its own page](../../methods/CHAPTER.md).
