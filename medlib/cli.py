@@ -151,6 +151,19 @@ def status():
         Console().print("Nothing was run yet: `make book` runs everything.", highlight=False)
 
 
+@app.command("new-chapter")
+def new_chapter(name: str):
+    """Write a chapter that runs as it stands, to be changed: its notebook, its page, its places in the book."""
+    from medlib import paths
+    from medlib.book import new_chapter as chapter
+
+    house = paths.root()
+    for word, files in zip(("wrote", "added to"), chapter.write(name, house), strict=True):
+        for file in files:
+            print(f"{word:<8}  {file.relative_to(house)}")
+    print(f'It runs as it stands: medlib run {name}\nHow to change it: the page "Adapt a chapter", book/adapt.md')
+
+
 @app.command()
 def build():
     """Build the book from the runs there are, strictly; nothing is executed."""

@@ -9,7 +9,7 @@ from nbformat.v4 import new_output
 from standins import a_house, a_notebook, a_picture, a_record, a_run
 
 from medlib import MedlibError
-from medlib.book import building
+from medlib.book import building, new_chapter
 from medlib.book import pages as generated
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,8 +23,9 @@ def house(tmp_path):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A book of two models' runs of the same notebooks."""
+    """A book of two models' runs of the same notebooks, with the pages of a new chapter."""
     house = a_house(tmp_path_factory.mktemp("house"), ROOT)
+    new_chapter.write("mine", house)
     for model in TWO:
         for technique in ("lesion", "geometry"):
             a_run(house / "book" / "runs", technique, model)
@@ -50,6 +51,11 @@ def test_two_models_runs_of_one_notebook_build_strictly_side_by_side(built):
 
 def test_the_book_opens_on_its_first_page(built):
     assert "Where language models keep medical knowledge" in built.read_text(encoding="utf-8")
+
+
+def test_the_page_of_a_new_chapter_builds_strictly_and_the_first_page_leads_to_it(built):
+    assert "How much does each layer change a state?" in (built.parent / "methods" / "mine.html").read_text("utf-8")
+    assert 'href="methods/mine.html"' in built.read_text("utf-8")
 
 
 def test_nothing_in_the_book_loads_from_another_site(built):

@@ -14,7 +14,8 @@ def write(house=None):
     """Write each notebook's .ipynb from its .py; the names of those that changed."""
     changed = different(house)
     for name in changed:
-        paths.write_atomically(_folder(house) / f"{name}.ipynb", _as_ipynb(_folder(house) / f"{name}.py"))
+        script = _folder(house) / f"{name}.py"
+        paths.write_atomically(script.with_suffix(".ipynb"), as_ipynb(script.read_text(encoding="utf-8")).encode())
     return changed
 
 
@@ -39,6 +40,16 @@ def read(path):
     return jupytext.read(path) if path.suffix == ".py" else nbformat.read(path, as_version=4)
 
 
+def as_ipynb(script):
+    """The text of the .ipynb that belongs to the text of a .py."""
+    import jupytext
+
+    notebook = jupytext.reads(script, fmt="py:percent")
+    clean(notebook)
+    del notebook.metadata["papermill"]
+    return nbformat.writes(notebook, version=4) + "\n"
+
+
 def _folder(house):
     return (house or paths.root()) / "notebooks"
 
@@ -49,10 +60,3 @@ def _cells(path):
         (cell.cell_type, cell.source, [cell.metadata.get(field) or None for field in fields], bool(cell.get("outputs")))
         for cell in read(path).cells
     ]
-
-
-def _as_ipynb(script):
-    notebook = read(script)
-    clean(notebook)
-    del notebook.metadata["papermill"]
-    return nbformat.writes(notebook, version=4).encode() + b"\n"
