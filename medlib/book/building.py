@@ -21,12 +21,8 @@ import nbformat
 import yaml
 
 from medlib import paths, results
-<<<<<<< HEAD
 from medlib.book import execute, pages, project_b_pages, scans_pages, speed_pages, tables, zoo_pages
-=======
-from medlib.book import execute, pages, speed_pages, tables, zoo_pages
 from medlib.book.claims import pages as claim_pages
->>>>>>> claims
 from medlib.errors import MedlibError
 from medlib.models import zoo
 
@@ -140,12 +136,9 @@ def assemble(root):
     tables.write(source / "generated")
     zoo_pages.write(source / "generated")
     speed_pages.write(source / "generated", root / "benchmarks" / "measured")
-<<<<<<< HEAD
     scans_pages.write(source / "generated")
     project_b_pages.write(source / "generated", chapters)
-=======
     claim_pages.write(source / "generated", chapters)
->>>>>>> claims
     _copy_mathjax(source / "_offline" / "mathjax")
     _copy_plotly(source / "_offline" / "plotly")
     return source
