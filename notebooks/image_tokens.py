@@ -85,6 +85,12 @@ inside = np.stack(
         for (_, row), prompt in zip(lesions.iterrows(), clean, strict=True)
     ]
 )
+brain = np.stack(
+    [
+        scene_pictures.over_brain(row, prompt.view)
+        for (_, row), prompt in zip(lesions.iterrows(), clean, strict=True)
+    ]
+)
 run.number("n_pictures", len(asked))
 run.number("n_questions", scene_pictures.count_questions(scenes, seed))
 tokens = answer_words.word_tokens(model)
@@ -221,6 +227,7 @@ chosen = image_sites.traced(
     clean,
     twins,
     inside,
+    brain,
     scene_numbers,
     (yes, no),
     n_pairs,

@@ -22,27 +22,33 @@ def over(*numbers):
     return mask.reshape(4, 4)
 
 
+BRAIN = np.ones((4, 4), bool)
+
+
 def test_the_parts_of_a_prompt_are_its_image_tokens_in_sets_and_the_words_after():
     asked = prompt(tiny(), 0)
-    table = image_sites.parts(asked, over(3, 7))
+    table = image_sites.parts(asked, over(3, 7), over(1, 2, 3, 4))
     found = {part: set(own["position"]) for part, own in table.groupby("group")}
     assert found["lesion"] == set(asked.image[[3, 7]]) and found["all image"] == set(asked.image)
     assert found["other image"] == found["all image"] - found["lesion"]
-    assert found["random"] < found["other image"] and len(found["random"]) == 2
+    assert found["random"] < set(asked.image[[1, 2, 4]]) and len(found["random"]) == 2
     assert found["last"] == {asked.length - 1} and found["question"] | found["last"] == set(
         range(asked.image[-1] + 1, asked.length)
     )
-    assert image_sites.parts(asked, over(3, 7), 1).equals(image_sites.parts(asked, over(3, 7), 1))
-    for wrong in (over(), ~over(1)):
-        with pytest.raises(MedlibError, match="it takes 1 to one half"):
-            image_sites.parts(asked, wrong)
+    again = [image_sites.parts(asked, over(3, 7), BRAIN, 1) for _ in range(2)]
+    assert again[0].equals(again[1])
+    for wrong, brain in ((over(), BRAIN), (~over(1), BRAIN), (over(1, 2), over(2, 3))):
+        with pytest.raises(MedlibError, match="it takes 1 or more, and as many others"):
+            image_sites.parts(asked, wrong, brain)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_image_tokens_carry_the_picture_and_the_last_token_ends_with_it(family):
     model = tiny(family)
     clean, corrupt = ([prompt(model, 2 * number + side) for number in range(5)] for side in (0, 1))
-    chosen = image_sites.traced(model, clean, corrupt, [over(2)] * 5, range(10, 15), ("w20", "w21"), least=1e9)
+    chosen = image_sites.traced(
+        model, clean, corrupt, [over(2)] * 5, [BRAIN] * 5, range(10, 15), ("w20", "w21"), least=1e9
+    )
     assert not chosen.known and chosen.moved == 0 and chosen.tried == 5 and chosen.scenes == [*range(10, 15)]
     exact, estimated = image_sites.sweeps(model, chosen)
     assert exact.attrs["no_op"] < 1e-5 and set(exact["scene"]) == set(chosen.scenes)
@@ -74,7 +80,9 @@ def test_the_token_that_alone_carries_the_answer_hands_it_over_at_the_block_that
     black = vision.image_prompt(model, np.zeros((40, 40), np.uint8), "w1 w2")
     answer = model.tokenizer.convert_tokens_to_ids("w20")
     with carrying(model, number, answer, layer), dark_is_nothing(model, black):
-        chosen = image_sites.traced(model, clean, [black] * 5, [over(number)] * 5, range(5), ("w20", "w21"), least=0.01)
+        chosen = image_sites.traced(
+            model, clean, [black] * 5, [over(number)] * 5, [BRAIN] * 5, range(5), ("w20", "w21"), least=0.01
+        )
         exact, _ = image_sites.sweeps(model, chosen)
     assert chosen.known and chosen.moved == len(chosen.pairs) == 5
     curves = {part: table.set_index("layer")["value"] for part, table in image_sites.curves(exact).items()}
@@ -106,10 +114,12 @@ def test_pairs_are_those_whose_answer_the_lesion_moves_the_right_way_and_too_few
     written = [image_sites.as_written(clean[0], word) for word in answers]
     span = image_sites.differences(model, clean, *written) - image_sites.differences(model, corrupt, *written)
     least = np.sort(span)[-6]
-    chosen = image_sites.traced(model, clean, corrupt, [over(1)] * 8, range(8), answers, count=5, least=least)
+    chosen = image_sites.traced(
+        model, clean, corrupt, [over(1)] * 8, [BRAIN] * 8, range(8), answers, count=5, least=least
+    )
     assert chosen.known and chosen.moved == 6 and chosen.scenes == np.flatnonzero(span >= least)[:5].tolist()
     with pytest.raises(MedlibError, match="4 pictures have a lesion"):
-        image_sites.traced(model, clean[:4], corrupt[:4], [over(1)] * 4, range(4), answers)
+        image_sites.traced(model, clean[:4], corrupt[:4], [over(1)] * 4, [BRAIN] * 4, range(4), answers)
 
 
 def test_a_word_is_written_behind_a_space_unless_one_is_there():

@@ -141,7 +141,7 @@ def few_tokens(made, ours, ratio):
 def copies(made, known, ours):
     """TwoNN over the share of copies in a cloud: one of known dimension, and the image tokens of a run if there is one.
 
-    `made`, `ours`: `share, fit, value, low, high`; `ours` with no rows where nothing was recorded.
+    `made`, `ours`: as of `two_traps.with_copies`; `ours` with no rows where nothing was recorded.
     """
     figures.style()
     panels = [(made, f"a made cloud of {known} dimensions")]
@@ -155,9 +155,10 @@ def copies(made, known, ours):
             low, value, high = (part[name].clip(lower=LEAST_DIMENSION) for name in ("low", "value", "high"))
             axes.plot(100 * part["share"], value, label=label, **figures.LOOKS[look])
             axes.fill_between(100 * part["share"], low, high, color=figures.LOOKS[look]["color"], alpha=0.2, lw=0)
-            clean = part.loc[part["share"] == 0, "value"]
-            if fit == "lowest" and len(clean):
-                axes.axhline(clean.iloc[0], color="0.45", lw=1, ls="--", label="no copies")
+            if fit == "lowest":
+                axes.plot(
+                    100 * part["share"], part["clean"], color="0.45", lw=1, ls="--", label="B's fit, copies removed"
+                )
         axes.set_title(title, fontsize="small")
         axes.set(xlabel="copies, % of the tokens", yscale="log")
     grid[0, 0].set_ylabel("intrinsic dimension")

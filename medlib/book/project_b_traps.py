@@ -18,6 +18,12 @@ from medlib.errors import MedlibError
 NOISE = 96  # dimensions of the noise: few, since the book is built from it each time
 KNOWN, CLOUD = 8, 2000  # dimensions and tokens of the made cloud
 SEED = 0
+LESS = {  # what the score of a map is held against, as the table of the chapter names it
+    "centre": "centre",
+    "random": "random token",
+    "randomised": "random weights",
+    "all_logits": "sum of all logits",
+}
 
 
 def pieces(runs, folder):
@@ -114,14 +120,17 @@ def _copies(runs, folder):
 
 
 def _copies_of(runs):
-    """The experiment of a run as its table holds it: `share, fit, value, low, high`; what was infinite is not in it."""
+    """The experiment of a run: columns as of `two_traps.with_copies`, without what was infinite."""
+    columns = ["share", "fit", "value", "low", "high", "clean"]
     if "embedding_geometry" not in runs:
-        return pd.DataFrame(columns=["share", "fit", "value", "low", "high"])
+        return pd.DataFrame(columns=columns)
     found = runs["embedding_geometry"][0]
     part = found[found["metric"].isin(["copies_lowest", "copies_likelihood"])]
-    share = part["variant"].str.removesuffix("% copies").astype(float) / 100
-    fit = part["metric"].str.removeprefix("copies_")
-    return part.assign(share=share, fit=fit)[["share", "fit", "value", "low", "high"]].sort_values("share")
+    parted = part["variant"].str.extract(r"(?P<share>[\d.]+)% copies(?P<removed> removed)?")
+    part = part.assign(share=parted["share"].astype(float) / 100, fit=part["metric"].str.removeprefix("copies_"))
+    removed = parted["removed"].notna()
+    clean = part.loc[removed, ["share", "fit", "value"]].rename(columns={"value": "clean"})
+    return part[~removed].merge(clean, on=["share", "fit"])[columns].sort_values("share")
 
 
 def _copies_table(made, ours):
@@ -177,7 +186,7 @@ def _logit_sum(found, record, folder):
         for name, label in draw.MAPS.items()
         if name in scores.index
     ]
-    header = ["map of", "layer", "pointing score", "less centre", "less random token", "less random weights"]
+    header = ["map of", "layer", "pointing score", *(f"less {said}" for said in LESS.values())]
     said = [
         ["does a map point?", numbers["verdict"]["text"]],
         ["is the map of the sum one of what is said?", numbers["sum_verdict"]["text"]],
@@ -191,9 +200,10 @@ def _logit_sum(found, record, folder):
 
 
 def _less(pointing, name):
-    """The pointing score of a map less that of each control."""
+    """The pointing score of a map less each of `LESS`."""
     of_map = pointing[pointing["component"] == name].set_index("variant")
-    return [spoken(of_map.loc[f"less {control}"], "{:+.2f}") for control in ("centre", "random", "randomised")]
+    variants = [f"less {other}" for other in LESS]
+    return [spoken(of_map.loc[variant], "{:+.2f}") if variant in of_map.index else "" for variant in variants]
 
 
 def _no_states():

@@ -50,6 +50,8 @@ def results_table(steps, shapes, differences, few, copies, read):
     parts.append(few.assign(metric=names, variant=few["data"], component="text", position=few["tokens"]))
     shares = copies["share"].map("{:.0%} copies".format)
     parts.append(copies.assign(metric="copies_" + copies["fit"], component="image", variant=shares))
+    clean = dict(value=copies["clean"], low=None, high=None, variant=shares + " removed")
+    parts.append(copies.assign(metric="copies_" + copies["fit"], component="image", **clean))
     if len(read):
         for column, variant in (("value", "repeats left in"), ("clean", "repeats removed")):
             metric = "as_read_" + read["fit"]

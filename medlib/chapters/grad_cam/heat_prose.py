@@ -38,7 +38,7 @@ def known(answered, twins=None, seed=0):
 
 def beats(compared, kind, metric="pointing"):
     """Which controls each map does not beat, `{map: [control]}`: the interval of the difference reaches zero."""
-    part = compared[(compared["kind"] == kind) & (compared["metric"] == metric) & compared["control"].notna()]
+    part = compared[(compared["kind"] == kind) & (compared["metric"] == metric) & compared["control"].isin(CONTROLS)]
     part = part[part["map"].isin(MAPS)]
     return {name: [*part.loc[(part["map"] == name) & (part["low"] <= 0), "control"]] for name in MAPS}
 

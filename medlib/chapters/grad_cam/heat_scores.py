@@ -112,7 +112,8 @@ def compared(found, bases, chosen, scenes, heads=None, seed=0):
 
     `found`: `scores` under own and random weights; `bases`: `baselines`; `heads`: further rows such as `bases`, of the
     tower's own head.  Returns one row per kind, map, metric and control (null: the score itself): `layer`, `value`,
-    `low`, `high`, `n`.  Kinds with fewer than 3 of the scenes are left out.
+    `low`, `high`, `n`.  Maps of an answer are also held against that of the sum of all logits, "all_logits", which is
+    no control.  Kinds with fewer than 3 of the scenes are left out.
     """
     found, bases = (part[part["scene"].isin(scenes)] for part in (at_layers(found, chosen), bases))
     named = [found.assign(map=found["map"].where(found["weights"] == "own", found["map"] + " randomised")), bases]
@@ -131,6 +132,8 @@ def compared(found, bases, chosen, scenes, heads=None, seed=0):
                     pairs |= {"centre": wide["centre"], "random": wide["random"]}
                 if name in MAPS:
                     pairs["randomised"] = wide[f"{name} randomised"]
+                if name in ("grad_cam", "contrast"):
+                    pairs["all_logits"] = wide["all_logits"]
                 for control, other in pairs.items():
                     interval = stats.bootstrap((wide[name] - other).to_numpy(), seed=seed)
                     rows.append((kind, name, layer, metric, control, *interval, len(wide)))

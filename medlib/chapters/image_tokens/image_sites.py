@@ -1,8 +1,8 @@
 """Where the answer is, layer by layer: patches from a picture with a lesion into its lesion-free twin, part by part.
 
 Clean is the picture with the lesion and corrupt its twin, with the same question, so what a patch brings back is the
-lesion.  The parts of the prompt are the image tokens over the lesion, as many others drawn at random, all the others,
-all image tokens, the words after the picture, and the last token.
+lesion.  The parts of the prompt are the image tokens over the lesion, as many others of the brain drawn at random, all
+the others, all image tokens, the words after the picture, and the last token.
 """
 
 from dataclasses import dataclass
@@ -37,15 +37,20 @@ class Traced:
     moved: int
 
 
-def parts(prompt, inside, seed=0):
-    """The parts of a prompt, a row for each token: `position, group`; `inside`: bool `[row, column]`, over the lesion.
+def parts(prompt, inside, brain, seed=0):
+    """The parts of a prompt, a row for each token: `position, group`.
 
-    Words before the picture are in none: they are the same in both runs.  A token may be in several parts.
+    `inside`, `brain`: bool `[row, column]`, which image tokens lie over the lesion, and which are brain; those at
+    random are drawn from the rest of the brain, since background carries nothing.  Words before the picture are in no
+    part: they are the same in both runs.  A token may be in several parts.
     """
-    chosen, others = np.flatnonzero(inside), np.flatnonzero(~inside)
-    if not len(chosen) or len(others) < len(chosen):
-        raise MedlibError(f"{len(chosen)} of {inside.size} image tokens lie over the lesion; it takes 1 to one half.")
-    drawn = np.random.default_rng(seed).choice(others, len(chosen), replace=False)
+    chosen, others, rest = (np.flatnonzero(mask) for mask in (inside, ~inside, brain & ~inside))
+    if not len(chosen) or len(rest) < len(chosen):
+        raise MedlibError(
+            f"{len(chosen)} of {inside.size} image tokens lie over the lesion, and {len(rest)} others are brain; it "
+            "takes 1 or more, and as many others."
+        )
+    drawn = np.random.default_rng(seed).choice(rest, len(chosen), replace=False)
     numbers = {"lesion": chosen, "random": drawn, "other image": others, "all image": np.arange(inside.size)}
     positions = {part: prompt.image[own] for part, own in numbers.items()}
     after = np.arange(prompt.image[-1] + 1, prompt.length)
@@ -74,14 +79,14 @@ def differences(model, prompts, answer, wrong):
     return np.array(found)
 
 
-def traced(model, clean, corrupt, inside, scenes, answers=("yes", "no"), count=12, least=1.0, seed=0):
+def traced(model, clean, corrupt, inside, brain, scenes, answers=("yes", "no"), count=12, least=1.0, seed=0):
     """Choose the pairs whose answer hangs on the lesion: `Traced`.
 
-    `clean`, `corrupt`: `ImagePrompt`s with and without the lesion; `inside`: bool `[pair, row, column]`; `scenes`:
-    their numbers; `answers`: the words that are right with the lesion, and without.  The first `count` pairs are taken
-    whose difference of logits the lesion moves towards the right answer by `least` logits; where there are fewer than
-    `FEWEST`, the `FEWEST` that it moves most, whichever way, and `known` is False.  Raises `MedlibError` where there
-    are not so many at all.
+    `clean`, `corrupt`: `ImagePrompt`s with and without the lesion; `inside`, `brain`: bool `[pair, row, column]`, as
+    `parts` takes them; `scenes`: their numbers; `answers`: the words that are right with the lesion, and without.  The
+    first `count` pairs are taken whose difference of logits the lesion moves towards the right answer by `least`
+    logits; where there are fewer than `FEWEST`, the `FEWEST` that it moves most, whichever way, and `known` is False.
+    Raises `MedlibError` where there are not so many at all.
     """
     answers = [as_written(clean[0], word) for word in answers]
     span = differences(model, clean, *answers) - differences(model, corrupt, *answers)
@@ -91,7 +96,7 @@ def traced(model, clean, corrupt, inside, scenes, answers=("yes", "no"), count=1
         raise MedlibError(f"{len(span)} pictures have a lesion, and it takes {FEWEST} to trace one; give more scenes.")
     chosen = good[:count] if known else np.sort(np.argsort(-np.abs(span), kind="stable")[:FEWEST])
     pairs = [Pair(clean[i], corrupt[i], *answers) for i in chosen]
-    groups = [parts(clean[i], inside[i], [seed, int(scenes[i])]).assign(pair=n) for n, i in enumerate(chosen)]
+    groups = [parts(clean[i], inside[i], brain[i], [seed, int(scenes[i])]).assign(pair=n) for n, i in enumerate(chosen)]
     numbers = [int(scenes[i]) for i in chosen]
     return Traced(pairs, pd.concat(groups, ignore_index=True), numbers, known, len(span), len(good))
 

@@ -54,7 +54,7 @@ def planted_handover(model, clean, corrupt, layer, words):
     with hooks.only(model, layer):
         answer, wrong = _told_apart(model, clean, corrupt, words)
         pair = Pair(clean, corrupt, answer, wrong)
-        groups = parts(clean, np.eye(*clean.view.grid, dtype=bool))
+        groups = parts(clean, np.eye(*clean.view.grid, dtype=bool), np.ones(clean.view.grid, bool))
         table = patching.patch_sweep(model, [pair], groups=groups[groups["group"].isin(WHOLE)].assign(pair=0))
     before = table["layer"] < layer
     holds = {"all image": before, "last": ~before, "question": before & False}

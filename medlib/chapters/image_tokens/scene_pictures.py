@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medlib import scans, vision
+from medlib.chapters.grad_cam.lesion_scenes import brain_of, brain_tokens
 from medlib.scans.items import questions
 from medlib.scans.other_pictures import MODALITIES
 
@@ -68,3 +69,8 @@ def over_lesion(row, view):
     """
     share = np.nan_to_num(view.to_grid(scans.draw(row)[1].astype(float)))
     return (share >= COVERED) | ((share == share.max()) & (share.max() < COVERED))
+
+
+def over_brain(row, view):
+    """The image tokens of a scene that are brain by at least half: bool `[row, column]`."""
+    return brain_tokens(view, brain_of(row))

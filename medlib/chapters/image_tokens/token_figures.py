@@ -23,7 +23,7 @@ PARTS = {
 }
 NAMES = {
     "lesion": "tokens over the lesion",
-    "random": "as many other image tokens",
+    "random": "as many other brain tokens",
     "other image": "all other image tokens",
     "all image": "all image tokens",
     "question": "words after the picture",
