@@ -21,7 +21,7 @@ import nbformat
 import yaml
 
 from medlib import paths, results
-from medlib.book import execute, pages, speed_pages, tables, zoo_pages
+from medlib.book import execute, map_pages, pages, speed_pages, tables, zoo_pages
 from medlib.errors import MedlibError
 from medlib.models import zoo
 
@@ -135,6 +135,7 @@ def assemble(root):
     tables.write(source / "generated")
     zoo_pages.write(source / "generated")
     speed_pages.write(source / "generated", root / "benchmarks" / "measured")
+    map_pages.write(source / "generated", chapters)
     _copy_mathjax(source / "_offline" / "mathjax")
     _copy_plotly(source / "_offline" / "plotly")
     return source
