@@ -156,6 +156,7 @@ def table(maps):
     between = map_tables.corrected(maps["minus control"]).assign(control="cities")
     judged = validation.table(found, maps, CONTROLS, {"drugs": True}, 2)
     parts += [map_tables.number_rows(pairs, whole, among, stable, between, judged), map_tables.effect_rows(found)]
+    parts += [map_tables.item_rows(found)]
     return results.tidy(pd.concat(parts, ignore_index=True), model="made up", technique="knowledge_map", seed=0)
 
 
@@ -279,6 +280,16 @@ def test_the_verdict_turns_with_what_the_control_shares():
     assert nothing["verdict"][0] == "none"
 
 
+def test_what_stands_out_is_set_beside_two_controls():
+    medical = pd.DataFrame(
+        [("drugs", "lesion", 0.01, 0.02), ("drugs", "saliency", 0.4, 0.4)], columns=["domain", "technique", "p", "q"]
+    )
+    always, never = medical.assign(p=0.01), medical.assign(p=0.9)
+    assert map_prose.stands_out(medical, always, ["drugs"])["stand_out"][1] == "1 of 2"
+    said = [map_prose.stands_out(medical, one, ["drugs"])["controls_stand_out"][1] for one in (always, never)]
+    assert said == ["2 of 2, so that another topic and wording are enough", "0 of 2, less often than medicine does"]
+
+
 def test_what_is_grey_is_said():
     assert map_prose.knowledge({"drugs": False}, ["drugs"]).endswith("a wrong one: drugs.")
     assert map_prose.knowledge({"drugs": True}, ["drugs"]).startswith("Nothing is grey")
@@ -305,7 +316,7 @@ def test_every_number_of_the_prose_has_a_value_and_words(maps):
     assert numbers["agree"] == (1, "1 of 1 known medical domains (drugs)")
     assert numbers["agree_controls"][1] == "1 of 1 known controls (foods)"
     assert numbers["stand_out"][1] == "4 of 4" and numbers["layers_plain"][1].startswith("drugs ")
-    assert numbers["steering"][1] == "1 of 1 domains (drugs)"
+    assert numbers["steering"][1] == "1 of 1 domains with such layers (drugs)"
     shown = map_prose.judged_table(judged)
     assert (shown["layers"] > 0).all() and shown["random runs beaten"].str.contains(" to ").all()
     words = map_prose.intervals(map_tables.layers(maps["plain"], NAMES), known | {"foods": False})

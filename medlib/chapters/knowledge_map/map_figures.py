@@ -80,8 +80,8 @@ def legend(figure, outlined=False):
 def two_maps(plain, less, domains):
     """The map and that of the difference from the controls, side by side."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 0.95 * len(domains) + 1.2), sharey=True, layout="constrained")
-    for one, table, title in zip(axes, (plain, less), ("medical domains", "minus their controls"), strict=True):
-        lanes(one, table, domains)
+    for one, table, title in zip(axes[::-1], (less, plain), ("minus their controls", "medical domains"), strict=True):
+        lanes(one, table, domains)  # the last one names the domains for both
         one.set_title(title, fontsize="medium")
     legend(figure, outlined=True)
     return figure, axes

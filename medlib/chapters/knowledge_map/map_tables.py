@@ -81,7 +81,9 @@ def read_back(table, space):
     lost = lost[["domain", "component", "variant"]].rename(columns={"variant": "status"})
     found = pd.concat([wide, lost], ignore_index=True).rename(columns={"component": "technique"})
     found["known"] = found["domain"].map(known(table) if space == "plain" else known_both(known(table)))
-    q = table[(table["metric"] == "difference_q")].set_index(["domain", "component"])["value"]
+    q = table[(table["metric"] == "difference_q") & (table["space"] == space)].set_index(["domain", "component"])[
+        "value"
+    ]
     keys = list(zip(found["domain"], found["technique"], strict=True))
     found["sure"] = [bool(q[key] < 0.05) if space != "plain" and key in q.index else None for key in keys]
     return found
@@ -180,6 +182,18 @@ def effect_rows(found, seed=0):
     return pd.concat(parts, ignore_index=True)
 
 
+def item_rows(found):
+    """Each held-out item's own effects as rows."""
+    return pd.concat(
+        [
+            table[["item", "layer", "value"]].assign(domain=domain, variant=kind, metric="effect_of_item")
+            for (domain, kind), table in found.items()
+            if table is not None
+        ],
+        ignore_index=True,
+    )
+
+
 def advice(table, record=None):
     """Which layers to touch for what a model knows of each domain, and how sure that is: JSON values.
 
@@ -245,7 +259,7 @@ def checks(table, domain, space):
     def below(values):
         return bool(values.iloc[0] <= 0.05) if len(values) else None
 
-    q = p_of("difference_q")
+    q = p_of("difference_q", space="minus control")
     judged = {
         name: below(p_of("random_layers_p", component="consensus", space=space, variant=f"{kind}, all layers"))
         for name, kind in (("lesions_matter", "lesion"), ("steering_matters", "steering"))
