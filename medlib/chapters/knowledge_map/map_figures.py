@@ -21,12 +21,12 @@ MARKS = {  # what a map is held against -> its look
 }
 
 
-def lanes(axes, table, domains, n_layers=None):
+def lanes(axes, table, domains, n_layers=None, grey="not known"):
     """The map of some domains, a band each with a lane for each technique and, below these, one for the consensus.
 
     `table`: of `map_tables.read_back`, one map.  With `n_layers` the axis is the relative depth of a model of so many.
     A lane is fainter where a layer is mapped in fewer resamples; grey where the domain (of a difference: it or its
-    control) is not known; outlined where a difference does not stand out.
+    control) is not known, and labelled with the words `grey`; outlined where a difference does not stand out.
     """
     scale = (lambda edge: edge / n_layers) if n_layers else (lambda edge: edge + 0.5)
     end = n_layers or int(table["layer"].max())
@@ -44,7 +44,7 @@ def lanes(axes, table, domains, n_layers=None):
         if place:
             axes.axhline(place - 0.5, color="0.85", lw=0.8)
     known = table.drop_duplicates("domain").set_index("domain")["known"]
-    labels = [f"{name},\nnot known" if _no(known.get(name)) else name for name in domains]
+    labels = [f"{name},\n{grey}" if _no(known.get(name)) else name for name in domains]
     axes.set_yticks(range(len(domains)), labels)
     axes.set(ylim=(len(domains) - 0.5, -0.5), xlim=(scale(0), scale(end)))
     axes.tick_params(axis="y", length=0)
