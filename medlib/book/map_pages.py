@@ -41,14 +41,12 @@ def _figures(folder, maps):
             "a lane for each technique.\n\n"
             f"For every model, {title}, at relative depth (0: below the first block, 1: above the last). "
             "Fainter: mapped in fewer resamples of the items. Black: two techniques or more. "
-            "Grey: the model does not reliably prefer the right answer."
+            "Grey: the model does not reliably prefer the right answer"
         )
         if space != "plain":
-            text += (
-                " In the domain or in its control. Outlined: the difference does not stand out from that of shuffled"
-            )
-            text += " items, and has no part in what is black."
-        parts.append(f"{text}\n:::\n")
+            text += ", in the domain or in its control. Outlined: the difference does not stand out from that of"
+            text += " shuffled items, and has no part in what is black"
+        parts.append(f"{text}.\n:::\n")
     return "\n".join(parts)
 
 
@@ -62,7 +60,8 @@ def _draw(maps, space):
     for number, (axes, (model, found)) in enumerate(zip(grid[0], maps.items(), strict=True)):
         read = map_tables.read_back(found, space)
         n_layers = int(read["layer"].max())
-        map_figures.lanes(axes, read, domains, n_layers)
+        grey = "not known" if space == "plain" else "or control,\nnot known"
+        map_figures.lanes(axes, read, domains, n_layers, grey)
         axes.set_title(f"{model}, {n_layers} layers", fontsize="medium")
         if number and _known(found, domains) == _known(maps[next(iter(maps))], domains):
             axes.set_yticklabels([])
@@ -95,7 +94,8 @@ def _of_domain(one):
         return ["not known", *[""] * 6]
     if not one["touch"]:
         return ["none", *[""] * 6]
-    layers = ", ".join(f"{run['first']}–{run['last']}" for run in one["touch"])
+    ends = ((run["first"], run["last"]) for run in one["touch"])
+    layers = ", ".join(f"{first}–{last}" if last > first else f"{first}" for first, last in ends)
     confidence = ", ".join(f"{run['confidence']:.2f}" for run in one["touch"])
     words = {True: "yes", False: "no", None: "not tested"}
     return [layers, confidence, one["basis"], *(words[value] for value in one["checks"].values())]

@@ -188,7 +188,10 @@ def _cell_in_words(own):
         return own["status"].iloc[0]
     own = own.sort_values("layer")
     share, mask = own["share"].to_numpy(dtype=float), own["mapped"].to_numpy(dtype=bool)
-    told = [f"{a}–{b} ({share[a - 1 : b].mean():.2f})" for a, b in rules.runs(mask)]
+    told = [
+        f"{a}–{b} ({share[a - 1 : b].mean():.2f})" if b > a else f"{a} ({share[a - 1]:.2f})"
+        for a, b in rules.runs(mask)
+    ]
     return ", ".join(told) or "no interval"
 
 
