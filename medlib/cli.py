@@ -164,6 +164,23 @@ def new_chapter(name: str):
     print(f'It runs as it stands: medlib run {name}\nHow to change it: the page "Adapt a chapter", book/adapt.md')
 
 
+@app.command("map")
+def map_of(model: str = typer.Argument(help="A name, id or folder for which the chapter knowledge_map has run.")):
+    """Print a model's knowledge map as JSON: which layers to touch for each domain, and how sure that is."""
+    from medlib import results
+    from medlib.book import recorded
+    from medlib.chapters.knowledge_map import map_tables
+
+    run_of_it = recorded.latest(model, "knowledge_map")
+    if run_of_it is None:
+        raise MedlibError(
+            f"There is no knowledge map of {model!r} yet. Make one: medlib run knowledge_map --model {model}"
+        )
+    folder, record = run_of_it
+    advice = map_tables.advice(results.read(folder / "knowledge_map.parquet"), record)
+    print(json.dumps(advice, indent=1, ensure_ascii=False, allow_nan=False))
+
+
 @app.command()
 def build():
     """Build the book from the runs there are, strictly; nothing is executed."""

@@ -265,6 +265,38 @@ def test_all_that_is_current_is_skipped_and_a_failure_does_not_stop_the_rest(hou
     assert ran == [("worse", MODEL)]
 
 
+LATE = """# %% [markdown]
+# # What do the others say?
+
+# %% tags=["parameters", "remove-cell", "made-of-tables"]
+model_name = "smollm2-135m"  # any model
+
+# %%
+from types import SimpleNamespace
+import medlib
+from medlib.book import recorded
+
+tables, sources = recorded.tables(model_name, ["tiny", "absent"])
+model = SimpleNamespace(name=model_name, source={"kind": "none"}, revision=None, weights_sha256=None, device="cpu")
+run = medlib.Run("a_late_one", model, parameters={}, seed=0)
+recorded.note(run, sources)
+run.save([{"metric": "sum", "value": tables["tiny"]["value"].sum()}])
+"""
+
+
+def test_a_chapter_made_of_others_tables_comes_last_and_is_stale_when_one_is_another(house):
+    (house / "notebooks" / "a_late_one.py").write_text(LATE)
+    (house / "requirements.lock").write_text("numpy==3\n")
+    outcomes = list(execute.run_all(["a_late_one", "tiny"], [MODEL], house))
+    assert [(outcome.technique, outcome.state) for outcome in outcomes] == [("tiny", "done"), ("a_late_one", "done")]
+    record = json.loads((folder_of(house) / "a_late_one.json").read_text())
+    assert record["run"]["made_of"] == {"absent": None, "tiny": execute.sha256(folder_of(house) / "tiny.parquet")}
+    assert not (folder_of(house) / "made_of.json").exists()
+    assert execute.state("a_late_one", MODEL, house=house) == ("current", [])
+    assert execute.run("tiny", MODEL, {"rows": "5"}, house=house).state == "done"
+    assert execute.state("a_late_one", MODEL, house=house) == ("stale", ["the table of tiny changed"])
+
+
 def test_notebooks_side_by_side_leave_the_same_runs_and_share_the_cores(house):
     told = TINY.replace('print("half way")', 'print("threads", os.environ["OMP_NUM_THREADS"])')
     (house / "notebooks" / "other.py").write_text(told.replace('"tiny"', '"other"'))

@@ -21,7 +21,7 @@ import nbformat
 import yaml
 
 from medlib import paths, results
-from medlib.book import execute, pages, project_b_pages, scans_pages, speed_pages, tables, zoo_pages
+from medlib.book import execute, map_pages, pages, project_b_pages, scans_pages, speed_pages, tables, zoo_pages
 from medlib.book.claims import pages as claim_pages
 from medlib.errors import MedlibError
 from medlib.models import zoo
@@ -139,6 +139,7 @@ def assemble(root):
     scans_pages.write(source / "generated")
     project_b_pages.write(source / "generated", chapters)
     claim_pages.write(source / "generated", chapters)
+    map_pages.write(source / "generated", chapters)
     _copy_mathjax(source / "_offline" / "mathjax")
     _copy_plotly(source / "_offline" / "plotly")
     return source

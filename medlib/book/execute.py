@@ -5,9 +5,9 @@ replaces what an earlier one found. Of a failed run the partial notebook stays b
 `<technique>.failed.ipynb`.
 
 Whether a run is current is a matter of content, not of dates: its record holds the sha256 of the notebook, of every
-file of medlib that it imported, of the data tables and of the lock file, its parameters and the pinned model. Equal
-ones are not run again. The record is written last and holds the sha256 of the two files beside it, so half a run is
-no run.
+file of medlib that it imported, of the data tables and of the lock file, its parameters and the pinned model; of a
+chapter made of others' tables, those of these tables too. Equal ones are not run again. The record is written last
+and holds the sha256 of the two files beside it, so half a run is no run.
 """
 
 import json
@@ -25,8 +25,9 @@ from time import perf_counter
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import fitting, pairs, profiles, stamp
+from medlib.book import fitting, pairs, profiles, recorded, stamp
 from medlib.book import parameters as told
+from medlib.book.recorded import complete
 from medlib.errors import MedlibError
 from medlib.run import PACKAGE, data, sha256, write_record
 
@@ -93,22 +94,24 @@ def run(technique, model=None, parameters=None, house=None, profile="full"):
 def run_all(names, models, house=None, announce=lambda technique, model: None, profile="full", jobs=1):
     """Execute every technique for every model it is for, yielding an Outcome each; what is current is left as it is.
 
-    A current full run serves for a quick one too.  A failure does not stop the rest.  `announce` is called before each
-    notebook that is executed; `jobs` are executed at a time, and share the cores.  MedlibError, before anything runs,
-    for a technique, model or profile there is not.
+    Chapters made of the others' tables come after these.  A current full run serves for a quick one too.  A failure
+    does not stop the rest.  `announce` is called before each notebook that is executed; `jobs` are executed at a time,
+    and share the cores.  MedlibError, before anything runs, for a technique, model or profile there is not.
     """
     house = house or paths.root()
     enough = {"full": ("current",), "quick": ("current", "quick")}.get(profile)
-    fit = set()
+    fit, late = set(), set()
     for technique in names:
         given = profiles.parameters(profile, technique, house)
         for model in models:
             notebook, *_ = _prepare(technique, model, given, house)
             if fitting.is_for(notebook, model):
                 fit.add((technique, model))
-    wanted = []
-    for model in models:
-        for technique in (name for name in names if (name, model) in fit):
+            if fitting.made_of_tables(notebook):
+                late.add(technique)
+    for of_now in ([name for name in names if name not in late], [name for name in names if name in late]):
+        wanted = []
+        for technique, model in ((name, model) for model in models for name in of_now if (name, model) in fit):
             if state(technique, model, house=house)[0] in enough:
                 record = json.loads((paths.runs(house) / paths.slug(model) / f"{technique}.json").read_text())
                 yield Outcome(technique, model, "current", record["seconds"], record["peak_memory_bytes"])
@@ -117,7 +120,7 @@ def run_all(names, models, house=None, announce=lambda technique, model: None, p
             else:
                 announce(technique, model)
                 yield run(technique, model, house=house, profile=profile)
-    yield from _side_by_side(wanted, jobs, announce)
+        yield from _side_by_side(wanted, jobs, announce)
 
 
 def _side_by_side(wanted, jobs, announce):
@@ -176,16 +179,6 @@ def state(technique, model, parameters=None, house=None, runs=None):
         return "stale", reasons
     left = [part for part in PARTS if (folder / f"{technique}{part}").exists()]
     return ("stale", ["its files do not belong together"]) if left else ("never", [])
-
-
-def complete(folder, technique):
-    """The record of a whole run: its three files are there and are those that the record names; else None."""
-    try:
-        record = json.loads((Path(folder) / f"{technique}.json").read_text())
-        whole = all(sha256(Path(folder) / name) == digest for name, digest in record["run"]["files"].items())
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return record if whole else None
 
 
 def problems(notebook):
@@ -314,6 +307,10 @@ def _changes(record, technique, values, house):
         "the data tables changed": record["data"] == now["data"],
     }
     changed = [name for name, digest in now["sources"].items() if record["sources"][name] != digest]
+    changed += [
+        f"the table of {name}"
+        for name in recorded.other_tables(then.get("made_of", {}), record["model"]["name"], house)
+    ]
     return [reason for reason, unchanged in same.items() if not unchanged] + [f"{name} changed" for name in changed]
 
 
@@ -425,6 +422,9 @@ def _finish(executed, written, values, defaults, seconds, house):
     record["parameters"] = inputs["parameters"]
     files = {f"{technique}{part}": sha256(written.with_suffix(part)) for part in (".parquet", ".ipynb")}
     record["run"] = {"files": files, **{name: inputs[name] for name in ("notebook", "model", "lock")}}
+    made_of = recorded.noted(written.parent)
+    if made_of is not None:
+        record["run"]["made_of"] = made_of
     write_record(record, written)
     return record
 

@@ -33,5 +33,14 @@ def about_images(notebook):
     return any({"parameters", "images"} <= set(of_one) for of_one in tags)
 
 
+def made_of_tables(notebook):
+    """Whether a notebook, as read, works on the tables of other chapters, and so comes after them.
+
+    It says so by the tag `made-of-tables` of its parameters cell.
+    """
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    return any({"parameters", "made-of-tables"} <= set(of_one) for of_one in tags)
+
+
 def _entry(model):
     return zoo.entry(model) if model in zoo.names() else None

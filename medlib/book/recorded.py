@@ -1,0 +1,94 @@
+"""The runs of a model that are there, for a chapter that is made of the others' tables.
+
+Of a local and a committed run of one chapter the later is taken, as the book does.  What such a chapter read is noted
+beside its own table and goes into its record, so that it is stale as soon as one of these tables is another one.
+"""
+
+import json
+from pathlib import Path
+
+from medlib import paths, results
+from medlib.run import PACKAGE, sha256
+
+
+def complete(folder, technique):
+    """The record of a whole run: its three files are there and are those that the record names; else None."""
+    try:
+        record = json.loads((Path(folder) / f"{technique}.json").read_text())
+        whole = all(sha256(Path(folder) / name) == digest for name, digest in record["run"]["files"].items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if whole else None
+
+
+def latest(model, technique, house=None):
+    """The later whole run of a chapter on a model, local or committed: `(folder, record)`, or None where there is none.
+
+    >>> folder, record = latest("smollm2-135m", "lesion")
+    """
+    house = house or paths.root()
+    folders = [place / paths.slug(model) for place in (paths.committed(house), paths.runs(house))]
+    found = [(folder, record) for folder in folders if (record := complete(folder, technique))]
+    return max(found, key=lambda run: run[1]["finished"], default=None)
+
+
+def tables(model, techniques, house=None):
+    """The results tables of some chapters, and where they come from: `(tables, sources)`.
+
+    >>> tables, sources = recorded.tables("smollm2-135m", ["lesion", "patching"])
+
+    `tables`: technique -> table, of those that ran.  `sources`: a dict a technique, in the order asked: `technique`,
+    `status` ("run" or "not run"), `items`, `seed`, `finished` (day), `code` ("as it is now", or which files changed
+    since) and `sha256` of its table.
+    """
+    house = house or paths.root()
+    found, sources = {}, []
+    for technique in techniques:
+        run = latest(model, technique, house)
+        if run is None:
+            sources.append(dict(technique=technique, status="not run", sha256=None))
+            continue
+        folder, record = run
+        found[technique] = results.read(folder / f"{technique}.parquet")
+        changed = _changed(record, technique, house)
+        sources.append(
+            dict(
+                technique=technique,
+                status="run",
+                items=record["table"]["items"],
+                seed=record["seed"],
+                finished=record["finished"][:10],
+                code=f"since then {', '.join(changed)} changed" if changed else "as it is now",
+                sha256=record["run"]["files"][f"{technique}.parquet"],
+            )
+        )
+    return found, sources
+
+
+def note(run, sources):
+    """Note beside a run's own table what it was made of (`sources` of `tables`)."""
+    made_of = {source["technique"]: source["sha256"] for source in sources}
+    paths.write_atomically(run.folder / "made_of.json", json.dumps(made_of, indent=1, sort_keys=True).encode())
+
+
+def noted(folder):
+    """What was noted beside the table in a folder: technique -> sha256 of its table; None where nothing was."""
+    path = Path(folder) / "made_of.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def other_tables(made_of, model, house):
+    """The chapters whose table is now another one than that which a run was made of, or is there now, or is gone."""
+    now = {technique: latest(model, technique, house) for technique in made_of}
+    return [
+        technique
+        for technique, digest in made_of.items()
+        if digest != (now[technique] and now[technique][1]["run"]["files"][f"{technique}.parquet"])
+    ]
+
+
+def _changed(record, technique, house):
+    """The files of code that are others now than when a run was made."""
+    files = {f"notebooks/{technique}.py": (house / "notebooks" / f"{technique}.py", record["run"]["notebook"])}
+    files |= {name: (PACKAGE.parent / name, digest) for name, digest in record["sources"].items()}
+    return [name for name, (path, digest) in files.items() if sha256(path) != digest]

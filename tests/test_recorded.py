@@ -1,0 +1,58 @@
+"""A chapter made of others' tables finds the later run of each, says what is missing, and knows when it is old."""
+
+import pytest
+from standins import a_house, a_run
+
+from medlib import paths
+from medlib.book import recorded
+
+MODEL = "smollm2-135m"
+
+
+@pytest.fixture
+def house(tmp_path, request):
+    house = a_house(tmp_path, request.config.rootpath)
+    a_run(paths.committed(house), "lesion", MODEL, finished="2026-01-01T00:00:00Z")
+    return house
+
+
+def made_of(house, *techniques):
+    return {source["technique"]: source["sha256"] for source in recorded.tables(MODEL, techniques, house)[1]}
+
+
+def test_of_a_local_and_a_committed_run_the_later_is_read(house):
+    a_run(paths.runs(house), "lesion", MODEL, finished="2026-02-01T00:00:00Z")
+    assert recorded.latest(MODEL, "lesion", house)[0] == paths.runs(house) / MODEL
+    a_run(paths.committed(house), "lesion", MODEL, finished="2026-03-01T00:00:00Z")
+    assert recorded.latest(MODEL, "lesion", house)[0] == paths.committed(house) / MODEL
+
+
+def test_a_chapter_that_did_not_run_is_said_not_to_have_run(house):
+    tables, sources = recorded.tables(MODEL, ["lesion", "patching"], house)
+    assert list(tables) == ["lesion"] and len(tables["lesion"]) == 2
+    assert [(source["technique"], source["status"]) for source in sources] == [
+        ("lesion", "run"),
+        ("patching", "not run"),
+    ]
+    assert sources[0]["finished"] == "2026-01-01" and sources[0]["items"] == 1
+
+
+def test_half_a_run_is_none(house):
+    (paths.committed(house) / MODEL / "lesion.parquet").write_bytes(b"cut off")
+    assert recorded.latest(MODEL, "lesion", house) is None
+
+
+def test_code_that_changed_since_a_run_is_named(house):
+    code = recorded.tables(MODEL, ["lesion"], house)[1][0]["code"]
+    assert code == "since then notebooks/lesion.py, medlib/run.py changed"  # the stand-in's hashes are made up
+
+
+def test_tables_that_are_others_now_or_new_or_gone_are_named(house):
+    before = made_of(house, "lesion", "patching", "geometry")
+    assert recorded.other_tables(before, MODEL, house) == []
+    a_run(paths.runs(house), "patching", MODEL)
+    assert recorded.other_tables(before, MODEL, house) == ["patching"]
+    for path in (paths.committed(house) / MODEL).glob("lesion.*"):
+        path.unlink()
+    assert recorded.other_tables(before, MODEL, house) == ["lesion", "patching"]
+    assert recorded.other_tables(before | {"lesion": "0" * 64}, MODEL, house) == ["lesion", "patching"]
