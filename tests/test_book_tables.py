@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from medlib import concepts
-from medlib.book import tables
+from medlib.book import pages, tables
 
 PAGES = Path(__file__).parent.parent / "book" / "methods"
 
@@ -35,6 +35,13 @@ def test_the_counts_on_the_page_are_those_of_the_tables(written):
     assert f"| **drugs** | {len(concepts.load('drugs'))} | 3 | {asked['item'].nunique()} | 3 |" in page
     label, count = next(concepts.load("drugs").specialty.value_counts().items())
     assert re.search(rf"\b{label} {count}\b", balance)
+
+
+def test_every_item_is_on_the_page_so_that_search_finds_it(written):
+    balance = (written / "balance.md").read_text()
+    for domain in concepts.domains():
+        for item in concepts.load(domain)["item"].astype(str):
+            assert pages.cell(item) in balance
 
 
 def test_the_shares_that_were_checked_are_those_of_the_rows(written):

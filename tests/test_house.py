@@ -64,7 +64,7 @@ def test_the_makefile_installs_the_weights_that_the_zoo_names():
 
 def test_bare_make_lists_every_target_with_its_comment():
     said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("book", "html", "test", "lint", "bench", "status", "record", "pair", "gemma", "clean"):
+    for target in ("book", "html", "pdf", "test", "lint", "bench", "status", "record", "pair", "gemma", "clean"):
         assert re.search(rf"^  make {target} +\w", said, re.M), target
 
 

@@ -21,7 +21,20 @@ import nbformat
 import yaml
 
 from medlib import paths, results
-from medlib.book import execute, map_pages, pages, project_b_pages, scans_pages, speed_pages, tables, zoo_pages
+from medlib.book import (
+    execute,
+    figure_data,
+    map_pages,
+    pages,
+    pictures,
+    project_b_pages,
+    reading,
+    scans_pages,
+    speed_pages,
+    tables,
+    terms,
+    zoo_pages,
+)
 from medlib.book.claims import pages as claim_pages
 from medlib.errors import MedlibError
 from medlib.models import zoo
@@ -29,6 +42,7 @@ from medlib.models import zoo
 _GLUE_PREFIX = "application/papermill.record/"
 _CONF = '''"""Written by medlib.book: the settings of _config.yml as Sphinx reads them."""
 
+import sys as _sys
 from pathlib import Path as _Path
 
 from jupyter_book.config import get_final_config as _final
@@ -38,17 +52,26 @@ _config, _ = _final(user_yaml=_here / "_config.yml", cli_config={"latex_individu
 globals().update(_config)
 # thebe and comments load scripts from other sites, intersphinx loads inventories
 extensions = [name for name in extensions if name not in ("sphinx_thebe", "sphinx_comments", "sphinx.ext.intersphinx")]
+_sys.path.insert(0, str(_here))
+extensions.append("terms")
 html_static_path = [*html_static_path, "_offline"]
 
 
 def setup(app):
     """Plotly's script is 4 MB: a page loads it before its figures where it has some, and not otherwise."""
     app.connect("html-page-context", _with_plotly)
+    app.connect("html-page-context", _without_a_list_of_no_items)
 
 
 def _with_plotly(app, name, template, context, doctree):
     if "Plotly.newPlot" in context.get("body", ""):
         app.add_js_file("plotly/plotly.min.js")
+
+
+def _without_a_list_of_no_items(app, name, template, context, doctree):
+    """Docutils calls the bibliography a list, whose items a screen reader then looks for in vain."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="list" class="citation-list"', 'class="citation-list"')
 '''
 
 
@@ -106,6 +129,7 @@ def build(root=None):
     fresh = root / "_build" / "html.new"
     shutil.rmtree(fresh, ignore_errors=True)
     _sphinx(source, fresh, root / "_build" / "doctrees")
+    pictures.shrink(fresh, root / "_build" / "webp")
     shutil.copyfile(fresh / "intro.html", fresh / "index.html")
     old = root / "_build" / "html.old"
     shutil.rmtree(old, ignore_errors=True)
@@ -140,6 +164,8 @@ def assemble(root):
     project_b_pages.write(source / "generated", chapters)
     claim_pages.write(source / "generated", chapters)
     map_pages.write(source / "generated", chapters)
+    reading.write(source, chapters)
+    shutil.copyfile(terms.__file__, source / "terms.py")
     _copy_mathjax(source / "_offline" / "mathjax")
     _copy_plotly(source / "_offline" / "plotly")
     return source
@@ -268,6 +294,7 @@ def _take_in(chapter, source):
     data = nbformat.v4.new_markdown_cell(pages.data_line(chapter), id="data-of-this-page")
     tagged = [i for i, cell in enumerate(notebook.cells) if "card" in cell.metadata.get("tags", [])]
     notebook.cells.insert(tagged[0] + 1 if tagged else len(notebook.cells), data)
+    figure_data.link(notebook, chapter.page, target.parent)
     nbformat.write(notebook, target.with_suffix(".ipynb"))
 
 
@@ -303,11 +330,12 @@ def _sphinx(source, target, doctrees):
 
 
 def _digest(source):
-    """SHA-256 over everything the site depends on: the assembled sources and the versions of the builders."""
+    """SHA-256 over everything the site depends on: the assembled sources, this folder and the builders' versions."""
     from importlib.metadata import version
 
     names = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "plotly")
     digest = hashlib.sha256(" ".join(version(name) for name in names).encode())
-    for path in sorted(path for path in source.rglob("*") if path.is_file()):
-        digest.update(str(path.relative_to(source)).encode() + b"\0" + path.read_bytes())
+    for folder, pattern in ((source, "*"), (Path(__file__).parent, "*.py")):
+        for path in sorted(path for path in folder.rglob(pattern) if path.is_file()):
+            digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

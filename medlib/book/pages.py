@@ -202,10 +202,11 @@ def _code(text):
 def table(header, rows):
     """A Markdown table; what stands in a cell cannot break it."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + "\n"
 
 
-def _cell(value):
+def cell(value):
+    """Text that Markdown shows as it stands, on one line; `Markdown` is left as it is."""
     text = re.sub(r"[ \t\r\n]+", " ", str(value)).strip()  # a no-break space stays
     if not isinstance(value, Markdown):
         text = re.sub(r"([\\`*_$~#{}\[\]<>&])", r"\\\1", text)

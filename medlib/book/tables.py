@@ -1,6 +1,6 @@
 """What the book says about the concept tables, written from the tables when the book is assembled.
 
-Sizes, label balance, sources and what was checked are counted, never typed; each table lies beside the page for
+Sizes, label balance, sources, items and what was checked are read off, never typed; each table lies beside the page for
 download, with the TOML file that describes it and their licence.
 """
 
@@ -8,6 +8,7 @@ import re
 import shutil
 
 from medlib import concepts
+from medlib.book import pages
 from medlib.book.pages import Markdown, table
 
 
@@ -61,6 +62,9 @@ def _balance(domain):
         "**Sources**",
         "",
         table(["source", "rows"], [[name, count] for name, count in sources.items()]),
+        "**Items**",
+        "",
+        pages.cell(", ".join(dict.fromkeys(items["item"].astype(str)))),
         "::::",
         "",
     ]

@@ -1,0 +1,88 @@
+"""A figure's data and notebook, one click away: a line that goes into each caption when a run is taken into the book.
+
+A figure drawn by matplotlib is drawn from the run's table.  One of Plotly's carries its points in the page: they become
+a table of their own, with the frame, panel, label and text of each point.
+"""
+
+import base64
+import json
+import re
+
+import nbformat
+import numpy as np
+import pandas as pd
+
+_PLOT = re.compile(r'Plotly\.newPlot\(\s*["\']([^"\']+)["\'],\s*')
+_FRAMES = re.compile(r"Plotly\.addFrames\(\s*['\"]([^'\"]+)['\"],\s*")
+
+
+def link(notebook, page, folder):
+    """Add the line to the captions of an executed notebook, in place, and a cell after what Plotly drew.
+
+    `page` is the chapter's place in the book, such as `runs/smollm2-135m/lesion`; the tables of Plotly's figures go
+    into `folder`.
+    """
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        figure = cell.metadata.get("mystnb", {}).get("figure", {})
+        if figure.get("caption"):
+            figure["caption"] = f"{figure['caption'].strip()} {_line(page, {'CSV': f'{page}.csv'})}"
+        drawn = _drawn(cell)
+        for name, table in drawn.items():
+            table.to_csv(folder / f"{name}.csv", index=False)
+        if drawn:
+            _, model, _ = page.split("/")
+            files = {f"CSV ({name.removeprefix(f'slider-{model}-')})": f"runs/{model}/{name}.csv" for name in drawn}
+            text = f":::{{container}} figure-data\n{_line(page, files)}\n:::"
+            cells.append(nbformat.v4.new_markdown_cell(text, id=f"data-{len(cells)}"))
+    notebook.cells = cells
+
+
+def points(html):
+    """What Plotly drew in a piece of HTML, as tables by the figure's name.
+
+    Columns: `frame` (null where nothing moves), `panel` (the title of a subplot, else its number), `label` (the name in
+    the legend), `text` (what the mouse shows), `x`, `y`.
+    """
+    read = json.JSONDecoder().raw_decode
+    frames = {match[1]: read(html, match.end())[0] for match in _FRAMES.finditer(html)}
+    found = {}
+    for match in _PLOT.finditer(html):
+        traces, end = read(html, match.end())
+        layout, _ = read(html, re.compile(r"\s*,\s*").match(html, end).end())
+        moving = frames.get(match[1]) or [{"name": None, "data": traces}]
+        rows = [_rows(frame["name"], frame["data"], traces, _titles(layout)) for frame in moving]
+        found[match[1]] = pd.concat(rows, ignore_index=True)
+    return found
+
+
+def _drawn(cell):
+    pieces = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
+    return {name: table for piece in pieces for name, table in points(piece).items()}
+
+
+def _titles(layout):
+    """The titles of subplots, which Plotly keeps as notes in the order of the panels."""
+    return [note["text"] for note in layout.get("annotations", []) if note.get("yref") == "paper"]
+
+
+def _rows(frame, data, traces, titles):
+    axes = list(dict.fromkeys(trace.get("yaxis", "y") for trace in traces))
+    tables = []
+    for moved, trace in zip(data, traces, strict=True):
+        place = axes.index(trace.get("yaxis", "y"))
+        panel = titles[place] if place < len(titles) else place + 1
+        table = pd.DataFrame({"x": _numbers(moved["x"]), "y": _numbers(moved["y"]), "text": trace.get("text")})
+        tables.append(table.assign(frame=frame, panel=panel, label=trace.get("name")))
+    return pd.concat(tables)[["frame", "panel", "label", "text", "x", "y"]]
+
+
+def _numbers(values):
+    """Plotly writes a list as it is, and an array as base64 with its type."""
+    return np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"]) if isinstance(values, dict) else values
+
+
+def _line(page, files):
+    data = ", ".join(f"{{download}}`{shown} </{place}>`" for shown, place in files.items())
+    return f"Data: {data}; notebook: {{download}}`ipynb </{page}.ipynb>`."
