@@ -35,6 +35,8 @@ def test_a_word_that_a_page_uses_in_another_sense_is_no_term_there_nor_in_its_re
     (tmp_path / "methods" / "maps.md").write_text("---\nother_senses: [lesion]\n---\n\n# Maps\n")
     assert terms.other_senses(tmp_path, "methods/maps") == terms.other_senses(tmp_path, "runs/m/maps") == ["lesion"]
     assert terms.other_senses(tmp_path, "runs/m/geometry") == []
+    (tmp_path / "pictures.md").write_text("---\nother_senses: [patch]\n---\n\n# Pictures\n")
+    assert terms.other_senses(tmp_path, "pictures") == ["patch"]
 
 
 def test_other_senses_are_of_terms_that_there_are():

@@ -86,8 +86,8 @@ def _made(record):
         said = f"{of['steps']:,} steps of {of['scenes']} scenes, {of['cpu_s'] / 60:.0f} minutes of CPU"
         rows.append([f"stage {stage}", said])
     rows.append(["seed, threads, torch", f"{training['seed']}, {training['threads']}, {training['torch']}"])
-    rows.append(["sha256 of the weights", record["sha256"]])
-    return table(["", ""], rows)
+    rows.append(["sha256 of the weights", f"{record['sha256'][:16]}…"])
+    return table(["training", "what was used"], rows)
 
 
 def _sources():

@@ -59,10 +59,11 @@ def split(text, left):
 
 
 def other_senses(folder, page):
-    """The terms that a methods page, or that of a results chapter's technique, uses in another sense."""
-    path = Path(folder) / "methods" / f"{page.rpartition('/')[2]}.md"
-    front = _FRONT.match(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return yaml.safe_load(front[1]).get("other_senses", []) if front else []
+    """The terms that a page, or the methods page of a results chapter's technique, uses in another sense."""
+    for path in (Path(folder) / f"{page}.md", Path(folder) / "methods" / f"{page.rpartition('/')[2]}.md"):
+        if path.is_file() and (front := _FRONT.match(path.read_text(encoding="utf-8"))):
+            return yaml.safe_load(front[1]).get("other_senses", [])
+    return []
 
 
 @cache
