@@ -194,6 +194,7 @@ def main(given=None):
         if not finished:
             print(f"The {stage} stage stopped at step {trainer.done}; run the same command again.")
             return
+    hf.config.text_config._name_or_path = LANGUAGE_MODEL  # it was the folder it lay in, which is this machine's own
     save_trained(hf, heads, told.out, facts)
     record = (told.work / "record.jsonl").read_bytes()
     write_atomically(told.out / "record.jsonl", record)
