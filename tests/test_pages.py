@@ -95,6 +95,6 @@ def test_pages_follow_the_reader_into_the_dark(full_book, visit, scheme, lighter
 def test_the_data_of_a_page_is_one_click_away(full_book, visit):
     tab, _ = visit()
     tab.goto((full_book / "runs" / "smollm2-135m" / "lesion.html").as_uri())
-    link = tab.get_by_role("link", name="CSV").first.get_attribute("href")
+    link = tab.locator("a[download]", has_text="CSV").first.get_attribute("href")
     table = (full_book / "runs" / "smollm2-135m" / link).resolve()
     assert table.read_text().startswith("model,technique,domain")
