@@ -124,6 +124,7 @@ def main():
         "memory": given.memory,
         "prefetch": given.prefetch,
         "weights": found[0]["size"],
+        "techniques": found,
     }
     (FOLDER / "stream.json").write_text(json.dumps(facts, indent=1) + "\n")
     if any(row["peak"] > to_bytes(given.memory) or row["walk"] > LIMIT for row in found):
