@@ -23,14 +23,19 @@ _HOME = {  # public name -> the module that defines it
     "Pair": "prompts",
     "activations": "states",
     "attribution_sweep": "attribution",
+    "knowledge_map": "mapping",
     "lesion_sweep": "lesion",
     "lesion_texts": "lesion",
     "lesion_windows": "lesion",
     "patch_sweep": "patching",
     "weight_saliency": "saliency",
+    "steer_sweep": "steering",
     "Run": "run",
 }
-_MODULES = {"concepts", "figures", "geometry", "hooks", "knowledge", "results", "scans", "stats", "summary", "vision"}
+_MODULES = {
+    *("concepts", "figures", "geometry", "hooks", "knowledge", "mapping"),
+    *("results", "scans", "stats", "summary", "vision"),
+}
 
 __all__ = sorted([*_HOME, *_MODULES])
 

@@ -242,7 +242,7 @@ def _from_thin_matrices(entering, leaving, calls, linear, gradients, kinds):
             if of_one:  # else it has no part in this forward pass
                 given = torch.cat([given for given, *_ in of_one], dim=1)
                 thin[name] = torch.cat([next(below) for _ in of_one], dim=1), given
-        with _one_thread_each(entering.device) as each:
+        with _one_thread_each({slope.device.type for slope, _ in thin.values()}) as each:
             for name, (slope, given) in thin.items():
                 found = each(partial(_absolute_sums, weight=linear[name].weight, kinds=kinds), slope, given)
                 sums[name][answer] = torch.stack(list(found))
@@ -250,10 +250,10 @@ def _from_thin_matrices(entering, leaving, calls, linear, gradients, kinds):
 
 
 @contextmanager
-def _one_thread_each(device):
+def _one_thread_each(devices):
     """A `map` for products of a core's size: on several threads one such product takes longer than on one."""
     threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1:
+    if devices != {"cpu"} or threads == 1:
         yield map
         return
     torch.set_num_threads(1)

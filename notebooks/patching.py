@@ -31,6 +31,7 @@ seed = 0  # draws the couples and the bootstrap resamples [0..]
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import HTML
 
 import medlib
 from medlib import concepts, figures, knowledge
@@ -40,6 +41,7 @@ from medlib.chapters.patching import (
     patch_prose,
     patch_tables,
     sites,
+    token_heat,
 )
 
 # %%
@@ -204,6 +206,12 @@ maps = {
 }
 patch_figures.maps(controls, maps, known, few)
 plt.show()
+
+# %% [markdown]
+# The same, one domain at a time; the mouse shows token, layer and share.
+
+# %% tags=["hide-input"]
+HTML(token_heat.page(maps, known, f"sites-{model.name}-tokens"))
 
 # %% [markdown]
 # ## How good is the estimate that costs two passes?

@@ -21,9 +21,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
+LOCK = (ROOT / "requirements.lock").read_text()
+
+
 def lock():
-    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
-    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    pins = re.findall(r"^([\w.-]+)==([\w.]+)", LOCK, re.M)
+    return {canonicalize_name(name): version for name, version in pins}
 
 
 def test_every_dependency_is_pinned_in_the_lock_at_a_version_that_fits():
@@ -32,12 +35,11 @@ def test_every_dependency_is_pinned_in_the_lock_at_a_version_that_fits():
         assert needed.specifier.contains(lock()[canonicalize_name(needed.name)]), line
 
 
-def test_every_line_of_the_lock_is_one_plain_pin_in_order():
-    names = list(lock())
-    assert len(set(names)) == len(names)
-    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
-    assert lock()["torch"] == "2.13.0"  # no build of one machine
+def test_the_lock_is_pins_with_the_hashes_of_their_files():
+    pins = "\n".join(line for line in LOCK.splitlines() if not line.startswith("#")).replace(" \\\n", "").splitlines()
+    hashed = r"[\w.-]+==[\w.]+( +--hash=sha256:[0-9a-f]{64})+"
+    assert [pin[:80] for pin in pins if not re.fullmatch(hashed, pin)] == ["torch==2.13.0"]  # no build of one machine
+    assert len(lock()) == len(pins)
     assert SpecifierSet("<26").contains(lock()["packaging"])  # snakemake's limit
 
 
@@ -52,7 +54,8 @@ def test_conda_users_get_the_same_python_and_the_same_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, packages = environment["dependencies"]
     assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python="))
-    assert (pip, packages) == ("pip", {"pip": ["-r requirements.lock"]})
+    assert (pip, packages) == ("pip", {"pip": [f"torch=={lock()['torch']}"]})
+    assert "pip install -r requirements.lock" in (ROOT / "environment.yml").read_text()
 
 
 def test_the_makefile_installs_the_weights_that_the_zoo_names():

@@ -104,6 +104,7 @@ def test_a_map_by_which_the_answer_goes_first_is_named_and_others_are_not():
             "random": (0.6, 0.4),
             "lesion": (0.1, 0.9),
             "grad_cam randomised": (0.5, 0.5),
+            "attention randomised": (0.6, 0.4),
         }
     )
     table = filled_curves.areas(filled, filled_curves.CONTROLS)
@@ -133,10 +134,11 @@ def test_filled_from_the_twin_the_whole_deletion_is_the_twin(model, answered):
 
 def test_maps_are_taken_at_the_layers_that_were_chosen():
     own = {(1, "lesion"): {"grad_cam": np.arange(8.0).reshape(2, 2, 2), "attention": np.zeros((2, 2, 2))}}
-    noise = {(1, "lesion"): {"grad_cam": np.ones((2, 2, 2))}}
+    noise = {(1, "lesion"): {"grad_cam": np.ones((2, 2, 2)), "attention": np.arange(8.0).reshape(2, 2, 2)}}
     chosen = {("lesion", "grad_cam"): 5, ("lesion", "attention"): 3}
     found = filled_curves.at_chosen(own, noise, chosen, [3, 5])[1, "lesion"]
     assert found["grad_cam"].tolist() == [[4, 5], [6, 7]] and found["grad_cam randomised"].sum() == 4
+    assert found["attention randomised"].tolist() == [[0, 1], [2, 3]]
 
 
 def test_the_sum_of_logits_is_told_by_its_likeness_to_itself():

@@ -3,7 +3,7 @@
 import pytest
 from browser import COMPLAINTS, name, pages
 
-SLIDER = ".layer-slider input[type=range]"
+SLIDER = ".figure-control input[type=range]"
 FIRST = """() => {
   const [first] = document.querySelector(".plotly-graph-div").data;
   return [...first.x, ...first.y];
@@ -52,12 +52,25 @@ def test_the_reader_can_change_the_theme(server, visit):
     assert seen == {"light", "dark"}
 
 
+def test_the_keyboard_chooses_the_map_of_tokens(this_book, visit):
+    page = next(this_book.glob("runs/*/patching.html"))
+    tab, heard = visit()
+    tab.goto(page.as_uri())
+    menu = tab.locator(".figure-control select")
+    shown = "() => document.querySelector('.plotly-graph-div').data.map(trace => trace.visible)"
+    assert tab.evaluate(shown).count(True) == 1
+    menu.focus()
+    tab.keyboard.press("ArrowDown")
+    tab.wait_for_function(f"() => ({shown})()[1] === true")
+    assert tab.evaluate(shown).count(True) == 1 and heard == []
+
+
 @pytest.mark.parametrize("served", [False, True])
 def test_the_keyboard_moves_the_slider_and_the_slider_the_picture(this_book, server, visit, served):
     page = next(path for path in pages(this_book) if "Plotly.newPlot" in path.read_text(encoding="utf-8"))
     tab, heard = visit(server=server if served else None)
     tab.goto(f"{server}{name(this_book, page)}" if served else page.as_uri())
-    slider, told = tab.locator(SLIDER).first, tab.locator(".layer-slider output").first
+    slider, told = tab.locator(SLIDER).first, tab.locator(".figure-control output").first
     assert tab.locator(SLIDER).count() == tab.locator(".plotly-graph-div").count()
     before, first = tab.evaluate(FIRST), told.text_content()
     slider.focus()

@@ -33,7 +33,7 @@ def link(notebook, page, folder):
             table.to_csv(folder / f"{name}.csv", index=False)
         if drawn:
             _, model, _ = page.split("/")
-            files = {f"CSV ({name.removeprefix(f'slider-{model}-')})": f"runs/{model}/{name}.csv" for name in drawn}
+            files = {f"CSV ({name.partition(f'-{model}-')[2] or name})": f"runs/{model}/{name}.csv" for name in drawn}
             text = f":::{{container}} figure-data\n{_line(page, files)}\n:::"
             cells.append(nbformat.v4.new_markdown_cell(text, id=f"data-{len(cells)}"))
     notebook.cells = cells
@@ -43,7 +43,7 @@ def points(html):
     """What Plotly drew in a piece of HTML, as tables by the figure's name.
 
     Columns: `frame` (null where nothing moves), `panel` (the title of a subplot, else its number), `label` (the name in
-    the legend), `text` (what the mouse shows), `x`, `y`.
+    the legend), `text` (what the mouse shows), `x`, `y`, and of a heat map `z`, a row for each of its fields.
     """
     read = json.JSONDecoder().raw_decode
     frames = {match[1]: read(html, match.end())[0] for match in _FRAMES.finditer(html)}
@@ -73,9 +73,20 @@ def _rows(frame, data, traces, titles):
     for moved, trace in zip(data, traces, strict=True):
         place = axes.index(trace.get("yaxis", "y"))
         panel = titles[place] if place < len(titles) else place + 1
-        table = pd.DataFrame({"x": _numbers(moved["x"]), "y": _numbers(moved["y"]), "text": trace.get("text")})
+        table = _fields(moved) if "z" in moved else _points(moved, trace)
         tables.append(table.assign(frame=frame, panel=panel, label=trace.get("name")))
-    return pd.concat(tables)[["frame", "panel", "label", "text", "x", "y"]]
+    found = pd.concat(tables)
+    return found[["frame", "panel", "label", "text", "x", "y", *found.columns.intersection(["z"])]]
+
+
+def _points(moved, trace):
+    return pd.DataFrame({"x": _numbers(moved["x"]), "y": _numbers(moved["y"]), "text": trace.get("text")})
+
+
+def _fields(moved):
+    x, y = _numbers(moved["x"]), _numbers(moved["y"])
+    places = pd.MultiIndex.from_product([y, x], names=["y", "x"])
+    return pd.DataFrame({"z": np.ravel(moved["z"])}, index=places).reset_index().assign(text=None)
 
 
 def _numbers(values):

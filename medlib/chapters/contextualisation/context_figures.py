@@ -72,9 +72,9 @@ def spaces(table, questions):
         for look, space, label in zip(("medical", "difference"), SPACES, words, strict=True):
             figures.curve(one, chosen(here, "self_similarity_adjusted", space=space), look, label)
         one.axhline(0, color="0.6", lw=1, zorder=0)
-        one.set_ylabel("SelfSim less random tokens")
         one.set_title(name, fontsize="small")
         one.label_outer()
+    figure.supylabel("SelfSim less random tokens", fontsize="medium")
     figures.legend(figure, axes.values())
     return figure
 

@@ -13,21 +13,21 @@ from medlib.scans import draw
 
 FILLS = ("twin", "blur")
 BASES = ("centre", "random", "lesion")
-CONTROLS = ("centre", "random", "grad_cam randomised")
+CONTROLS = ("centre", "random", "randomised")
 
 
 def at_chosen(maps, noise, chosen, layers):
-    """Each map at its chosen layer, and Grad-CAM of the model with random weights: `{(scene, kind): {map: heat}}`.
+    """Each map at its chosen layer, under the model's own and under random weights: `{(scene, kind): {map: heat}}`.
 
     `maps`, `noise`: those of `heat_scores.scores` under own and random weights, at `layers`, for the scenes that have
-    both; `chosen`: `(kind, map)` -> layer.
+    both; `chosen`: `(kind, map)` -> layer.  Under random weights a map is called "<map> randomised".
     """
     found = {}
     for (scene, kind), of_noise in noise.items():
         every = maps[scene, kind]
         at = {name: layers.index(chosen[kind, name]) for name in every}
         found[scene, kind] = {name: heat[at[name]] for name, heat in every.items()}
-        found[scene, kind]["grad_cam randomised"] = of_noise["grad_cam"][at["grad_cam"]]
+        found[scene, kind] |= {f"{name} randomised": of_noise[name][at[name]] for name in every}
     return found
 
 
@@ -70,9 +70,9 @@ def mean_curves(table, seed=0):
 def areas(table, controls, seed=0):
     """The area under each curve, and less that of each control on the same scenes: one row each, with intervals.
 
-    >>> areas(filled, ["centre", "random", "grad_cam randomised"]).query("fill == 'twin' and curve == 'deletion'")
+    >>> areas(filled, CONTROLS).query("fill == 'twin' and curve == 'deletion'")
 
-    Returns `map, fill, curve, control` (null: the area itself), `value, low, high, n`.  A good map has a small area
+    The control "randomised" is the same map under random weights.  Returns `map, fill, curve, control` (null: the area itself), `value, low, high, n`.  A good map has a small area
     for deletion and a large one for insertion.
     """
     rows = []
@@ -80,8 +80,10 @@ def areas(table, controls, seed=0):
     for (fill, curve), part in one.groupby(["fill", "curve"], sort=False):
         wide = part.pivot(index="scene", columns="map", values="area")
         for name in wide:
-            pairs = {None: 0} | {other: wide[other] for other in controls if name not in (*BASES, *controls)}
-            for control, other in pairs.items():
+            own = [] if name in BASES or name.endswith(" randomised") else controls
+            for control in (None, *own):
+                beside = f"{name} {control}" if control == "randomised" else control
+                other = 0 if control is None else wide[beside]
                 interval = stats.bootstrap((wide[name] - other).to_numpy(), seed=seed)
                 rows.append((name, fill, curve, control, *interval, len(wide)))
     return pd.DataFrame(rows, columns=["map", "fill", "curve", "control", "value", "low", "high", "n"])

@@ -30,6 +30,7 @@ NAMES = {
     "last": "last token",
 }
 _GREYS = dict(zip(PARTS, ("0.3", "0.4", "0.75", "0.6", "0.5", "0.2"), strict=True))
+FLAT = 0.01  # what differs by less, in nats or as a share, is drawn as a flat line
 TITLES = {"place": "lesion words, by place"}
 
 
@@ -51,6 +52,9 @@ def comparisons(tests, measure):
         one.plot(clear["layer"], [0] * len(clear), "k.", ms=7, label="q < 5 %" if len(clear) else None)
         one.set_title(f"{TITLES.get(name, f'own word: {name}')} (n = {rows['n'].iloc[0]})", fontsize="small")
         one.set_xlabel("state")
+        bottom, top = one.get_ylim()
+        if top - bottom < FLAT:
+            one.set_ylim((bottom + top - FLAT) / 2, (bottom + top + FLAT) / 2)
     for one in list(axes.values())[::3]:
         one.set_ylabel(MEASURES[measure], fontsize="small")
     figures.legend(figure, axes.values())

@@ -37,10 +37,11 @@ def costs(effects, metric, ylabel):
             _whiskers(axes, part["k"], part, look, label)
         axes.axhline(0, color="0.6", lw=1, zorder=0)
         axes.set_title(f"{kind}, by the {score}", fontsize="medium")
-        axes.set(xscale="log", xlabel="units set to zero", ylabel=ylabel)
+        axes.set(xscale="log", xlabel="units set to zero")
         axes.set_xticks(sorted(set(table["k"])), sorted(set(table["k"])))
         axes.minorticks_off()
         axes.label_outer()
+    figure.supylabel(ylabel, fontsize="medium")
     figures.legend(figure, grid.flat)
     return figure, grid
 
