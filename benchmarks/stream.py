@@ -126,7 +126,8 @@ def main():
         "weights": found[0]["size"],
         "techniques": found,
     }
-    (FOLDER / "stream.json").write_text(json.dumps(facts, indent=1) + "\n")
+    name = "stream" if given.size == "8b" else f"stream-{given.size}"  # a small one must not take the large one's place
+    (FOLDER / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
     if any(row["peak"] > to_bytes(given.memory) or row["walk"] > LIMIT for row in found):
         sys.exit("A limit was not kept: memory, or bytes read a walk.")
 
