@@ -61,7 +61,7 @@ def test_the_page_shows_ratios_targets_and_the_machine(measured, tmp_path):
     assert "CPU time / plain 0.4, at most 0.5" in said["bench"] and "met" in said["bench"]
     assert "| 1.96 | 1.98 | 2 |" in said["scaling"] and (tmp_path / "scaling.png").stat().st_size > 10_000
     assert "2.00, off" in said["planned"]
-    assert "| saliency | 74 s | 20 s | 1.50 GiB | 0.921 |" in said["stream"] and "at most 4GiB" in said["stream"]
+    assert "| saliency | 74 s | 20 s | 1.50 GiB | 0.921 |" in said["stream"] and "at most 4 GiB" in said["stream"]
     assert all("threads 1" in said[name] for name in pages(tmp_path))
 
 

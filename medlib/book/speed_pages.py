@@ -180,5 +180,5 @@ def _stream(found, folder):
         ]
         for row in found["techniques"]
     ]
-    said = f"\nWeights of {found['weights'] / 2**30:.1f} GiB on disk, at most {found['memory']} of memory.\n"
+    said = f"\nWeights of {found['weights'] / 2**30:.1f} GiB on disk, at most {found['memory'].replace("GiB", " GiB")} of memory.\n"
     return table(header, rows) + said + _machine(found)
