@@ -41,6 +41,7 @@ NUMBERS = {
         "verdict": "It depends on the map: made up",
         "sum_verdict": "It is no map of what the model says",
         "like_answer_sum": "0.21 (0.10 to 0.30)",
+        "like_shifted_answer": "0.30 (0.20 to 0.40)",
         "hit_middle": "10% (0% to 30%)",
         "layer_middle": "15",
     },

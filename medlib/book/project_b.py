@@ -20,6 +20,7 @@ STRICTER = {  # metric -> what this book goes by instead
     "update_linearity": ("update_linearity_held_out", "held out"),
     "dimension_lowest": ("dimension", "by maximum likelihood"),
 }
+ENOUGH = 0.1  # of the most tokens at any state: with fewer a number of a cloud is one of another cloud
 CONTROL = {"dimension_lowest": "dimension"}  # metric -> the one that has its control, where it has none itself
 
 
@@ -67,7 +68,8 @@ def curves(quantity, runs):
     >>> curves(published()[1]["mev"], recorded(chapters))["own"]
 
     "own" is B's measure, "stricter" what this book goes by instead.  A curve that a run refused or does not have is
-    empty; without the run, there is none.
+    empty; without the run, there is none.  A state with less than `ENOUGH` of the most tokens is left out: words have
+    one embedding each, so that at state 0 the text is a handful of points.
     """
     if quantity["chapter"] not in runs:
         return {}
@@ -87,6 +89,7 @@ def curves(quantity, runs):
 
 
 def _placed(rows, n_layers):
+    rows = rows[rows["n"].isna() | (rows["n"] >= ENOUGH * rows["n"].max())]
     found = rows.sort_values("layer")[["layer", "value", "low", "high"]].astype(float).reset_index(drop=True)
     return found.assign(layer=found["layer"].astype(int), depth=found["layer"] / n_layers)
 

@@ -62,8 +62,8 @@ def _models(runs):
     if "embedding_geometry" in runs:
         found, record = runs["embedding_geometry"]
         pictures.append(f"{record['parameters']['n_scenes']} (geometry)")
-        sizes = found[found["metric"] == "anisotropy"].groupby("component")["n"].max()
-        tokens = ", ".join(f"{int(n):,} {kind}" for kind, n in sizes.items())
+        sizes = found[found["metric"] == "anisotropy"].groupby("component")["n"].agg(["min", "max"])
+        tokens = ", ".join(f"{_counted(low, high)} {kind}" for kind, low, high in sizes.itertuples())
     if "contextualisation" in runs:
         record = runs["contextualisation"][1]
         pictures.append(f"{record['parameters']['n_pictures']} (context)")
@@ -76,9 +76,14 @@ def _models(runs):
         ["image tokens of a picture", b["image_tokens"], (SIZE // PATCH) ** 2],
         ["pictures", f"{b['pictures']} of its evaluation set", ", ".join(pictures) or "not run"],
         ["questions", b["questions"], questions],
-        ["tokens of a cloud", f"{b['text_tokens']:,} text", tokens],
+        ["different tokens of a cloud", f"{b['text_tokens']:,} text, copies included", tokens],
     ]
     return table(["", "project B", "this book"], rows)
+
+
+def _counted(low, high):
+    """How many different tokens there are in the states: fewest and most."""
+    return f"{high:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
 
 
 def _curves(runs, folder):
@@ -94,7 +99,8 @@ def _curves(runs, folder):
     notes = "; ".join(f"{quantity['title']}: {quantity['note']}" for quantity, _ in ranges if "note" in quantity)
     parts.append(
         "Of ours the first and the last layer, and in brackets the range over all that were measured. "
-        f"B's are ranges of curves, and so approximate ({notes}).\n"
+        f"B's are ranges of curves, and so approximate ({notes}). "
+        f"States with less than {project_b.ENOUGH:.0%} of the different tokens that other states have are left out.\n"
     )
     header = ["measure", "layers", "project B", "this book", "random tokens"]
     parts.append(table(header, [row for both in points for row in _point_rows(*both, runs)]))

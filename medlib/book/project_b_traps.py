@@ -182,14 +182,16 @@ def _logit_sum(found, record, folder):
     )
     figure = draw.logit_sum(scores, middle, alike, record["model"]["layers"])
     rows = [
-        [label, int(scores.loc[name, "layer"]), spoken(scores.loc[name]), *_less(pointing, name)]
+        [label, int(scores.loc[name, "layer"]), spoken(scores.loc[name]), *_less(pointing, name), _at(middle, name)]
         for name, label in draw.MAPS.items()
         if name in scores.index
     ]
     header = ["map of", "layer", "pointing score", *(f"less {said}" for said in LESS.values())]
+    header.append(f"pointing score at layer {at_middle}")
     said = [
         ["does a map point?", numbers["verdict"]["text"]],
         ["is the map of the sum one of what is said?", numbers["sum_verdict"]["text"]],
+        ["the answer's own map in that model", f"rank correlation {numbers['like_shifted_answer']['text']} with itself"],
         ["the map of the answer and that of the sum", f"rank correlation {numbers['like_answer_sum']['text']}"],
         [f"hottest token of the sum, layer {at_middle}", f"touches the lesion in {numbers['hit_middle']['text']}"],
     ]
@@ -204,6 +206,10 @@ def _less(pointing, name):
     of_map = pointing[pointing["component"] == name].set_index("variant")
     variants = [f"less {other}" for other in LESS]
     return [spoken(of_map.loc[variant], "{:+.2f}") if variant in of_map.index else "" for variant in variants]
+
+
+def _at(middle, name):
+    return spoken(middle.loc[name]) if name in middle.index else ""
 
 
 def _no_states():
