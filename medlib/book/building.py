@@ -297,16 +297,23 @@ def _reads_pictures(name):
 
 
 def _take_in(chapter, source):
-    """Copy a run to the assembled sources, its table as CSV, with a line on its page that leads to the data."""
+    """Copy a run to the assembled sources with its data, and put on its page the lines that lead to it.
+
+    A short table is offered as CSV, a long one as it lies there, and in CSV what each figure is drawn from.
+    """
     target = source / chapter.page
     target.parent.mkdir(parents=True, exist_ok=True)
-    results.read(chapter.file(".parquet")).to_csv(target.with_suffix(".csv"), index=False)
+    table, long = results.read(chapter.file(".parquet")), pages.is_long(chapter)
+    if long:
+        shutil.copyfile(chapter.file(".parquet"), target.with_suffix(".parquet"))
+    else:
+        table.to_csv(target.with_suffix(".csv"), index=False)
     shutil.copyfile(chapter.file(".json"), target.with_suffix(".json"))
     notebook = chapter.notebook
     data = nbformat.v4.new_markdown_cell(pages.data_line(chapter), id="data-of-this-page")
     tagged = [i for i, cell in enumerate(notebook.cells) if "card" in cell.metadata.get("tags", [])]
     notebook.cells.insert(tagged[0] + 1 if tagged else len(notebook.cells), data)
-    figure_data.link(notebook, chapter.page, target.parent)
+    figure_data.link(notebook, chapter.page, target.parent, table if long else None)
     nbformat.write(notebook, target.with_suffix(".ipynb"))
 
 

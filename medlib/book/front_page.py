@@ -231,7 +231,7 @@ def _example(ran):
             model, verdict = next(iter(able[key].items()))
             return (
                 f" {word.capitalize()} on {len(able[key])} of {len(ran[key])}: "
-                f"[{title[0].lower()}{title[1:]}](#claim-{key.lower()}), in `{model}` "
+                f"[{title}](#claim-{key.lower()}), in `{model}` "
                 f"{_value(verdict.numbers[0])}; control {_value(verdict.controls[0])}."
             )
     return ""

@@ -7,6 +7,8 @@ page says so.
 import base64
 import re
 
+from medlib.book import figure_data
+
 
 class Markdown(str):
     """Text that is Markdown already; any other text in a table's cell is escaped."""
@@ -157,8 +159,14 @@ def _versions(chapters):
     return table(["what", "version"], rows)
 
 
+def is_long(chapter):
+    """Whether a run's table is too long to be offered whole as CSV."""
+    return chapter.record["table"]["rows"] > figure_data.LONG
+
+
 def _downloads(chapter):
-    return Markdown(f"{{download}}`CSV </{chapter.page}.csv>` {{download}}`record </{chapter.page}.json>`")
+    table_of = f"table </{chapter.page}.parquet>" if is_long(chapter) else f"CSV </{chapter.page}.csv>"
+    return Markdown(f"{{download}}`{table_of}` {{download}}`record </{chapter.page}.json>`")
 
 
 def _facts(facts):
