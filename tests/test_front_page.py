@@ -24,7 +24,7 @@ def test_a_map_that_its_control_shares_is_called_the_models(shared, title):
     found = front_page.whose_map({f"model-{i}": a_map(control=value) for i, value in enumerate(shared)})
     assert found.title == title
     assert all(f"{value:.2f}" in found.text for value in shared)
-    assert "by 0.90" in found.text and "by chance by 0.10" in found.text
+    assert "items by 0.90" in found.text and "by chance by 0.10" in found.text
 
 
 def test_the_overlap_has_an_interval_over_the_domains_that_the_model_knows():
@@ -71,7 +71,7 @@ def test_the_takeover_is_said_with_its_depth_and_beside_its_control(run, title):
 def test_the_takeover_has_its_number_interval_and_control():
     text = front_page.where_it_is_taken_over({"m": patched(0.1)}).text
     assert "9.0 of 12 (8.8 to 9.2) in `m`" in text and "in the control from 8.9 (8.7 to 9.1)" in text
-    assert "at most 0.1 layers apart" in text
+    assert "in no domain more than 0.1 layers apart" in text
 
 
 def test_models_that_differ_in_depth_are_said_to():
@@ -113,7 +113,7 @@ def test_a_claim_that_holds_of_the_control_as_well_is_no_claim_of_medicine(words
 
 def test_the_claims_are_counted_and_a_contradicted_one_is_shown_with_interval_and_control():
     text = front_page.claims_held(verdicts(A1="alike", A4=CONTRADICTED, A7=NOT_DECIDED)).text
-    assert "`m`: 1 supported (all of the controls too), 1 contradicted, 1 not decided." in text
+    assert "`m`: 1 supported (all true of the controls too), 1 contradicted, 1 not decided." in text
     assert "(#claim-a4)" in text and "−0.19 (−0.22 to −0.17); control −0.03 (−0.04 to −0.02)" in text
 
 
@@ -140,25 +140,24 @@ def test_what_did_not_run_says_which_command_would():
 def test_layers_are_named_for_editing_only_where_both_tests_and_the_control_allow_it(p, q, edit, tune):
     said = front_page.practice(a_map(p=p, q=q, mapped={("minus control", "consensus"): [7, 8]}))
     assert ("drugs 7–8" in said["edit"], "drugs 7–8" in said["fine-tune"]) == (edit, tune)
-    assert ("nowhere in particular: in 0 of 4 domains" in said["edit"]) != edit
+    assert (said["edit"] == "no layers: 0 of 4 domains pass") != edit
     assert ("(0.75)" in said["edit"]) == edit  # how sure
 
 
 def test_layers_are_to_be_left_alone_where_every_domain_and_every_control_needs_them():
-    alone = front_page.practice(a_map(mapped={("plain", "lesion"): [1, 2, 9], ("foods", "lesion"): [1, 2, 6]}))
-    assert alone["leave alone"].startswith("1–2 (0.75)") and "all of 8 domains" in alone["leave alone"]
-    none = front_page.practice(a_map(mapped={("plain", "lesion"): [1, 2], ("foods", "lesion"): [6, 7]}))
-    assert none["leave alone"].startswith("none in particular")
-    unknown = front_page.practice(
-        a_map(unknown=["foods"], mapped={("plain", "lesion"): [1, 2], ("foods", "lesion"): [6, 7]})
-    )
-    assert unknown["leave alone"].startswith("1–2") and "all of 7 domains" in unknown["leave alone"]
+    def alone(**options):
+        return front_page.practice(a_map(**options))["leave alone"]
+
+    assert alone(mapped={("plain", "lesion"): [1, 2, 9], ("foods", "lesion"): [1, 2, 6]}) == "1–2 (0.75)"
+    elsewhere = {("plain", "lesion"): [1, 2], ("foods", "lesion"): [6, 7]}
+    assert alone(mapped=elsewhere) == "no layers: none is mapped in all of 8 domains and controls"
+    assert alone(mapped=elsewhere, unknown=["foods"]) == "1–2 (0.75)"  # what a model does not know tells nothing
 
 
-def test_a_concept_is_to_be_probed_above_the_last_rise_of_a_known_domain():
+def test_a_concept_is_to_be_probed_at_the_end_of_its_rise_or_above():
     mapped = {("drugs", "geometry"): [8, 9], ("symptoms", "geometry"): [11, 12], ("diseases", "geometry"): None}
-    assert front_page.practice(a_map(mapped=mapped, unknown=["symptoms"]))["probe"].startswith("above layer 9")
-    assert front_page.practice(a_map(mapped=mapped))["probe"].startswith("above layer 12")
+    probe = front_page.practice(a_map(mapped=mapped, unknown=["symptoms"]))["probe"]
+    assert probe == "drugs 9, progression 5 (0.75)"
     nothing = front_page.practice(a_map(mapped={("plain", "geometry"): None}))
     assert nothing["probe"] == "not known: geometry maps no domain"
 
@@ -184,12 +183,12 @@ class Chapter:
 def test_the_map_of_the_model_that_knows_most_is_drawn_and_the_table_has_at_most_three(tmp_path, n):
     chapters = [Chapter(tmp_path, f"m{i}", a_map(unknown=["drugs"] if i != n - 1 else ())) for i in range(n)]
     front_page.write(tmp_path, chapters, {}, verdicts())
-    said = {name: (tmp_path / f"front_{name}.md").read_text() for name in ("map", "findings", "practice")}
+    said = {name: (tmp_path / f"front_{name}.md").read_text() for name in ("map", "findings", "practice", "sure")}
     assert (tmp_path / "front_map.png").stat().st_size > 10_000
     assert f"/runs/m{n - 1}/knowledge_map.ipynb" in said["map"] and ":alt: " in said["map"]
-    assert [line[:2] for line in said["findings"].splitlines() if not line.startswith(" ")] == ["1.", "2.", "3."]
-    assert said["practice"].count("`m") - said["practice"].count("`medlib") == min(n, 3)
-    assert ("There is 1 more model." in said["practice"]) == (n == 4)
+    assert [line[:2] for line in said["findings"].splitlines() if line[:1].isdigit()] == ["1.", "2.", "3."]
+    assert said["practice"].count("`m") == min(n, 3) and "`medlib map m0`" in said["sure"]
+    assert ("of 1 more model:" in said["sure"]) == (n == 4)
 
 
 def test_without_runs_there_is_one_sentence_and_without_a_map_its_command(tmp_path):

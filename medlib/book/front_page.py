@@ -51,18 +51,19 @@ class OfModel(NamedTuple):
 
 
 def write(folder, chapters, book, judged):
-    """Write `front_map.md`, `front_findings.md` and `front_practice.md` into `folder`.
+    """Write `front_map.md`, `front_findings.md`, `front_practice.md` and `front_sure.md` into `folder`.
 
     `book`: the runs as the rules of the claims take them; `judged`: a claim's key -> model -> its verdict.
     """
     maps = {c.name: (c, results.read(c.file(".parquet"))) for c in chapters if c.technique == TECHNIQUE}
-    pieces = {"map": NO_RUNS, "findings": "", "practice": ""}
+    pieces = {"map": NO_RUNS, "findings": "", "practice": "", "sure": ""}
     if chapters:
         tables = {model: found for model, (_, found) in maps.items()}
         pieces = {
             "map": _map(folder, maps),
             "findings": _said(findings(tables, book, judged)),
             "practice": _practice(maps),
+            "sure": _how_sure(maps),
         }
     for name, text in pieces.items():
         (folder / f"front_{name}.md").write_text(text, encoding="utf-8")
@@ -92,9 +93,9 @@ def whose_map(maps):
     if not said:
         return Finding(title, _not_run("knowledge_map"), "methods/knowledge_map.md")
     text = (
-        f"The layers that a technique points at overlap with those of the control by {_each(said, 'control')}, "
-        f"with those of the other half of the domain's items by {_each(said, 'halves', named=False)}, "
-        f"and by chance by {_each(said, 'chance', named=False)}."
+        f"A technique's layers overlap with those in the control by {_each(said, 'control')}, "
+        f"with those in the other half of the domain's items by {_each(said, 'halves', named=False)}, "
+        f"by chance by {_each(said, 'chance', named=False)}."
     )
     return Finding(title, text, "methods/knowledge_map.md")
 
@@ -149,9 +150,9 @@ def where_it_is_taken_over(book):
         ("elsewhere",): ", in medicine at other layers than outside it",
     }.get(_words(said), "")
     text = (
-        f"From layer {_each(said, 'layer')} on, the state at the last token brings half of the answer with it "
-        f"when it is patched into another prompt; in the control from {_each(said, 'control', named=False)} on. "
-        f"Domains and controls are at most {_each(said, 'apart', named=False)} layers apart."
+        f"From layer {_each(said, 'layer')} on, its state brings half of the answer into another prompt; in the "
+        f"control from {_each(said, 'control', named=False)} on, and in no domain more than "
+        f"{_each(said, 'apart', named=False)} layers apart."
     )
     return Finding(f"The last token takes the answer over {when}{beside}", text, page)
 
@@ -214,7 +215,7 @@ def _tally(verdicts):
     words = [verdict.word for verdict in verdicts]
     alike = sum(verdict.word == SUPPORTED and verdict.alike for verdict in verdicts)
     n = words.count(SUPPORTED)
-    also = f" ({'all' if alike == n else alike} of the controls too)" if alike else ""
+    also = f" ({'all' if alike == n else alike} true of the controls too)" if alike else ""
     return f"{n} supported{also}, {words.count(CONTRADICTED)} contradicted, {words.count(NOT_DECIDED)} not decided"
 
 
@@ -275,9 +276,12 @@ def _not_run(chapter):
 
 
 def _said(found):
-    """The findings as a list, each with its page."""
-    lines = [f"{place}. **[{one.title}](/{one.page}).**\n   {one.text}" for place, one in enumerate(found, 1)]
-    return "\n".join(lines) + "\n"
+    """The findings as a list, each with the page that it is from."""
+    lines = [
+        f"{place}. **{one.title}.**\n   {one.text} [{'Method' if 'methods' in one.page else 'All'}](/{one.page})."
+        for place, one in enumerate(found, 1)
+    ]
+    return "\n".join(lines) + "\n\nIn brackets: 95 % intervals, over domains (1) or items (2, 3).\n"
 
 
 # --- the map ----------------------------------------------------------------------------------------------------------
@@ -304,7 +308,7 @@ def _draw(found):
     figures.style()
     maps = {space: map_tables.read_back(found, space) for space in map_tables.MAPS}
     domains = [name for name in concepts.medical() if (maps["plain"]["domain"] == name).any()]
-    figure, axes = plt.subplots(1, 2, figsize=(6.6, 0.62 * len(domains) + 1.0), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(6.6, 0.56 * len(domains) + 1.0), sharey=True, layout="constrained")
     titles = ("medical domains", "minus their controls")
     for one, table_of, title in reversed(list(zip(axes, maps.values(), titles, strict=True))):
         map_figures.lanes(one, table_of, domains)  # the last one names the domains for both
@@ -318,8 +322,16 @@ def _draw(found):
 # --- what follows in practice -----------------------------------------------------------------------------------------
 
 
+TASKS = {  # what is done with layers -> its name, and when a layer is named
+    "probe": ("Probe", "the steepest rise of the clusters ends, or above"),
+    "edit": ("Edit", "lesions and steering beat random layers, and the control differs"),
+    "fine-tune": ("Fine-tune", "one of the two does, and the control differs"),
+    "leave alone": ("Leave alone", "losing one costs most in every domain and control"),
+}
+
+
 def practice(found):
-    """Which layers to probe, edit, fine-tune and leave alone, each with how sure that is: task -> sentence.
+    """Which layers to probe, edit, fine-tune and leave alone, each with how sure that is: a key of `TASKS` -> text.
 
     >>> practice(results.read("knowledge_map.parquet"))["edit"]
 
@@ -329,23 +341,24 @@ def practice(found):
     usable = {domain: one for domain, one in advice.items() if one["known"] is not False}
     return {
         "probe": _probe(usable),
-        "edit": _touch(usable, all, "lesions and steering beat random layers there"),
-        "fine-tune": _touch(usable, any, "lesions or steering beat random layers there"),
+        "edit": _touch(usable, all),
+        "fine-tune": _touch(usable, any),
         "leave alone": _needed_by_all(found, usable),
     }
 
 
 def _probe(usable):
-    """From where on the clusters of all domains have formed, as geometry maps it."""
-    risen = [run for one in usable.values() for run in one["maps"]["plain"]["geometry"] or ()]
+    """For each domain the last layer of the rise that geometry maps."""
+    risen = {domain: one["maps"]["plain"]["geometry"] for domain, one in usable.items()}
+    risen = {domain: runs[-1] for domain, runs in risen.items() if runs}
     if not risen:
         return "not known: geometry maps no domain"
-    sure = [run["confidence"] for run in risen]
-    return f"above layer {max(run['last'] for run in risen)}: by then {len(risen)} domains have risen {_share(sure)}"
+    told = [f"{domain} {run['last']}" for domain, run in risen.items()]
+    return f"{', '.join(told)} {_share([run['confidence'] for run in risen.values()])}"
 
 
-def _touch(usable, enough, why):
-    """The layers of the domains that differ from their control and pass the tests by intervention."""
+def _touch(usable, enough):
+    """The layers of the domains that differ from their control and pass all, or any, of the tests by intervention."""
     tests = ("lesions_matter", "steering_matters")
     passed = {
         domain: one["touch"]
@@ -353,10 +366,9 @@ def _touch(usable, enough, why):
         if one["checks"].get("differs_from_control") and enough(one["checks"].get(test) is True for test in tests)
     }
     if not passed:
-        return f"nowhere in particular: in 0 of {len(usable)} domains {why}"
+        return f"no layers: 0 of {len(usable)} domains pass"
     told = [f"{domain} {_runs(runs)}" for domain, runs in passed.items()]
-    sure = [run["confidence"] for runs in passed.values() for run in runs]
-    return f"{', '.join(told)} {_share(sure)}: {why}"
+    return f"{'; '.join(told)} {_share([run['confidence'] for runs in passed.values() for run in runs])}"
 
 
 def _needed_by_all(found, usable):
@@ -367,14 +379,12 @@ def _needed_by_all(found, usable):
     own = plain[(plain["technique"] == "lesion") & plain["domain"].isin(names) & (plain["status"] == "run")]
     if own.empty:
         return "not known: no lesions were run"
-    everywhere = f"all of {own['domain'].nunique()} domains and controls"
     of_layer = own.groupby("layer").agg(mapped=("mapped", "all"), share=("share", "min"))
     shared = rules.runs(of_layer["mapped"].to_numpy(dtype=bool))
     if not shared:
-        return f"none in particular: no layer is among the costliest in {everywhere}"
+        return f"no layers: none is mapped in all of {own['domain'].nunique()} domains and controls"
     runs = [dict(first=first, last=last) for first, last in shared]
-    sure = _share(of_layer.loc[of_layer["mapped"], "share"])
-    return f"{_runs(runs)} {sure}: losing one costs most in {everywhere}"
+    return f"{_runs(runs)} {_share(of_layer.loc[of_layer['mapped'], 'share'])}"
 
 
 def _runs(runs):
@@ -392,15 +402,27 @@ def _practice(maps):
         return ""
     shown = dict(list(maps.items())[:COLUMNS])
     said = {model: practice(found) for model, (_, found) in shown.items()}
-    tasks = {"probe": "Probe", "edit": "Edit", "fine-tune": "Fine-tune", "leave alone": "Leave alone"}
-    header = ["layers to", *(Markdown(f"`{model}`, 1 to {_layers(found)}") for model, (_, found) in shown.items())]
-    lines = [[Markdown(f"**{words}**"), *(said[model][task] for model in shown)] for task, words in tasks.items()]
-    left = len(maps) - len(shown)
-    more = f" There {'is' if left == 1 else 'are'} {left} more model{'s' * (left > 1)}." if left else ""
+    header = [
+        "layers to",
+        "where",
+        *(Markdown(f"`{model}`, 1 to {_layers(found)}") for model, (_, found) in shown.items()),
+    ]
+    lines = [
+        [Markdown(f"**{name}**"), where, *(said[model][task] for model in shown)]
+        for task, (name, where) in TASKS.items()
+    ]
+    return table(header, lines)
+
+
+def _how_sure(maps):
+    """What the numbers beside layers are, and where there is more."""
+    if not maps:
+        return ""
+    left = len(maps) - COLUMNS
+    more = f", and of {left} more model{'s' * (left > 1)}" if left > 0 else ""
     return (
-        f"{table(header, lines)}\nIn brackets, how sure: the share of resamples of the items in which the layers are "
-        f"mapped. By domain, with all tests, on [the page of maps](/maps.md); as JSON from `medlib map "
-        f"{next(iter(shown))}`.{more}\n"
+        "In brackets, how sure: the share of resamples of the items in which these layers are mapped. "
+        f"Domain by domain, with each test{more}: [all maps](/maps.md); as JSON: `medlib map {next(iter(maps))}`.\n"
     )
 
 

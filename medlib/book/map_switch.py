@@ -83,6 +83,7 @@ def page(table, name):
     for technique, colour in COLOURS.items():
         looks = dict(marker_color=colour, name=NAMES[technique], legendgroup=technique, hoverinfo="skip")
         figure.add_trace(go.Bar(x=[None], y=[None], **looks), row=1, col=1)
+    height = 210 + 2 * 62 * len(domains)
     always, traces = len(COLOURS), []
     for model, own in table.groupby("model", sort=False):
         for row, space in enumerate(TITLES, 1):
@@ -103,20 +104,24 @@ def page(table, name):
         updatemenus=[dict(buttons=buttons, visible=False)],
         meta=dict(choose="Model", says="Knowledge map of one model"),
         legend=dict(orientation="h", y=-0.07, yanchor="top", itemclick=False, itemdoubleclick=False),
-        height=210 + 2 * 62 * len(domains),
+        height=height,
         margin=dict(l=10, r=10, t=30, b=10),
         hoverlabel=dict(align="left"),
     )
     for row in (1, 2):
-        figure.update_yaxes(range=[len(domains) - 0.5, -0.5], automargin=True, showgrid=False, row=row, col=1)
-        figure.update_xaxes(title="layer" if row == 2 else None, showgrid=False, zeroline=False, row=row, col=1)
+        figure.update_yaxes(
+            range=[len(domains) - 0.5, -0.5], automargin=True, ticklabelstandoff=6, showgrid=False, row=row, col=1
+        )
+        figure.update_xaxes(
+            title="layer" if row == 2 else None, showgrid=False, zeroline=False, ticks="outside", row=row, col=1
+        )
         for place in range(1, len(domains)):
             figure.add_hline(place - 0.5, line=dict(color="#ddd", width=1), row=row, col=1)
     first = table[table["model"] == table["model"].iloc[0]]
     figure.update_layout(_axes(first, domains))
     config = {"displaylogo": False, "responsive": True, "plotlyServerURL": "", "showSendToCloud": False}
     options = dict(include_plotlyjs=False, include_mathjax=False, full_html=False, config=config)
-    return figure.to_html(div_id=name, **options)
+    return figure.to_html(div_id=name, default_height=f"{height}px", **options)
 
 
 def _bars(part, domains):
