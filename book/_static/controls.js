@@ -45,6 +45,6 @@ function putAbove(figure, text, control, ...more) {
   const label = Object.assign(document.createElement("label"), { htmlFor: control.id, textContent: text });
   const line = Object.assign(document.createElement("div"), { className: "figure-control" });
   line.append(label, control, ...more);
-  figure.before(line);
+  figure.parentElement.before(line); // that one has the figure's height, and no room for more
   figure.setAttribute("role", "group");
 }

@@ -277,10 +277,10 @@ def _not_run(chapter):
 
 def _said(found):
     """The findings as a list, each with the page that it is from."""
-    lines = [
-        f"{place}. **{one.title}.**\n   {one.text} [{'Method' if 'methods' in one.page else 'All'}](/{one.page})."
-        for place, one in enumerate(found, 1)
-    ]
+    lines = []
+    for place, one in enumerate(found, 1):
+        link = "Method" if one.page.startswith("methods/") else "All claims"
+        lines.append(f"{place}. **{one.title}.**\n   {one.text} [{link}](/{one.page}).")
     return "\n".join(lines) + "\n\nIn brackets: 95 % intervals, over domains (1) or items (2, 3).\n"
 
 

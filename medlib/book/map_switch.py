@@ -83,7 +83,6 @@ def page(table, name):
     for technique, colour in COLOURS.items():
         looks = dict(marker_color=colour, name=NAMES[technique], legendgroup=technique, hoverinfo="skip")
         figure.add_trace(go.Bar(x=[None], y=[None], **looks), row=1, col=1)
-    height = 210 + 2 * 62 * len(domains)
     always, traces = len(COLOURS), []
     for model, own in table.groupby("model", sort=False):
         for row, space in enumerate(TITLES, 1):
@@ -104,7 +103,7 @@ def page(table, name):
         updatemenus=[dict(buttons=buttons, visible=False)],
         meta=dict(choose="Model", says="Knowledge map of one model"),
         legend=dict(orientation="h", y=-0.07, yanchor="top", itemclick=False, itemdoubleclick=False),
-        height=height,
+        height=210 + 2 * 62 * len(domains),
         margin=dict(l=10, r=10, t=30, b=10),
         hoverlabel=dict(align="left"),
     )
@@ -121,7 +120,7 @@ def page(table, name):
     figure.update_layout(_axes(first, domains))
     config = {"displaylogo": False, "responsive": True, "plotlyServerURL": "", "showSendToCloud": False}
     options = dict(include_plotlyjs=False, include_mathjax=False, full_html=False, config=config)
-    return figure.to_html(div_id=name, default_height=f"{height}px", **options)
+    return figure.to_html(div_id=name, **options)
 
 
 def _bars(part, domains):
