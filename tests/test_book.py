@@ -6,7 +6,7 @@ import nbformat
 import pytest
 import yaml
 from nbformat.v4 import new_output
-from standins import a_house, a_notebook, a_picture, a_record, a_run
+from standins import a_house, a_notebook, a_record, a_run
 
 from medlib import MedlibError
 from medlib.book import building, new_chapter
@@ -236,14 +236,14 @@ def test_a_run_whose_prose_differs_from_its_record_is_refused(house):
         building.build(house)
 
 
-def test_the_figure_of_the_first_page_is_the_chapters_own(house):
-    import base64
-
-    a_run(committed(house), "lesion", "m")
-    generated = building.assemble(house) / "generated"
-    assert (generated / "headline.png").read_bytes() == base64.b64decode(a_picture())
-    text = (generated / "headline.md").read_text(encoding="utf-8")
-    assert "A falling line." in text and "/runs/m/lesion.ipynb" in text
+def test_models_that_read_pictures_come_after_the_claims(house):
+    for model in ("scans-llava", "smollm2-135m"):
+        a_run(committed(house), "lesion", model)
+    toc = yaml.safe_load((building.assemble(house) / "_toc.yml").read_text())
+    captions = [part["caption"] for part in toc["parts"]]
+    wanted = ["Results: smollm2-135m", "The map and the claims", "Pictures and text", "Pictures and text: scans-llava"]
+    assert [caption for caption in captions if caption in wanted] == wanted
+    assert not any("glob" in entry for part in toc["parts"] for entry in part["chapters"])
 
 
 def test_a_technique_without_a_run_is_shown_as_not_run(house):

@@ -9,7 +9,9 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from medlib import paths, results
 from medlib.book import figure_data
+from medlib.book.pairs import read
 from medlib.chapters.geometry import slider
 
 LABELS = pd.Series(["k", "l", "k"])
@@ -52,6 +54,73 @@ def test_the_line_stands_in_the_caption_and_after_what_plotly_drew(drawn, tmp_pa
     assert len(pd.read_csv(tmp_path / "slider-m-x.csv")) == 6
 
 
+# --- long tables ------------------------------------------------------------------------------------------------------
+
+
+def a_long_table():
+    rows = [
+        dict(metric=metric, component=component, layer=layer, value=layer / 3, item=item)
+        for metric in ("kl", "kl_identity", "kl minus foods")
+        for component in ("block", "window")
+        for layer in (1, 2)
+        for item in (None, "aspirin", "insulin")
+    ]
+    return results.tidy(rows, model="m", technique="lesion", seed=0)
+
+
+def test_a_figure_of_a_long_table_gets_the_rows_that_it_is_drawn_from():
+    table = a_long_table()
+    kl = figure_data.drawn_from(table, "fig-lesion-kl")
+    assert kl[["metric", "component"]].drop_duplicates().values.tolist() == [["kl", "block"]]
+    assert kl["item"].isna().all() and list(kl["layer"]) == [1, 2]
+    other = figure_data.drawn_from(table, "fig-of-mine")
+    assert len(other) == 12 and other["item"].isna().all()  # no selection: whatever sums up items
+
+
+def test_selections_of_one_figure_add_up_and_null_is_an_empty_text():
+    rows = [dict(metric="step_t", item="17|18", layer=1, value=1.0, variant=variant) for variant in (None, "mean")]
+    rows += [dict(metric=metric, value=1.0, component="consensus", space="minus control", variant=variant)
+             for metric, variant in (("mapped", None), ("effect", "steering"), ("effect", "lesion"))]  # fmt: skip
+    table = results.tidy(rows, model="m", technique="t", seed=0)
+    assert figure_data.drawn_from(table, "fig-ages-steps")["variant"].isna().tolist() == [True]
+    steered = figure_data.drawn_from(table, "fig-map-steering")
+    assert steered["metric"].tolist() == ["mapped", "effect"] and "lesion" not in set(steered["variant"])
+
+
+def test_the_caption_of_a_long_table_leads_to_these_rows_and_to_the_whole(tmp_path):
+    named = [new_code_cell("1", metadata={"mystnb": {"figure": {"caption": "A line.", "name": name}}})
+             for name in ("fig-lesion-kl-m", "fig-of-mine-m")]  # fmt: skip
+    notebook = new_notebook(cells=named)
+    figure_data.link(notebook, "runs/m/lesion", tmp_path, a_long_table())
+    first, second = (cell.metadata["mystnb"]["figure"]["caption"] for cell in notebook.cells)
+    assert "`CSV </runs/m/fig-lesion-kl.csv>`" in first and "`CSV </runs/m/lesion.csv>`" in second
+    assert all("`whole table </runs/m/lesion.parquet>`" in caption for caption in (first, second))
+    assert len(pd.read_csv(tmp_path / "fig-lesion-kl.csv")) == 2 and len(pd.read_csv(tmp_path / "lesion.csv")) == 12
+
+
+RUNS = sorted(path for path in paths.committed().glob("*/*.parquet"))
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_selection_finds_rows_in_the_recorded_runs_and_is_short(run):
+    notebook = read(run.with_suffix(".ipynb"))
+    options = [cell.metadata.get("mystnb", {}).get("figure", {}).get("name", "") for cell in notebook.cells]
+    names = {name.removesuffix(f"-{run.parent.name}") for name in options} & set(figure_data._rows_of_figures())
+    table = results.read(run)
+    if len(table) <= figure_data.LONG:
+        return
+    for name in names:
+        rows = figure_data.drawn_from(table, name)
+        assert 0 < len(rows) <= figure_data.LONG, name
+        for selection in figure_data._rows_of_figures()[name]:
+            assert figure_data._selected(table, selection).any(), (name, selection)
+
+
+def test_every_figure_with_a_selection_is_one_of_a_notebook():
+    captions = "".join(path.read_text(encoding="utf-8") for path in (paths.root() / "notebooks").glob("*.py"))
+    assert [name for name in figure_data._rows_of_figures() if f'"name": "{name}"' not in captions] == []
+
+
 def test_every_figure_of_a_results_chapter_has_both(this_book):
     lacking, seen = [], 0
     for page in sorted(this_book.glob("runs/*/*.html")):
@@ -62,6 +131,6 @@ def test_every_figure_of_a_results_chapter_has_both(this_book):
         for block in blocks:
             seen += 1
             files = [(page.parent / link["href"]).resolve() for link in block.select("a.download")]
-            if {file.suffix for file in files if file.is_file()} != {".csv", ".ipynb"}:
+            if {file.suffix for file in files if file.is_file()} - {".parquet"} != {".csv", ".ipynb"}:
                 lacking.append(f"{page.parent.name}/{page.stem}: {block.get_text(' ')[:60]}")
     assert seen and lacking == []

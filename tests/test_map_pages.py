@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from test_map_chapter import L, maps, table  # noqa: F401 (fixtures)
 
@@ -37,6 +38,9 @@ def test_the_page_has_a_figure_for_each_map_and_a_file_for_each_model(chapters, 
         assert f"generated/{name}" in said and (folder / name).stat().st_size > 10_000
     advice = json.loads((folder / "knowledge_maps" / "org--made-up.json").read_text())
     assert advice["made_of"] == {"lesion": "1" * 64} and advice["layers"] == L
+    switch = (folder / "maps_switch.md").read_text()
+    assert "Plotly.newPlot" in switch and "</generated/knowledge_maps/maps.csv>" in switch
+    assert set(pd.read_csv(folder / "knowledge_maps" / "maps.csv")["model"]) == {"org/made-up"}
     rows = (folder / "maps_advice.md").read_text()
     assert "generated/knowledge_maps/org--made-up.json" in rows
     assert "[org/made-up](/runs/org--made-up/knowledge_map.ipynb)" in rows
@@ -46,6 +50,7 @@ def test_the_page_has_a_figure_for_each_map_and_a_file_for_each_model(chapters, 
 def test_without_a_map_the_page_says_how_to_make_one(tmp_path):
     map_pages.write(tmp_path, [])
     assert (tmp_path / "maps.md").read_text() == (tmp_path / "maps_advice.md").read_text() == map_pages.NO_MAP
+    assert (tmp_path / "maps_switch.md").read_text() == ""
 
 
 def test_the_command_prints_the_map_of_a_model_and_says_how_to_make_one(chapters, tmp_path, monkeypatch, capsys):

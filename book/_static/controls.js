@@ -4,7 +4,7 @@ window.addEventListener("load", () => {
   for (const figure of document.querySelectorAll(".plotly-graph-div")) {
     const { sliders, updatemenus } = figure.layout || {};
     if (sliders) addSlider(figure, sliders[0].steps);
-    if (updatemenus) addMenu(figure, updatemenus[0].buttons);
+    if (updatemenus) addMenu(figure, updatemenus[0].buttons, figure.layout.meta);
   }
 });
 
@@ -31,12 +31,13 @@ function addSlider(figure, steps) {
   figure.setAttribute("aria-label", "Pictures of the layers");
 }
 
-function addMenu(figure, buttons) {
+/* A figure may say in its layout's `meta` what is chosen and what it is. */
+function addMenu(figure, buttons, { choose = "Shown", says = "Heat map" } = {}) {
   const menu = document.createElement("select");
   menu.append(...buttons.map((button) => new Option(button.label)));
   menu.addEventListener("change", () => Plotly.update(figure, ...buttons[menu.selectedIndex].args));
-  putAbove(figure, "Shown", menu);
-  figure.setAttribute("aria-label", "Heat map");
+  putAbove(figure, choose, menu);
+  figure.setAttribute("aria-label", says);
 }
 
 function putAbove(figure, text, control, ...more) {
@@ -44,6 +45,6 @@ function putAbove(figure, text, control, ...more) {
   const label = Object.assign(document.createElement("label"), { htmlFor: control.id, textContent: text });
   const line = Object.assign(document.createElement("div"), { className: "figure-control" });
   line.append(label, control, ...more);
-  figure.before(line);
+  figure.parentElement.before(line); // that one has the figure's height, and no room for more
   figure.setAttribute("role", "group");
 }

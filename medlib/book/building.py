@@ -24,6 +24,7 @@ from medlib import paths, results
 from medlib.book import (
     execute,
     figure_data,
+    front_page,
     map_pages,
     pages,
     pictures,
@@ -162,8 +163,9 @@ def assemble(root):
     speed_pages.write(source / "generated", root / "benchmarks" / "measured")
     scans_pages.write(source / "generated")
     project_b_pages.write(source / "generated", chapters)
-    claim_pages.write(source / "generated", chapters)
+    book, verdicts = claim_pages.write(source / "generated", chapters)
     map_pages.write(source / "generated", chapters)
+    front_page.write(source / "generated", chapters, book, verdicts)
     reading.write(source, chapters)
     shutil.copyfile(terms.__file__, source / "terms.py")
     _copy_mathjax(source / "_offline" / "mathjax")
@@ -271,30 +273,47 @@ def _order(root):
 
 
 def _with_chapters(toc, chapters):
-    """The table of contents, with one part per model where `glob: runs/*/*` stood."""
+    """The table of contents, with one part per model where `glob: runs/*/*` stood, after that entry's own part.
+
+    Models that read pictures go where the entry with `modality: image` is, if there is one.
+    """
+    apart = any(entry.get("modality") == "image" for part in toc["parts"] for entry in part["chapters"])
     parts = []
     for part in toc["parts"]:
-        if not any("glob" in entry for entry in part["chapters"]):
-            parts.append(part)
-            continue
-        for model in dict.fromkeys(chapter.model for chapter in chapters):
-            ours = [chapter for chapter in chapters if chapter.model == model]
-            listed = [{"file": chapter.page, "title": chapter.question} for chapter in ours]
-            parts.append({"caption": f"{part['caption']}: {ours[0].name}", "chapters": listed})
+        own = [entry for entry in part["chapters"] if "glob" not in entry]
+        parts += [{**part, "chapters": own}] if own else []
+        for entry in (entry for entry in part["chapters"] if "glob" in entry):
+            pictures_here = entry.get("modality") == "image"
+            those = [c for c in chapters if (apart and _reads_pictures(c.name)) == pictures_here]
+            for model in dict.fromkeys(chapter.model for chapter in those):
+                ours = [chapter for chapter in those if chapter.model == model]
+                listed = [{"file": chapter.page, "title": chapter.question} for chapter in ours]
+                parts.append({"caption": f"{part['caption']}: {ours[0].name}", "chapters": listed})
     return {**toc, "parts": parts}
 
 
+def _reads_pictures(name):
+    return name in zoo.names() and "image" in zoo.entry(name)["modality"]
+
+
 def _take_in(chapter, source):
-    """Copy a run to the assembled sources, its table as CSV, with a line on its page that leads to the data."""
+    """Copy a run to the assembled sources with its data, and put on its page the lines that lead to it.
+
+    A short table is offered as CSV, a long one as it lies there, and in CSV what each figure is drawn from.
+    """
     target = source / chapter.page
     target.parent.mkdir(parents=True, exist_ok=True)
-    results.read(chapter.file(".parquet")).to_csv(target.with_suffix(".csv"), index=False)
+    table, long = results.read(chapter.file(".parquet")), pages.is_long(chapter)
+    if long:
+        shutil.copyfile(chapter.file(".parquet"), target.with_suffix(".parquet"))
+    else:
+        table.to_csv(target.with_suffix(".csv"), index=False)
     shutil.copyfile(chapter.file(".json"), target.with_suffix(".json"))
     notebook = chapter.notebook
     data = nbformat.v4.new_markdown_cell(pages.data_line(chapter), id="data-of-this-page")
     tagged = [i for i, cell in enumerate(notebook.cells) if "card" in cell.metadata.get("tags", [])]
     notebook.cells.insert(tagged[0] + 1 if tagged else len(notebook.cells), data)
-    figure_data.link(notebook, chapter.page, target.parent)
+    figure_data.link(notebook, chapter.page, target.parent, table if long else None)
     nbformat.write(notebook, target.with_suffix(".ipynb"))
 
 

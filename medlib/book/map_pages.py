@@ -9,6 +9,7 @@ import json
 import matplotlib.pyplot as plt
 
 from medlib import concepts, figures, results
+from medlib.book import map_switch
 from medlib.book.pages import Markdown, table
 from medlib.chapters.knowledge_map import map_figures, map_tables
 
@@ -21,8 +22,23 @@ def write(folder, chapters):
     maps = {}
     for chapter in (chapter for chapter in chapters if chapter.technique == TECHNIQUE):
         maps[chapter.name] = chapter, results.read(chapter.file(".parquet"))
+    (folder / "maps_switch.md").write_text(_switch(folder, maps) if maps else "", encoding="utf-8")
     (folder / "maps.md").write_text(_figures(folder, maps) if maps else NO_MAP, encoding="utf-8")
     (folder / "maps_advice.md").write_text(_advice(folder, maps) if maps else NO_MAP, encoding="utf-8")
+
+
+def _switch(folder, maps):
+    """The figure in which a model is chosen, with its data; on paper there are the figures that follow it."""
+    runs = map_switch.intervals({model: found for model, (_, found) in maps.items()})
+    (folder / "knowledge_maps").mkdir(exist_ok=True)
+    runs.to_csv(folder / "knowledge_maps" / "maps.csv", index=False)
+    return (
+        f"```{{raw}} html\n{map_switch.page(runs, 'maps-switch')}\n```\n\n"
+        ":::{container} figure-data\n"
+        "Choose a model above the figure; point at a bar to read its layers and how often they are mapped. "
+        "Outlined: the difference does not stand out from shuffled items. Grey: not known to the model. "
+        "Data: {download}`CSV </generated/knowledge_maps/maps.csv>`.\n:::\n"
+    )
 
 
 def _figures(folder, maps):

@@ -7,6 +7,8 @@ page says so.
 import base64
 import re
 
+from medlib.book import figure_data
+
 
 class Markdown(str):
     """Text that is Markdown already; any other text in a table's cell is escaped."""
@@ -21,7 +23,6 @@ def write(folder, chapters, failed):
     `chapters` are the runs of the book in its order; `failed` are triples of model, technique and reason.
     """
     folder.mkdir(parents=True)
-    (folder / "headline.md").write_text(_headline(folder, chapters), encoding="utf-8")
     (folder / "matrix.md").write_text(_matrix(chapters, failed), encoding="utf-8")
     (folder / "runs.md").write_text(_runs(chapters, failed), encoding="utf-8")
     (folder / "models.md").write_text(_models(chapters), encoding="utf-8")
@@ -52,16 +53,6 @@ def size(value):
     return "–" if value is None else f"{value / 2**30:.1f} GiB"
 
 
-def _headline(folder, chapters):
-    """The figure of a chapter's cell tagged `headline`, as that chapter shows it; patching's where there is one."""
-    for chapter in sorted(chapters, key=lambda chapter: chapter.technique != "patching"):
-        picture, look = headline(chapter.notebook)
-        if picture:
-            (folder / "headline.png").write_bytes(picture)
-            return _figure(look, chapter)
-    return "The figure that belongs here comes from a run, and none is in this copy of the book yet.\n"
-
-
 def headline(notebook):
     """The picture (PNG) of an executed notebook's cell tagged `headline`, and how the cell presents it."""
     for cell in notebook.cells:
@@ -70,16 +61,6 @@ def headline(notebook):
             if any(pictures):
                 return base64.b64decode(next(filter(None, pictures))), cell.metadata.get("mystnb", {})
     return None, {}
-
-
-def _figure(look, chapter):
-    numbers = chapter.record["numbers"]
-    caption = look.get("figure", {}).get("caption", chapter.question).strip()
-    caption = re.sub(r"\{glue:text\}`(\w+)[^`]*`", lambda glued: numbers[glued[1]]["text"], caption)
-    alt = look.get("image", {}).get("alt") or chapter.question
-    where = f"From [{chapter.question}](/{chapter.page}.ipynb), on {chapter.name}."
-    lines = [":::{figure} generated/headline.png", f":alt: {' '.join(alt.split())}", "", f"{caption}", where, ":::", ""]
-    return "\n".join(lines)
 
 
 def _matrix(chapters, failed):
@@ -178,8 +159,14 @@ def _versions(chapters):
     return table(["what", "version"], rows)
 
 
+def is_long(chapter):
+    """Whether a run's table is too long to be offered whole as CSV."""
+    return chapter.record["table"]["rows"] > figure_data.LONG
+
+
 def _downloads(chapter):
-    return Markdown(f"{{download}}`CSV </{chapter.page}.csv>` {{download}}`record </{chapter.page}.json>`")
+    table_of = f"table </{chapter.page}.parquet>" if is_long(chapter) else f"CSV </{chapter.page}.csv>"
+    return Markdown(f"{{download}}`{table_of}` {{download}}`record </{chapter.page}.json>`")
 
 
 def _facts(facts):

@@ -15,8 +15,11 @@ DECIDED = (SUPPORTED, CONTRADICTED)
 
 
 def write(folder, chapters):
-    """Write `claims_matrix_A.md`, `claims_A.md` and those of work B into `folder`; `chapters` are the book's runs."""
-    book = recorded(chapters)
+    """Write `claims_matrix_A.md`, `claims_A.md` and those of work B into `folder`; `chapters` are the book's runs.
+
+    Returns the runs as the rules take them, and claim's key -> model -> `Verdict`.
+    """
+    book, verdicts = recorded(chapters), {}
     figures = {(chapter.name, chapter.technique): _figures(chapter) for chapter in chapters}
     took = {(chapter.name, chapter.technique): chapter.record["seconds"] for chapter in chapters}
     for work in WORKS:
@@ -25,6 +28,8 @@ def write(folder, chapters):
         (folder / f"claims_matrix_{work}.md").write_text(_matrix(claims, judged), encoding="utf-8")
         sections = (_section(claim, judged[claim.key], figures, took) for claim in claims)
         (folder / f"claims_{work}.md").write_text("\n".join(sections), encoding="utf-8")
+        verdicts |= judged
+    return book, verdicts
 
 
 def recorded(chapters):
