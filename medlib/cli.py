@@ -27,6 +27,7 @@ _Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="One of the notebook's; may be repeated.")
 ]
 _Profile = Annotated[str, typer.Option(help="full, or quick: the fewer items of notebooks/quick.toml.")]
+_Limit = Annotated[float, typer.Option(min=0, metavar="MINUTES", help="End a notebook that takes longer, as failed.")]
 _FAILED = 3  # exit code: a notebook failed, all else is well, and `make book` goes on to build what there is
 _COLOURS = {"current": "green", "quick": "green", "done": "green", "stale": "yellow", "failed": "red"}
 
@@ -51,12 +52,13 @@ def run(
     model: str = typer.Option(None, help="A name that `medlib models` lists, a Hub id, or a local folder."),
     parameter: _Parameters = (),
     profile: _Profile = "full",
+    limit: _Limit = None,
 ):
     """Execute one notebook, whatever was run before."""
     from medlib.book import execute
 
     given = dict(_split(item) for item in parameter)
-    outcome = execute.run(technique, model, given, profile=profile)
+    outcome = execute.run(technique, model, given, profile=profile, limit=limit)
     _print_outcomes([outcome])
     raise typer.Exit(_FAILED if outcome.state == "failed" else 0)
 
@@ -66,6 +68,7 @@ def run_all(
     models: str = typer.Option("smollm2-135m", help='Names separated by blanks: --models "smollm2-135m gemma-3-270m".'),
     profile: _Profile = "full",
     jobs: int = typer.Option(1, min=1, help="Notebooks at a time; they share the cores, and each holds a model."),
+    limit: _Limit = None,
 ):
     """Execute every notebook for every model; what is current is left as it is, a failure does not stop the rest."""
     from medlib.book import execute
@@ -74,7 +77,8 @@ def run_all(
         raise MedlibError('No model was named. Say --models "smollm2-135m", or several between the quotes.')
     outcomes, names = [], list(execute.techniques())
     try:
-        for outcome in execute.run_all(names, models.split(), announce=_announce, profile=profile, jobs=jobs):
+        chosen = dict(announce=_announce, profile=profile, jobs=jobs, limit=limit)
+        for outcome in execute.run_all(names, models.split(), **chosen):
             outcomes.append(outcome)
     except KeyboardInterrupt:
         _print_outcomes(outcomes)
@@ -129,25 +133,28 @@ def plan(
 
 @app.command()
 def status():
-    """Show where each run stands: here (`_build/runs`) and committed with the book (`book/runs`)."""
-    from medlib import paths
-    from medlib.book import execute
-    from medlib.models import zoo
+    """Show where each run stands: chapter by model by profile, why what is not current, and what is missing here."""
+    from medlib.book import matrix, matrix_pages
 
-    house = paths.root()
-    table = _table("technique", "model", "here", "committed", "why")
-    elsewhere = {json.loads(path.read_text())["model"]["name"] for path in paths.runs(house).glob("*/*.json")}
-    for model in dict.fromkeys([*zoo.names(), *sorted(elsewhere)]):
-        for technique in execute.techniques(house):
-            try:
-                here, why = execute.state(technique, model, house=house)
-                there, _ = execute.state(technique, model, house=house, runs=paths.committed(house))
-            except MedlibError:  # a local folder, named in the record without its place
-                here, there, why = "unknown", "unknown", ["its model is not to be found here"]
-            if not here == there == "never":
-                table.add_row(technique, model, _coloured(here), _coloured(there), Text("; ".join(why)))
-    _show(table)
-    if not table.row_count:
+    cells = matrix.matrix()
+    models = matrix_pages.shown(cells)
+    for profile in dict.fromkeys(cell.profile for cell in cells):
+        grid = _table(f"profile {profile}", *models)
+        states = {(cell.technique, cell.model): cell.state for cell in cells if cell.profile == profile}
+        for technique in dict.fromkeys(technique for technique, _ in states):
+            grid.add_row(technique, *(_coloured(states.get((technique, model), "never")) for model in models))
+        _show(grid)
+    why = _table("chapter", "model", "profile", "where", "state", "because")
+    for *where, state, reasons in matrix_pages.reasons(cells):
+        why.add_row(*where, _coloured(state), Text(reasons))
+    if why.row_count:
+        _show(why)
+    lacking = _table("model", "missing here")
+    for model, missing in {cell.model: cell.missing for cell in cells if cell.missing}.items():
+        lacking.add_row(model, missing)
+    if lacking.row_count:
+        _show(lacking)
+    if not any(state != "never" for cell in cells for state, _ in (cell.here, cell.committed)):
         Console().print("Nothing was run yet: `make book` runs everything.", highlight=False)
 
 
