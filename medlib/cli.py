@@ -23,6 +23,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+cache = typer.Typer(help="List what the cache and the work folder hold, or prune the cache.", add_completion=False)
+app.add_typer(cache, name="cache")
 _Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="One of the notebook's; may be repeated.")
 ]
@@ -158,6 +160,79 @@ def status():
         Console().print("Nothing was run yet: `make book` runs everything.", highlight=False)
 
 
+@app.command()
+def reproduce(
+    chapters: Annotated[list[str], typer.Argument(help="Chapters to execute again; all that are recorded.")] = None,
+    models: str = typer.Option(None, help="Names separated by blanks; the embedded models whose weights are here."),
+    threads: int = typer.Option(None, min=1, help="Of each kernel; as many as in the record."),
+    against: str = typer.Option(None, metavar="FOLDER", help="The record; book/runs."),
+    executed: str = typer.Option(None, metavar="FOLDER", help="Compare the runs there, and execute none."),
+    exact: bool = typer.Option(False, "--exact", help="Allow nothing: for the same machine with as many threads."),
+    limit: _Limit = None,
+):
+    """Execute what is recorded again, from nothing, and compare every number of its table with the record."""
+    from pathlib import Path
+
+    from medlib import paths
+    from medlib.book.reproduction import pages, rerun
+
+    house = paths.root()
+    folder = Path(against or paths.committed(house))
+    named, missing = (models.split(), {}) if models else rerun.embedded(folder)
+    for model, what in missing.items():
+        Console(stderr=True).print(f"{model} is left out; missing here: {what}", highlight=False)
+    done = []
+    chosen = dict(against=folder, threads=threads, executed=executed, exact=exact, limit=limit, announce=_announce)
+    for entry in rerun.reproduce(named, tuple(chapters or ()), house, **chosen):
+        rerun.keep(entry, house / "_build" / rerun.REPORT)
+        done.append(entry)
+    report = _table(*pages.HEADER)
+    for row in pages.rows(done):
+        report.add_row(*map(str, row))
+    _show(report)
+    for entry in done:
+        for line in pages.lines(entry):
+            print(f"{entry['technique']} on {entry['model']}: {line}")
+    print(
+        f"{pages.summary(done)} The report: {os.path.relpath(house / '_build' / rerun.REPORT)}; `make html` shows it."
+    )
+    raise typer.Exit(_FAILED if any(entry["verdict"] in rerun.FAILURES for entry in done) else 0)
+
+
+@cache.callback(invoke_without_command=True)
+def list_cache(context: typer.Context):
+    """List what the cache and the work folder hold, and how large it is."""
+    from medlib import paths
+    from medlib.book import caches
+
+    if context.invoked_subcommand:
+        return
+    for place, entries in ((paths.cache().expanduser(), caches.kept()), ("_build", caches.built())):
+        table = _table("name", "what", "size", "")
+        for entry in entries:
+            table.add_row(entry.name, entry.what, caches.said(entry.bytes), "" if entry.needed else "not needed")
+        total = caches.said(sum(entry.bytes for entry in entries))
+        print(f"{place}: {total}")
+        if entries:
+            _show(table)
+    if spare := sum(entry.bytes for entry in caches.kept() if not entry.needed):
+        print(f"`medlib cache prune` frees {caches.said(spare)}.")
+
+
+@cache.command("prune")
+def prune_cache(
+    names: Annotated[list[str], typer.Argument(help="Entries of the cache; those that nothing needs.")] = None,
+):
+    """Remove from the cache what nothing needs any more, or the entries that are named: they are made again."""
+    from medlib.book import caches
+
+    removed = caches.prune(tuple(names or ()))
+    for entry in removed:
+        print(f"removed  {entry.name}  {caches.said(entry.bytes)}")
+    if not removed:
+        print("Everything in the cache is of use to this version.")
+
+
 @app.command("new-chapter")
 def new_chapter(name: str):
     """Write a chapter that runs as it stands, to be changed: its notebook, its page, its places in the book."""
@@ -215,6 +290,7 @@ def record():
     from medlib import paths
     from medlib.book import execute, pages
     from medlib.book.pairs import read
+    from medlib.book.reproduction import rerun
     from medlib.models import zoo
 
     promoted, refused = execute.record()
@@ -222,6 +298,8 @@ def record():
     if shown.exists():  # the README's picture is that of a recorded run
         picture, _ = pages.headline(read(shown))
         paths.write_atomically(paths.root() / "book" / "_static" / "overview.png", picture)
+    if rerun.record(paths.root()):
+        promoted.append("the report of the reproduction")
     for name in promoted:
         print(f"recorded  {name}")
     for name in refused:
@@ -281,7 +359,19 @@ def _table(*columns):
     return table
 
 
-_NUMBERS = ("seconds", "peak memory", "layers", "hidden", "bf16")
+_NUMBERS = (
+    "seconds",
+    "peak memory",
+    "layers",
+    "hidden",
+    "bf16",
+    "size",
+    "numbers",
+    "same",
+    "within",
+    "moved",
+    "largest",
+)
 
 
 def _coloured(state):

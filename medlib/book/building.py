@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from medlib import paths, results
 from medlib.book import (
+    disk_pages,
     execute,
     figure_data,
     map_pages,
@@ -42,6 +43,7 @@ from medlib.book import (
     zoo_pages,
 )
 from medlib.book.claims import pages as claim_pages
+from medlib.book.reproduction import pages as reproduction_pages
 from medlib.errors import MedlibError
 from medlib.models import zoo
 from medlib.run import RECORD_VERSION
@@ -194,6 +196,8 @@ def assemble(root):
         _take_in(chapter, source, stale.get(chapter))
     pages.write(source / "generated", chapters, failed, stale)
     matrix_pages.write(source / "generated", root)
+    disk_pages.write(source / "generated", chapters)
+    reproduction_pages.write(source / "generated", root, chapters)
     tables.write(source / "generated")
     zoo_pages.write(source / "generated")
     speed_pages.write(source / "generated", root / "benchmarks" / "measured")
