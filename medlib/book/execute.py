@@ -415,14 +415,21 @@ def _execute(notebook, values, work, house, limit=None):
         while thread.is_alive() and perf_counter() < end:
             thread.join(0.2)
     except BaseException:
-        kernel.kill()
-        thread.join(10)
+        _end(kernel, thread)
         raise
     if thread.is_alive():
-        kernel.kill()
-        thread.join(10)
+        _end(kernel, thread)
         return f"It was ended after {limit:g} minutes, the limit it was given; `--limit` gives it more."
     return failure[0] if failure else ""
+
+
+def _end(kernel, thread):
+    """End a kernel and the thread that waits for it; one that was about to start is ended as soon as it has."""
+    for _ in range(60):
+        kernel.kill()
+        thread.join(1)
+        if not thread.is_alive():
+            return
 
 
 def _kernel(work):
