@@ -1,6 +1,7 @@
 """A record executed again is compared number by number: what moved is found, what did not is not."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from standins import a_run
+from test_execute import TINY, build_house
 
 from medlib import MedlibError, cli, paths, results
 from medlib.book import at_hand, execute
@@ -135,8 +137,6 @@ def execution(house, monkeypatch):
     asked = []
 
     def run(technique, model, parameters, house, limit):
-        import os
-
         inside = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MEDLIB_CACHE")}
         asked.append((technique, model, parameters, house, limit, inside))
         if not told["error"]:
@@ -281,3 +281,23 @@ def test_the_command_lists_what_moved_and_its_exit_code_says_so(house, execution
     code, out, _ = medlib("lesion", "--models", MODEL)
     assert code == 3 and "lesion on smollm2-135m: domain drugs, layer 3, metric kl | value | 1.42857 | 1.67857" in out
     assert len(rerun.read(house / "_build" / rerun.REPORT)) == 1
+
+
+def test_a_run_is_executed_again_by_a_kernel_to_the_last_bit_and_a_planted_dependence_on_threads_is_found(
+    tmp_path, monkeypatch
+):
+    told = TINY.replace('"value": float(i)', '"value": i + 0.5 * (os.environ["OMP_NUM_THREADS"] == "7")')
+    assert told != TINY
+    house = build_house(tmp_path / "real")
+    (house / "notebooks" / "tiny.py").write_text(told)
+    monkeypatch.chdir(house)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(os.cpu_count()))  # what a record without torch says of its threads
+    assert execute.run("tiny", MODEL, {"rows": 3}, house=house).state == "done"
+    again = dict(house=house, against=paths.runs(house))
+    (same,) = rerun.reproduce([MODEL], exact=True, **again)
+    assert (same["verdict"], same["page"], same["numbers"], same["stale"]) == ("same", "same", [], [])
+    assert same["counts"]["same"] == 3 and not same["versions"]
+    (moved,) = rerun.reproduce([MODEL], threads=7, **again)
+    assert (moved["verdict"], moved["counts"]["moved"]) == ("moved", 3)
+    assert [row["where"]["item"] for row in moved["moved"]] == ["0", "1", "2"]
+    assert execute.state("tiny", MODEL, {"rows": 3}, house=house) == ("current", [])  # the run itself is left alone
