@@ -537,3 +537,30 @@ def test_paths_inside_pictures_are_left_alone():
     notebook = nbformat.v4.new_notebook(cells=[cell])
     stamp.clean(notebook)
     assert notebook.cells[0].outputs[0].data == {"image/png": f"{Path.home()}/AAAA", "text/plain": "~/x"}
+
+
+def test_what_chance_and_time_leave_in_outputs_is_taken_out():
+    def a_notebook(ids, address, cuts):
+        html = [
+            f'<style>#{name} th {{}}</style><table id="{name}"><td id="{name}_row0_col0">T_beefs</td>' for name in ids
+        ]
+        tables = [nbformat.v4.new_output("display_data", data={"text/html": text}) for text in html]
+        told = nbformat.v4.new_output("display_data", data={"text/plain": f"<Styler at {address}>"})
+        printed = [nbformat.v4.new_output("stream", text=text) for text in cuts]
+        cells = [nbformat.v4.new_code_cell("1", outputs=[told, *printed, tables[0]])]
+        cells += [nbformat.v4.new_code_cell("2", outputs=[tables[1], nbformat.v4.new_output("stream", text="end")])]
+        return nbformat.v4.new_notebook(cells=cells)
+
+    one = a_notebook(["T_fa493", "T_0beef"], "0x7f5f3c13c110", ["one\n", "two\n"])
+    other = a_notebook(["T_cd8fe", "T_12345"], "0x7fdb18102b50", ["one\ntwo\n"])
+    stamp.clean(one)
+    stamp.clean(other)
+    assert one == other
+    outputs = [output for cell in one.cells for output in cell.outputs]
+    assert [output.get("text") for output in outputs] == [None, "one\ntwo\n", None, None, "end"]
+    assert outputs[0].data["text/plain"] == "<Styler>"
+    assert outputs[2].data["text/html"].startswith('<style>#T_00000 th {}</style><table id="T_00000"><td id="T_00000_r')
+    assert 'id="T_00001"' in outputs[3].data["text/html"] and "T_0beef" not in outputs[3].data["text/html"]
+    before = nbformat.writes(one)
+    stamp.clean(one)
+    assert nbformat.writes(one) == before

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from medlib import paths, results
-from medlib.book import at_hand, execute
+from medlib.book import at_hand, execute, stamp
 from medlib.book.reproduction import compare
 from medlib.errors import MedlibError
 from medlib.models import zoo
@@ -246,6 +246,7 @@ def _worst(compared):
 def _page(path):
     """What an executed notebook shows, but for its card, which says times: a hash."""
     notebook = nbformat.read(path, as_version=4)
+    stamp.clean(notebook)  # as it is now: an earlier record may hold ids that this takes out
     shown = [(c.source, c.get("outputs")) for c in notebook.cells if "card" not in c.metadata.get("tags", [])]
     return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
