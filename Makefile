@@ -24,7 +24,7 @@ PEERS_PIP := $(PEERS)/bin/python -m pip install -qq --disable-pip-version-check
 PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transformers==5.24.0
 
 .DEFAULT_GOAL := help
-.PHONY: help book html pdf test lint bench bench-peers bench-scaling bench-stream bench-record record status pair clean gemma
+.PHONY: help book html pdf test lint bench bench-peers bench-scaling bench-stream bench-record record reproduce status pair clean gemma
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -67,8 +67,11 @@ bench-record:  # Keep what the benchmarks measured in benchmarks/measured, which
 	@for name in bench planned peers scaling stream; do \
 	test ! -f _build/bench/$$name.json || cp _build/bench/$$name.json benchmarks/measured/; done
 
-status: $(READY)  # Show which runs are current, stale, failed or missing
+status: $(READY)  # Show which runs are current, stale and why, failed or missing, and what cannot run here
 	@$(PYTHON) -m medlib status
+
+reproduce: $(READY)  # Execute what is recorded of the embedded models again, from nothing, and compare every number
+	@$(PYTHON) -m medlib reproduce $(if $(THREADS),--threads $(THREADS))
 
 record: $(READY)  # Promote the runs that passed to book/runs, to be committed
 	@$(PYTHON) -m medlib record
@@ -76,8 +79,10 @@ record: $(READY)  # Promote the runs that passed to book/runs, to be committed
 pair: $(READY)  # Write each notebook's .ipynb from its .py, which is the truth
 	@$(PYTHON) -m medlib pairs --write
 
-clean:  # Remove what was executed and built; the environment and book/runs stay
+clean:  # Remove what was executed and built; the environment, book/runs and the cache of weights stay
+	@du -sh _build 2>/dev/null | sed 's/\t/ removed: /' || true
 	@rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	@test ! -x $(PYTHON) || $(PYTHON) -m medlib cache
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medlib needs Python 3.11 or later; choose one with make PYTHON3=...")'

@@ -23,10 +23,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+cache = typer.Typer(help="List what the cache and the work folder hold, or prune the cache.", add_completion=False)
+app.add_typer(cache, name="cache")
 _Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="One of the notebook's; may be repeated.")
 ]
 _Profile = Annotated[str, typer.Option(help="full, or quick: the fewer items of notebooks/quick.toml.")]
+_Limit = Annotated[float, typer.Option(min=0, metavar="MINUTES", help="End a notebook that takes longer, as failed.")]
 _FAILED = 3  # exit code: a notebook failed, all else is well, and `make book` goes on to build what there is
 _COLOURS = {"current": "green", "quick": "green", "done": "green", "stale": "yellow", "failed": "red"}
 
@@ -51,12 +54,13 @@ def run(
     model: str = typer.Option(None, help="A name that `medlib models` lists, a Hub id, or a local folder."),
     parameter: _Parameters = (),
     profile: _Profile = "full",
+    limit: _Limit = None,
 ):
     """Execute one notebook, whatever was run before."""
     from medlib.book import execute
 
     given = dict(_split(item) for item in parameter)
-    outcome = execute.run(technique, model, given, profile=profile)
+    outcome = execute.run(technique, model, given, profile=profile, limit=limit)
     _print_outcomes([outcome])
     raise typer.Exit(_FAILED if outcome.state == "failed" else 0)
 
@@ -66,6 +70,7 @@ def run_all(
     models: str = typer.Option("smollm2-135m", help='Names separated by blanks: --models "smollm2-135m gemma-3-270m".'),
     profile: _Profile = "full",
     jobs: int = typer.Option(1, min=1, help="Notebooks at a time; they share the cores, and each holds a model."),
+    limit: _Limit = None,
 ):
     """Execute every notebook for every model; what is current is left as it is, a failure does not stop the rest."""
     from medlib.book import execute
@@ -74,7 +79,8 @@ def run_all(
         raise MedlibError('No model was named. Say --models "smollm2-135m", or several between the quotes.')
     outcomes, names = [], list(execute.techniques())
     try:
-        for outcome in execute.run_all(names, models.split(), announce=_announce, profile=profile, jobs=jobs):
+        chosen = dict(announce=_announce, profile=profile, jobs=jobs, limit=limit)
+        for outcome in execute.run_all(names, models.split(), **chosen):
             outcomes.append(outcome)
     except KeyboardInterrupt:
         _print_outcomes(outcomes)
@@ -129,26 +135,102 @@ def plan(
 
 @app.command()
 def status():
-    """Show where each run stands: here (`_build/runs`) and committed with the book (`book/runs`)."""
+    """Show where each run stands: chapter by model by profile, why what is not current, and what is missing here."""
+    from medlib.book import matrix, matrix_pages
+
+    cells = matrix.matrix()
+    models = matrix_pages.shown(cells)
+    for profile in dict.fromkeys(cell.profile for cell in cells):
+        grid = _table(f"profile {profile}", *models)
+        states = {(cell.technique, cell.model): cell.state for cell in cells if cell.profile == profile}
+        for technique in dict.fromkeys(technique for technique, _ in states):
+            grid.add_row(technique, *(_coloured(states.get((technique, model), "never")) for model in models))
+        _show(grid)
+    why = _table("chapter", "model", "profile", "where", "state", "because")
+    for *where, state, reasons in matrix_pages.reasons(cells):
+        why.add_row(*where, _coloured(state), Text(reasons))
+    if why.row_count:
+        _show(why)
+    lacking = _table("model", "missing here")
+    for model, missing in {cell.model: cell.missing for cell in cells if cell.missing}.items():
+        lacking.add_row(model, missing)
+    if lacking.row_count:
+        _show(lacking)
+    if not any(state != "never" for cell in cells for state, _ in (cell.here, cell.committed)):
+        Console().print("Nothing was run yet: `make book` runs everything.", highlight=False)
+
+
+@app.command()
+def reproduce(
+    chapters: Annotated[list[str], typer.Argument(help="Chapters to execute again; all that are recorded.")] = None,
+    models: str = typer.Option(None, help="Names separated by blanks; the embedded models whose weights are here."),
+    threads: int = typer.Option(None, min=1, help="Of each kernel; as many as in the record."),
+    against: str = typer.Option(None, metavar="FOLDER", help="The record; book/runs."),
+    executed: str = typer.Option(None, metavar="FOLDER", help="Compare the runs there, and execute none."),
+    exact: bool = typer.Option(False, "--exact", help="Allow nothing: for the same machine with as many threads."),
+    limit: _Limit = None,
+):
+    """Execute what is recorded again, from nothing, and compare every number of its table with the record."""
+    from pathlib import Path
+
     from medlib import paths
-    from medlib.book import execute
-    from medlib.models import zoo
+    from medlib.book.reproduction import pages, rerun
 
     house = paths.root()
-    table = _table("technique", "model", "here", "committed", "why")
-    elsewhere = {json.loads(path.read_text())["model"]["name"] for path in paths.runs(house).glob("*/*.json")}
-    for model in dict.fromkeys([*zoo.names(), *sorted(elsewhere)]):
-        for technique in execute.techniques(house):
-            try:
-                here, why = execute.state(technique, model, house=house)
-                there, _ = execute.state(technique, model, house=house, runs=paths.committed(house))
-            except MedlibError:  # a local folder, named in the record without its place
-                here, there, why = "unknown", "unknown", ["its model is not to be found here"]
-            if not here == there == "never":
-                table.add_row(technique, model, _coloured(here), _coloured(there), Text("; ".join(why)))
-    _show(table)
-    if not table.row_count:
-        Console().print("Nothing was run yet: `make book` runs everything.", highlight=False)
+    folder = Path(against or paths.committed(house))
+    named, missing = (models.split(), {}) if models else rerun.embedded(folder)
+    for model, what in missing.items():
+        Console(stderr=True).print(f"{model} is left out; missing here: {what}", highlight=False)
+    done = []
+    chosen = dict(against=folder, threads=threads, executed=executed, exact=exact, limit=limit, announce=_announce)
+    for entry in rerun.reproduce(named, tuple(chapters or ()), house, **chosen):
+        rerun.keep(entry, house / "_build" / rerun.REPORT)
+        done.append(entry)
+    report = _table(*pages.HEADER)
+    for row in pages.rows(done):
+        report.add_row(*map(str, row))
+    _show(report)
+    for entry in done:
+        for line in pages.lines(entry):
+            print(f"{entry['technique']} on {entry['model']}: {line}")
+    print(
+        f"{pages.summary(done)} The report: {os.path.relpath(house / '_build' / rerun.REPORT)}; `make html` shows it."
+    )
+    raise typer.Exit(_FAILED if any(entry["verdict"] in rerun.FAILURES for entry in done) else 0)
+
+
+@cache.callback(invoke_without_command=True)
+def list_cache(context: typer.Context):
+    """List what the cache and the work folder hold, and how large it is."""
+    from medlib import paths
+    from medlib.book import caches
+
+    if context.invoked_subcommand:
+        return
+    for place, entries in ((paths.cache().expanduser(), caches.kept()), ("_build", caches.built())):
+        table = _table("name", "what", "size", "")
+        for entry in entries:
+            table.add_row(entry.name, entry.what, caches.said(entry.bytes), "" if entry.needed else "not needed")
+        total = caches.said(sum(entry.bytes for entry in entries))
+        print(f"{place}: {total}")
+        if entries:
+            _show(table)
+    if spare := sum(entry.bytes for entry in caches.kept() if not entry.needed):
+        print(f"`medlib cache prune` frees {caches.said(spare)}.")
+
+
+@cache.command("prune")
+def prune_cache(
+    names: Annotated[list[str], typer.Argument(help="Entries of the cache; those that nothing needs.")] = None,
+):
+    """Remove from the cache what nothing needs any more, or the entries that are named: they are made again."""
+    from medlib.book import caches
+
+    removed = caches.prune(tuple(names or ()))
+    for entry in removed:
+        print(f"removed  {entry.name}  {caches.said(entry.bytes)}")
+    if not removed:
+        print("Everything in the cache is of use to this version.")
 
 
 @app.command("new-chapter")
@@ -208,6 +290,7 @@ def record():
     from medlib import paths
     from medlib.book import execute, pages
     from medlib.book.pairs import read
+    from medlib.book.reproduction import rerun
     from medlib.models import zoo
 
     promoted, refused = execute.record()
@@ -215,6 +298,8 @@ def record():
     if shown.exists():  # the README's picture is that of a recorded run
         picture, _ = pages.headline(read(shown))
         paths.write_atomically(paths.root() / "book" / "_static" / "overview.png", picture)
+    if rerun.record(paths.root()):
+        promoted.append("the report of the reproduction")
     for name in promoted:
         print(f"recorded  {name}")
     for name in refused:
@@ -274,7 +359,19 @@ def _table(*columns):
     return table
 
 
-_NUMBERS = ("seconds", "peak memory", "layers", "hidden", "bf16")
+_NUMBERS = (
+    "seconds",
+    "peak memory",
+    "layers",
+    "hidden",
+    "bf16",
+    "size",
+    "numbers",
+    "same",
+    "within",
+    "moved",
+    "largest",
+)
 
 
 def _coloured(state):

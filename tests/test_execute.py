@@ -188,6 +188,44 @@ def test_a_change_of_a_file_of_medlib_counts_where_it_was_imported(house, monkey
     assert execute.state("tiny", MODEL, house=house) == ("current", [])
 
 
+def test_other_weights_under_the_same_name_make_a_run_stale(house, monkeypatch):
+    path = folder_of(house) / "tiny.json"
+    record = json.loads(path.read_text())
+    record["model"]["weights_sha256"] = "a" * 64
+    path.write_text(json.dumps(record))
+    assert execute.state("tiny", MODEL, house=house) == ("stale", ["the weights changed"])
+    monkeypatch.setattr(execute.at_hand, "weights_sha256", lambda model: "a" * 64)
+    assert execute.state("tiny", MODEL, house=house) == ("current", [])
+    monkeypatch.setattr(execute.at_hand, "weights_sha256", lambda model: None)  # not here: nothing to compare
+    assert execute.state("tiny", MODEL, house=house) == ("current", [])
+
+
+def test_a_run_in_another_form_of_the_table_is_stale(house, monkeypatch):
+    monkeypatch.setattr(execute.results, "SCHEMA_VERSION", 2)
+    assert execute.state("tiny", MODEL, house=house) == ("stale", ["its table has the form 1, not 2"])
+
+
+def test_a_record_says_its_profile_and_is_held_against_it(house):
+    full, own = (execute.complete(folder_of(house, model), "tiny") for model in (MODEL, OTHER))
+    assert (full["run"]["profile"], own["run"]["profile"]) == ("full", "own")
+    assert execute.why_stale(full, house) == execute.why_stale(own, house) == []
+    (house / "notebooks" / "tiny.py").write_text(TINY.replace("rows = 2 ", "rows = 9 "))
+    assert execute.why_stale(full, house) == ["the notebook changed", "the parameters changed"]
+    assert execute.why_stale(own, house) == ["the notebook changed"]
+    (house / "notebooks" / "tiny.py").unlink()
+    assert execute.why_stale(full, house) == ["its notebook is not there any more"]
+
+
+def test_a_record_that_does_not_say_its_profile_is_told_by_its_parameters(house):
+    own = execute.complete(folder_of(house, OTHER), "tiny")
+    del own["run"]["profile"]
+    assert execute.profile_of(own, house) == "own"
+    (house / "notebooks" / "quick.toml").write_text("[tiny]\nrows = 3\n")
+    assert execute.profile_of(own, house) == "quick"
+    (house / "notebooks" / "tiny.py").write_text(TINY + "\n# %%\n1 + 1\n")
+    assert execute.profile_of(own | {"parameters": {"rows": 7}}, house) == "full"  # of a state with other defaults
+
+
 def test_a_changed_pin_of_the_model_makes_its_runs_stale(house, monkeypatch):
     monkeypatch.setattr(execute, "pinned", lambda model: {"hub": "org/x", "revision": "new"})
     assert execute.state("tiny", MODEL, house=house) == ("stale", ["the model's pin changed"])
@@ -236,6 +274,29 @@ def test_an_interrupted_run_is_lost_alone_and_its_kernel_ends(house):
     assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.parametrize("limit", [0.02, "side by side"])
+def test_a_notebook_that_takes_longer_than_its_limit_has_failed_and_says_so(house, limit):
+    if limit == "side by side":
+        slow = TINY.replace('mode = "good"', 'mode = "slow"').replace("time.sleep(60)", "time.sleep(600)")
+        (house / "notebooks" / "slow.py").write_text(slow)
+        (outcome,) = execute.run_all(["slow"], [MODEL], house, jobs=2, limit=0.5)
+    else:
+        outcome = execute.run("tiny", MODEL, {"mode": "slow"}, house=house, limit=limit)
+    minutes = 0.5 if limit == "side by side" else limit
+    assert outcome.state == "failed"
+    assert outcome.error == f"It was ended after {minutes:g} minutes, the limit it was given; `--limit` gives it more."
+    partial = pairs.read(folder_of(house) / f"{outcome.technique}.failed.ipynb")
+    assert partial.metadata["medlib"]["error"] == outcome.error
+    assert list((house / "_build" / "work").iterdir()) == []
+
+
+def test_a_kernel_that_dies_has_failed_and_says_so(house):
+    (house / "notebooks" / "dying.py").write_text(TINY.replace('print("half way")', "os._exit(1)"))
+    outcome = execute.run("dying", MODEL, house=house)
+    assert outcome.state == "failed"
+    assert "DeadKernelError" in outcome.error and "too little memory" in outcome.error
+
+
 def test_what_a_killed_process_left_is_swept(house):
     left = house / "_build" / "work" / "999999999.tiny.smollm2-135m.x"
     left.mkdir(parents=True)
@@ -251,7 +312,7 @@ def test_all_that_is_current_is_skipped_and_a_failure_does_not_stop_the_rest(hou
     (house / "notebooks" / "worse.py").write_text(TINY)
     ran = []
 
-    def run(technique, model, house, profile):
+    def run(technique, model, house, profile, limit):
         ran.append((technique, model))
         return execute.Outcome(technique, model, "failed", 1.0, None, "boom")
 
@@ -476,3 +537,30 @@ def test_paths_inside_pictures_are_left_alone():
     notebook = nbformat.v4.new_notebook(cells=[cell])
     stamp.clean(notebook)
     assert notebook.cells[0].outputs[0].data == {"image/png": f"{Path.home()}/AAAA", "text/plain": "~/x"}
+
+
+def test_what_chance_and_time_leave_in_outputs_is_taken_out():
+    def a_notebook(ids, address, cuts):
+        html = [
+            f'<style>#{name} th {{}}</style><table id="{name}"><td id="{name}_row0_col0">T_beefs</td>' for name in ids
+        ]
+        tables = [nbformat.v4.new_output("display_data", data={"text/html": text}) for text in html]
+        told = nbformat.v4.new_output("display_data", data={"text/plain": f"<Styler at {address}>"})
+        printed = [nbformat.v4.new_output("stream", text=text) for text in cuts]
+        cells = [nbformat.v4.new_code_cell("1", outputs=[told, *printed, tables[0]])]
+        cells += [nbformat.v4.new_code_cell("2", outputs=[tables[1], nbformat.v4.new_output("stream", text="end")])]
+        return nbformat.v4.new_notebook(cells=cells)
+
+    one = a_notebook(["T_fa493", "T_0beef"], "0x7f5f3c13c110", ["one\n", "two\n"])
+    other = a_notebook(["T_cd8fe", "T_12345"], "0x7fdb18102b50", ["one\ntwo\n"])
+    stamp.clean(one)
+    stamp.clean(other)
+    assert one == other
+    outputs = [output for cell in one.cells for output in cell.outputs]
+    assert [output.get("text") for output in outputs] == [None, "one\ntwo\n", None, None, "end"]
+    assert outputs[0].data["text/plain"] == "<Styler>"
+    assert outputs[2].data["text/html"].startswith('<style>#T_00000 th {}</style><table id="T_00000"><td id="T_00000_r')
+    assert 'id="T_00001"' in outputs[3].data["text/html"] and "T_0beef" not in outputs[3].data["text/html"]
+    before = nbformat.writes(one)
+    stamp.clean(one)
+    assert nbformat.writes(one) == before

@@ -1,31 +1,38 @@
 """The book: pages and executed runs, assembled, checked and built into a static site that needs no network.
 
 Assembly copies `book/` to `_build/source`, takes in every run that passes (the later of the local and the committed
-one), gives each model its part in the table of contents, and writes the pages that are generated from the records.
-The build is strict: a warning is a failure.  A failed build leaves the last good book in `_build/html` as it was.
+one), marks those that are stale, gives each model its part in the table of contents, and writes the pages that are
+generated from the records.  The build is strict: a warning is a failure.  A failed build leaves the last good book in
+`_build/html` as it was.  One process builds a house's book at a time; a second one waits.
 """
 
 import ast
 import hashlib
 import json
 import os
+import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 import yaml
+from filelock import FileLock, Timeout
 
 from medlib import paths, results
 from medlib.book import (
+    disk_pages,
     execute,
     figure_data,
     front_page,
     map_pages,
+    matrix_pages,
     pages,
     pictures,
     project_b_pages,
@@ -37,8 +44,10 @@ from medlib.book import (
     zoo_pages,
 )
 from medlib.book.claims import pages as claim_pages
+from medlib.book.reproduction import pages as reproduction_pages
 from medlib.errors import MedlibError
 from medlib.models import zoo
+from medlib.run import RECORD_VERSION
 
 _GLUE_PREFIX = "application/papermill.record/"
 _CONF = '''"""Written by medlib.book: the settings of _config.yml as Sphinx reads them."""
@@ -118,11 +127,39 @@ def build(root=None):
     >>> build()
     PosixPath('.../_build/html/index.html')
 
-    Nothing is built again when no source has changed.  Raises MedlibError when a committed run is failed or incomplete,
-    when a folder of runs holds something else, when a number in prose differs from its record, and with Sphinx's own
-    words when the strict build finds anything to complain about.
+    Nothing is built again when no source has changed, and another process that builds this book is waited for.
+    Raises MedlibError when a committed run is failed or incomplete, when a folder of runs holds something else, when a
+    number in prose differs from its record, and with Sphinx's own words when the strict build finds anything to
+    complain about.
     """
     root = Path(root or paths.root())
+    with _alone(root):
+        return _build(root)
+
+
+@contextmanager
+def _alone(root):
+    """While it lasts, no other process builds this book; where one does, it is named and waited for.
+
+    The lock is the operating system's: that of a process which was killed is free.
+    """
+    (root / "_build").mkdir(parents=True, exist_ok=True)
+    lock, builder = FileLock(root / "_build" / "build.lock"), root / "_build" / "build.who"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = builder.read_text() if builder.is_file() else "another process"
+        print(f"{who} builds this book; waiting for it ...", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        builder.write_text(f"process {os.getpid()} on {platform.node()}")
+        yield
+    finally:
+        builder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _build(root):
     source, site = assemble(root), root / "_build" / "html"
     seal, digest = root / "_build" / "html.sha256", _digest(source)
     if (site / "index.html").is_file() and seal.is_file() and seal.read_text() == digest:
@@ -155,9 +192,13 @@ def assemble(root):
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     (source / "_toc.yml").write_text(yaml.safe_dump(_with_chapters(toc, chapters), sort_keys=False), encoding="utf-8")
     (source / "conf.py").write_text(_CONF, encoding="utf-8")
+    stale = {chapter: why for chapter in chapters if (why := _why_stale(chapter, root))}
     for chapter in chapters:
-        _take_in(chapter, source)
-    pages.write(source / "generated", chapters, failed)
+        _take_in(chapter, source, stale.get(chapter))
+    pages.write(source / "generated", chapters, failed, stale)
+    matrix_pages.write(source / "generated", root)
+    disk_pages.write(source / "generated", chapters)
+    reproduction_pages.write(source / "generated", root, chapters)
     tables.write(source / "generated")
     zoo_pages.write(source / "generated")
     speed_pages.write(source / "generated", root / "benchmarks" / "measured")
@@ -247,6 +288,14 @@ def _runs(folder):
     return chapters, [str(path.relative_to(folder)) for path in files if path not in ours]
 
 
+def _why_stale(chapter, root):
+    """Why a run is stale, as phrases; what cannot be told, because its model is not here, is not held against it."""
+    try:
+        return execute.why_stale(chapter.record, root)
+    except MedlibError:
+        return []
+
+
 def _problems(chapter):
     """Why a run may not go into the book, as a list of sentences; empty when it may."""
     found = list(execute.problems(chapter.notebook))
@@ -255,6 +304,11 @@ def _problems(chapter):
         return [*found, f"incomplete: {', '.join(missing)} missing"]
     if not execute.complete(chapter.folder, chapter.technique):
         return [*found, "its files are not those of one execution"]
+    forms = {"schema": ("table", results.SCHEMA_VERSION), "record": ("record", RECORD_VERSION)}
+    for key, (what, ours) in forms.items():
+        if (theirs := chapter.record[key]) != ours:
+            later = "; it was made by a later medlib" if theirs > ours else "; the page on upgrading says what to do"
+            found.append(f"its {what} has the form {theirs}, and this medlib reads {ours}{later}")
     found += [f"check failed: {check['name']}" for check in chapter.record["checks"] if not check["passed"]]
     try:
         check_numbers(chapter.notebook, chapter.record)
@@ -296,10 +350,11 @@ def _reads_pictures(name):
     return name in zoo.names() and "image" in zoo.entry(name)["modality"]
 
 
-def _take_in(chapter, source):
+def _take_in(chapter, source, stale=None):
     """Copy a run to the assembled sources with its data, and put on its page the lines that lead to it.
 
     A short table is offered as CSV, a long one as it lies there, and in CSV what each figure is drawn from.
+    `stale`: why it is, as phrases; its page says so under the title's paragraph.
     """
     target = source / chapter.page
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -313,8 +368,18 @@ def _take_in(chapter, source):
     data = nbformat.v4.new_markdown_cell(pages.data_line(chapter), id="data-of-this-page")
     tagged = [i for i, cell in enumerate(notebook.cells) if "card" in cell.metadata.get("tags", [])]
     notebook.cells.insert(tagged[0] + 1 if tagged else len(notebook.cells), data)
+    if stale:
+        mark = matrix_pages.mark(stale, _command(chapter.record))
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(mark, id="this-run-is-stale"))
     figure_data.link(notebook, chapter.page, target.parent, table if long else None)
     nbformat.write(notebook, target.with_suffix(".ipynb"))
+
+
+def _command(record):
+    """The command that makes a run anew, its profile's parameters left to the profile."""
+    command = ["medlib", "run", record["technique"], "--model", record["model"]["name"]]
+    profile = record["run"].get("profile")
+    return shlex.join([*command, *(["--profile", profile] if profile == "quick" else [])])
 
 
 def _copy_mathjax(target):

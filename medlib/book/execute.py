@@ -5,9 +5,9 @@ replaces what an earlier one found. Of a failed run the partial notebook stays b
 `<technique>.failed.ipynb`.
 
 Whether a run is current is a matter of content, not of dates: its record holds the sha256 of the notebook, of every
-file of medlib that it imported, of the data tables and of the lock file, its parameters and the pinned model; of a
-chapter made of others' tables, those of these tables too. Equal ones are not run again. The record is written last
-and holds the sha256 of the two files beside it, so half a run is no run.
+file of medlib that it imported, of the data tables, of the weights and of the lock file, its parameters and the pinned
+model; of a chapter made of others' tables, those of these tables too. Equal ones are not run again. The record is
+written last and holds the sha256 of the two files beside it, so half a run is no run.
 """
 
 import json
@@ -24,12 +24,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from medlib import paths
-from medlib.book import fitting, pairs, profiles, recorded, stamp
+from medlib import paths, results
+from medlib.book import at_hand, fitting, pairs, profiles, recorded, stamp
 from medlib.book import parameters as told
 from medlib.book.recorded import complete
 from medlib.errors import MedlibError
-from medlib.run import PACKAGE, data, sha256, write_record
+from medlib.run import PACKAGE, RECORD_VERSION, data, sha256, write_record
 
 PARTS = (".parquet", ".ipynb", ".json")  # in the order in which they are put in place
 
@@ -51,15 +51,15 @@ def techniques(house=None):
     return {path.stem: _title(path) for path in sorted(folder.glob("*.py"))}
 
 
-def run(technique, model=None, parameters=None, house=None, profile="full"):
+def run(technique, model=None, parameters=None, house=None, profile="full", limit=None):
     """Execute one notebook and keep what it found.
 
     >>> run("lesion", "smollm2-135m", {"domains": "drugs"}).state
     'done'
 
-    Without a model the notebook's own default is taken; `parameters` go before those of the `profile`. MedlibError for
-    a technique, model, profile or parameter there is not; an error inside the notebook is an Outcome with
-    `state="failed"`.
+    Without a model the notebook's own default is taken; `parameters` go before those of the `profile`. After `limit`
+    minutes the kernel is ended. MedlibError for a technique, model, profile or parameter there is not; an error inside
+    the notebook, a kernel that died and one that took too long are an Outcome with `state="failed"`.
     """
     house = house or paths.root()
     given = profiles.parameters(profile, technique, house) | (parameters or {})
@@ -70,7 +70,7 @@ def run(technique, model=None, parameters=None, house=None, profile="full"):
     work = _work_folder(house, technique, model)
     started = perf_counter()
     try:
-        error = _execute(notebook, values, work, house)
+        error = _execute(notebook, values, work, house, limit)
         executed = _partial(work, notebook)
         if not error:
             error = "; ".join(problems(executed))
@@ -79,7 +79,8 @@ def run(technique, model=None, parameters=None, house=None, profile="full"):
             error = f"the notebook ended without `run.save(table)` of a run called {technique!r}"
         seconds = perf_counter() - started
         if error:
-            _keep_failed(executed, error, folder / f"{technique}.failed.ipynb", house)
+            profile = profiles.of(values, defaults, technique, house)
+            _keep_failed(executed, error, profile, folder / f"{technique}.failed.ipynb", house)
             return Outcome(technique, model, "failed", seconds, None, error)
         record = _finish(executed, written, values, defaults, seconds, house)
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,12 +92,13 @@ def run(technique, model=None, parameters=None, house=None, profile="full"):
         shutil.rmtree(work, ignore_errors=True)
 
 
-def run_all(names, models, house=None, announce=lambda technique, model: None, profile="full", jobs=1):
+def run_all(names, models, house=None, announce=lambda technique, model: None, profile="full", jobs=1, limit=None):
     """Execute every technique for every model it is for, yielding an Outcome each; what is current is left as it is.
 
     Chapters made of the others' tables come after these.  A current full run serves for a quick one too.  A failure
     does not stop the rest.  `announce` is called before each notebook that is executed; `jobs` are executed at a time,
-    and share the cores.  MedlibError, before anything runs, for a technique, model or profile there is not.
+    and share the cores; each may take `limit` minutes.  MedlibError, before anything runs, for a technique, model or
+    profile there is not.
     """
     house = house or paths.root()
     enough = {"full": ("current",), "quick": ("current", "quick")}.get(profile)
@@ -116,10 +118,10 @@ def run_all(names, models, house=None, announce=lambda technique, model: None, p
                 record = json.loads((paths.runs(house) / paths.slug(model) / f"{technique}.json").read_text())
                 yield Outcome(technique, model, "current", record["seconds"], record["peak_memory_bytes"])
             elif jobs > 1:
-                wanted.append((technique, model, None, house, profile))
+                wanted.append((technique, model, None, house, profile, limit))
             else:
                 announce(technique, model)
-                yield run(technique, model, house=house, profile=profile)
+                yield run(technique, model, house=house, profile=profile, limit=limit)
         yield from _side_by_side(wanted, jobs, announce)
 
 
@@ -179,6 +181,54 @@ def state(technique, model, parameters=None, house=None, runs=None):
         return "stale", reasons
     left = [part for part in PARTS if (folder / f"{technique}{part}").exists()]
     return ("stale", ["its files do not belong together"]) if left else ("never", [])
+
+
+def profile_of(record, house):
+    """The profile that a recorded run is of: "full", "quick", or "own" where its parameters were neither's.
+
+    A record that does not say is told by its parameters; one made by an earlier state of the notebook, whose defaults
+    are not known any more, counts as full.
+    """
+    told_so = record["run"].get("profile")
+    if told_so:
+        return told_so
+    technique = record["technique"]
+    path = house / "notebooks" / f"{technique}.py"
+    if not path.is_file():
+        return "full"
+    found = profiles.of(record["parameters"], told.defaults(pairs.read(path), technique), technique, house)
+    return "full" if found == "own" and record["run"]["notebook"] != sha256(path) else found
+
+
+def why_stale(record, house=None):
+    """Why a recorded run is not current, as short phrases; empty where its key is that of now.
+
+    >>> why_stale(recorded.complete(folder, "lesion"))
+    ['medlib/lesion.py changed']
+
+    Its parameters are held against those of its own profile; parameters of one's own have to be the notebook's still.
+    MedlibError where its model is not to be found here.
+    """
+    house = house or paths.root()
+    technique = record["technique"]
+    if not (house / "notebooks" / f"{technique}.py").is_file():
+        return ["its notebook is not there any more"]
+    profile = profile_of(record, house)
+    given = profiles.parameters(profile, technique, house) if profile != "own" else {}
+    _, defaults, values = _prepare(technique, model_of(record, house), given, house)
+    if profile == "own" and set(defaults) == set(record["parameters"]):
+        values = {**record["parameters"], "model_name": values["model_name"]}
+    return _changes(record, technique, values, house)
+
+
+def model_of(record, house):
+    """What a recorded run's model is called to load it again: its name, or its folder, as the record leads to it."""
+    from medlib.models import zoo
+
+    name, given = record["model"]["name"], str(record["parameters"].get("model_name", ""))
+    if name not in zoo.names() and (folder := house / Path(given).expanduser()).is_dir() and given:
+        return str(folder.resolve())
+    return name
 
 
 def problems(notebook):
@@ -285,11 +335,8 @@ def pinned(model):
     from medlib.models import zoo
 
     folder = Path(model).expanduser()
-    if (
-        model not in zoo.names() and folder.is_dir()
-    ):  # dates, not content: hashing a large model at each look takes minutes
-        files = ((file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file())
-        return {"folder": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in files}}
+    if model not in zoo.names() and folder.is_dir():
+        return {"folder": at_hand.files_sha256(folder)}
     if model not in zoo.names() and model.count("/") == 1 and model[0] not in "/.~":
         return {"hub": model}
     entry = zoo.entry(model)
@@ -300,9 +347,14 @@ def _changes(record, technique, values, house):
     """What differs between the inputs of a recorded run and the same inputs now."""
     then, now = record["run"], _inputs(record, technique, values, house)
     same = {
+        f"its table has the form {record['schema']}, not {results.SCHEMA_VERSION}": record["schema"]
+        == results.SCHEMA_VERSION,
+        f"its record has the form {record['record']}, not {RECORD_VERSION}": record["record"] == RECORD_VERSION,
         "the notebook changed": then["notebook"] == now["notebook"],
         "the parameters changed": record["parameters"] == now["parameters"],
         "the model's pin changed": then["model"] == now["model"],
+        "the weights changed": None in (weights := (record["model"]["weights_sha256"], now["weights"]))
+        or weights[0] == weights[1],
         "requirements.lock changed": then["lock"] == now["lock"],
         "the data tables changed": record["data"] == now["data"],
     }
@@ -319,14 +371,15 @@ def _inputs(record, technique, values, house):
         "notebook": sha256(house / "notebooks" / f"{technique}.py"),
         "parameters": paths.public(values, house),
         "model": paths.public(pinned(values["model_name"]), house),
+        "weights": at_hand.weights_sha256(values["model_name"]),
         "lock": sha256(house / "requirements.lock"),
         "data": data(values, house, record["sources"]),
         "sources": {name: sha256(PACKAGE.parent / name) for name in record["sources"]},
     }
 
 
-def _execute(notebook, values, work, house):
-    """Execute a notebook in a kernel of its own; the error's last lines, or nothing.
+def _execute(notebook, values, work, house, limit=None):
+    """Execute a notebook in a kernel of its own, for at most `limit` minutes; the error's last lines, or nothing.
 
     Papermill runs in a thread, so that an interrupt reaches us as one: nbclient takes over the signals of the main
     thread and an interrupted kernel then looks like one that died.
@@ -356,15 +409,27 @@ def _execute(notebook, values, work, house):
             failure.append(f"{type(error).__name__}: {error}{hint}")
 
     thread = threading.Thread(target=target, daemon=True)
+    end = float("inf") if limit is None else perf_counter() + 60 * limit
     thread.start()
     try:
-        while thread.is_alive():
+        while thread.is_alive() and perf_counter() < end:
             thread.join(0.2)
     except BaseException:
-        kernel.kill()
-        thread.join(10)
+        _end(kernel, thread)
         raise
+    if thread.is_alive():
+        _end(kernel, thread)
+        return f"It was ended after {limit:g} minutes, the limit it was given; `--limit` gives it more."
     return failure[0] if failure else ""
+
+
+def _end(kernel, thread):
+    """End a kernel and the thread that waits for it; one that was about to start is ended as soon as it has."""
+    for _ in range(60):
+        kernel.kill()
+        thread.join(1)
+        if not thread.is_alive():
+            return
 
 
 def _kernel(work):
@@ -411,9 +476,10 @@ def _finish(executed, written, values, defaults, seconds, house):
     record = json.loads(written.read_text())
     technique, model = record["technique"], record["model"]["name"]
     record["seconds"] = round(seconds, 1)
+    profile = profiles.of(values, defaults, technique, house)
     for cell in executed.cells:
         if "card" in cell.metadata.get("tags", []):
-            cell.source = stamp.card(record, defaults, profiles.of(values, defaults, technique, house))
+            cell.source = stamp.card(record, defaults, profile)
     stamp.stamp(executed, technique, model)
     stamp.clean(executed, house)
     executed.metadata["medlib"] = {"technique": technique, "model": model, "state": "complete"}
@@ -421,7 +487,8 @@ def _finish(executed, written, values, defaults, seconds, house):
     inputs = _inputs(record, technique, values, house)
     record["parameters"] = inputs["parameters"]
     files = {f"{technique}{part}": sha256(written.with_suffix(part)) for part in (".parquet", ".ipynb")}
-    record["run"] = {"files": files, **{name: inputs[name] for name in ("notebook", "model", "lock")}}
+    record["run"] = {"files": files, "profile": profile}
+    record["run"] |= {name: inputs[name] for name in ("notebook", "model", "lock")}
     made_of = recorded.noted(written.parent)
     if made_of is not None:
         record["run"]["made_of"] = made_of
@@ -429,10 +496,10 @@ def _finish(executed, written, values, defaults, seconds, house):
     return record
 
 
-def _keep_failed(notebook, error, path, house):
+def _keep_failed(notebook, error, profile, path, house):
     stamp.clean(notebook, house)
     last = "\n".join(paths.public(error, house).strip().splitlines()[-3:])
-    notebook.metadata["medlib"] = {"state": "failed", "error": last}
+    notebook.metadata["medlib"] = {"state": "failed", "error": last, "profile": profile}
     _write_notebook(notebook, path)
 
 

@@ -17,13 +17,14 @@ class Markdown(str):
 _NO_RUNS = "No run is in this copy of the book yet; `make book` makes them.\n"
 
 
-def write(folder, chapters, failed):
+def write(folder, chapters, failed, stale=()):
     """Write the pieces that the pages include into `folder`.
 
-    `chapters` are the runs of the book in its order; `failed` are triples of model, technique and reason.
+    `chapters` are the runs of the book in its order, `stale` those of them that are; `failed` are triples of model,
+    technique and reason.
     """
     folder.mkdir(parents=True)
-    (folder / "matrix.md").write_text(_matrix(chapters, failed), encoding="utf-8")
+    (folder / "matrix.md").write_text(_matrix(chapters, failed, stale), encoding="utf-8")
     (folder / "runs.md").write_text(_runs(chapters, failed), encoding="utf-8")
     (folder / "models.md").write_text(_models(chapters), encoding="utf-8")
     (folder / "details.md").write_text(_details(chapters), encoding="utf-8")
@@ -63,13 +64,14 @@ def headline(notebook):
     return None, {}
 
 
-def _matrix(chapters, failed):
+def _matrix(chapters, failed, stale):
     if not chapters and not failed:
         return _NO_RUNS
     models = list(dict.fromkeys([*(c.model for c in chapters), *(model for model, _, _ in failed)]))
     techniques = list(dict.fromkeys([*(c.technique for c in chapters), *(technique for _, technique, _ in failed)]))
     cells = {(model, technique): "failed" for model, technique, _ in failed}
     cells |= {(c.model, c.technique): Markdown(f"[read](/{c.page}.ipynb)") for c in chapters}
+    cells |= {(c.model, c.technique): Markdown(f"[read](/{c.page}.ipynb), [stale](/matrix.md)") for c in stale}
     rows = [[_code(model), *(cells.get((model, technique), "not run") for technique in techniques)] for model in models]
     return table(["model", *techniques], rows)
 

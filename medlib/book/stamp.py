@@ -2,8 +2,8 @@
 
 One notebook executed for two models is two pages of one book: every label, glued number and title would be there
 twice. So the model's name is stamped into them. And an executed notebook is committed: what differs between two runs
-that found the same (times, paths, random cell ids) is taken out, so that a difference of two files is a difference of
-two findings.
+that found the same (times, paths, random ids of cells and tables, addresses in memory, how printed text was cut) is
+taken out, so that a difference of two files is a difference of two findings.
 """
 
 import hashlib
@@ -116,19 +116,21 @@ def command(technique, model, parameters, defaults):
 
 def clean(notebook, house=None):
     """Take out of a notebook, in place, what differs between runs and machines: times, paths, random ids."""
-    seen = {}
+    seen, tables = {}, {}
     for cell in notebook.cells:
         seen[cell.source] = seen.get(cell.source, -1) + 1
         cell.id = hashlib.sha256(f"{cell.cell_type}{seen[cell.source]}{cell.source}".encode()).hexdigest()[:12]
         cell.source = public(cell.source, house)
         cell.metadata = {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
+        if cell.get("outputs"):
+            cell.outputs = _with_whole_streams(cell.outputs)
         for output in cell.get("outputs", []):
             for key in ("text", "ename", "evalue", "traceback"):
                 if key in output:
-                    output[key] = public(output[key], house)
+                    output[key] = _settled(public(output[key], house), tables)
             for mime, content in output.get("data", {}).items():
                 if mime.startswith("text/") or mime.endswith(("svg+xml", "json", "text/plain")):
-                    output["data"][mime] = public(content, house)
+                    output["data"][mime] = _settled(public(content, house), tables)
     papermill = notebook.metadata.get("papermill", {})
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -138,6 +140,28 @@ def clean(notebook, house=None):
             "parameters": public(papermill.get("parameters", {}), house),
         },
     }
+
+
+def _with_whole_streams(outputs):
+    """Outputs in which what was printed one after the other is one text: a kernel cuts it as time has it."""
+    found = []
+    for output in outputs:
+        last = found[-1] if found else {}
+        if output.output_type == "stream" and last.get("output_type") == "stream" and last.name == output.name:
+            last.text = last.text + output.text
+        else:
+            found.append(output)
+    return found
+
+
+def _settled(text, tables):
+    """A text without addresses in memory, the random ids of styled tables numbered: `tables`, id -> name, grows."""
+    if not isinstance(text, str):
+        return text
+    for name in re.findall(r'<table id="(T_[0-9a-f]{5})"', text):
+        tables.setdefault(name, f"T_{len(tables):05x}")
+    text = re.sub(r" at 0x[0-9a-f]+(?=>)", "", text)
+    return re.sub(r"T_[0-9a-f]{5}", lambda name: tables.get(name[0], name[0]), text)
 
 
 def _renamed(match, names):

@@ -1,0 +1,83 @@
+"""The page of the matrix: which runs are current, which are stale and because of what, and what cannot run here."""
+
+from medlib.book import matrix
+from medlib.book.pages import Markdown, table
+
+_REASONS = 5  # that are said; the others are counted
+
+
+def write(folder, house):
+    """Write `standing.md`, `standing_why.md` and `standing_missing.md` into `folder`, of the runs of a house."""
+    cells = matrix.matrix(house)
+    (folder / "standing.md").write_text(_standing(cells), encoding="utf-8")
+    (folder / "standing_why.md").write_text(_why(cells), encoding="utf-8")
+    (folder / "standing_missing.md").write_text(_missing(cells), encoding="utf-8")
+
+
+def said(reasons):
+    """Some reasons in one phrase, the first few by name.
+
+    >>> said(["the notebook changed", "medlib/run.py changed"])
+    'the notebook changed; medlib/run.py changed'
+    """
+    more = [f"and {len(reasons) - _REASONS} more"] if len(reasons) > _REASONS else []
+    return "; ".join([*reasons[:_REASONS], *more])
+
+
+def mark(reasons, command):
+    """The note on the page of a stale run: because of what, and the command that makes it anew."""
+    lines = [":::{warning}", f"**This run is stale**: since it was made, {_escaped(said(reasons))}."]
+    lines += ["Its numbers are those of what it was made from.", "", "```console", command, "```", ":::"]
+    return "\n".join(lines)
+
+
+def shown(cells):
+    """The models that have a column: something was run on them, or can be here."""
+    models = dict.fromkeys(cell.model for cell in cells)
+    empty = ("never", "not runnable", "not for it")
+    return [m for m in models if any(c.model == m and (c.state not in empty or not c.missing) for c in cells)]
+
+
+def reasons(cells):
+    """A row for each place in which a run is stale, failed or unknown: technique, model, profile, place, state, why."""
+    places = (("here", "here"), ("committed", "book"))
+    return [
+        [cell.technique, cell.model, cell.profile, place, state, said(why)]
+        for cell in cells
+        for name, place in places
+        for state, why in (getattr(cell, name),)
+        if why
+    ]
+
+
+def _standing(cells):
+    parts = []
+    models = shown(cells)
+    for profile in dict.fromkeys(cell.profile for cell in cells):
+        states = {(cell.technique, cell.model): cell.state for cell in cells if cell.profile == profile}
+        techniques = dict.fromkeys(technique for technique, _ in states)
+        rows = [[name, *(states.get((name, model), "never") for model in models)] for name in techniques]
+        parts.append(f"**Profile {profile}**\n\n{table(['chapter', *models], rows)}")
+    return "\n".join(parts) if any(cell.technique for cell in cells) else "There is no chapter in this copy.\n"
+
+
+def _why(cells):
+    rows = reasons(cells)
+    if not rows:
+        return "No run is stale, failed or unknown.\n"
+    return table(["chapter", "model", "profile", "where", "state", "because"], rows)
+
+
+def _missing(cells):
+    lacking = {cell.model: cell.missing for cell in cells if cell.missing}
+    unfit = {}
+    for cell in cells:
+        if cell.unfit and not cell.missing:
+            unfit.setdefault((cell.model, cell.unfit), {})[cell.technique] = True
+    rows = [[Markdown(f"`{model}`"), "each that is for it", f"missing here: {what}"] for model, what in lacking.items()]
+    rows += [[Markdown(f"`{model}`"), ", ".join(names), f"not for it: {why}"] for (model, why), names in unfit.items()]
+    return table(["model", "chapters", "why not"], rows) if rows else "Every chapter can run on every model here.\n"
+
+
+def _escaped(text):
+    return text.replace("_", "\\_").replace("*", "\\*").replace("<", "\\<")

@@ -1,0 +1,1 @@
+"""The record executed again: what came out the same, what within a stated tolerance, and what moved."""

@@ -1,0 +1,128 @@
+"""The page of the reproduction: the record beside what came out when it was executed again.
+
+Written from the report that `medlib reproduce` leaves, when the book is assembled; nothing is executed here.
+"""
+
+from medlib.book.matrix_pages import said
+from medlib.book.pages import Markdown, seconds, table
+from medlib.book.reproduction import compare, rerun
+
+_DIGITS = "{:.3g}"
+
+
+def write(folder, house, chapters):
+    """Write `reproduction.md`, `reproduction_moved.md` and `tolerances.md` into `folder`."""
+    entries = rerun.latest(house)
+    (folder / "reproduction.md").write_text(_entries(entries, chapters), encoding="utf-8")
+    (folder / "reproduction_moved.md").write_text(_moved(entries), encoding="utf-8")
+    (folder / "tolerances.md").write_text(_tolerances(), encoding="utf-8")
+
+
+def summary(entries):
+    """How the runs came out, in one sentence.
+
+    >>> summary([{"verdict": "same"}, {"verdict": "moved"}])
+    '2 runs were executed again: 1 same, 1 moved.'
+    """
+    found = {verdict: sum(entry["verdict"] == verdict for entry in entries) for verdict in rerun.VERDICTS}
+    one = len(entries) == 1
+    told = ", ".join(f"{number} {verdict}" for verdict, number in found.items() if number)
+    return f"{len(entries)} run{'s' * (not one)} {'was' if one else 'were'} executed again: {told}."
+
+
+def rows(entries):
+    """A row for each entry: chapter, model, threads, numbers, same, within, moved, missing, extra, page, verdict."""
+    found = []
+    for entry in entries:
+        counts, threads = entry.get("counts"), entry["threads"]
+        cells = [counts[name] for name in compare.VERDICTS] if counts else [""] * len(compare.VERDICTS)
+        total = sum(counts.values()) if counts else ""
+        now = "" if threads["now"] is None else f" → {threads['now']}"
+        largest = _DIGITS.format(entry["largest"]["absolute"]) if counts else ""
+        row = [entry["technique"], entry["model"], f"{threads['recorded']}{now}", total, *cells, largest]
+        found.append([*row, entry.get("page", ""), entry["verdict"] + (", exact" if entry["exact"] else "")])
+    return found
+
+
+HEADER = ("chapter", "model", "threads", "numbers", *compare.VERDICTS, "largest", "page", "verdict")
+
+
+def lines(entry):
+    """What moved in one run, a line a number, or why it failed."""
+    if entry["error"]:
+        return entry["error"].splitlines()
+    return [" | ".join(row) for row in _rows_moved(entry)]
+
+
+def _entries(entries, chapters):
+    if not entries:
+        return "Nothing was executed again yet; `make reproduce` does, and `make record` keeps its report.\n"
+    tables = {(c.name, c.technique): c.record["run"]["files"][f"{c.technique}.parquet"] for c in chapters}
+    shown = [row[:-1] for row in rows(entries)]
+    for row, entry in zip(shown, entries, strict=True):
+        earlier = entry["table"] != tables.get((entry["model"], entry["technique"]))
+        verdict = entry["verdict"] + (", nothing allowed" if entry["exact"] else "")
+        row += [verdict + (" (of an earlier record)" if earlier else "")]
+        row += [seconds(entry["seconds"]) if "seconds" in entry else "", entry["finished"][:10]]
+    again = {(entry["model"], entry["technique"]) for entry in entries}
+    not_again = [f"{technique} on {model}" for model, technique in tables if (model, technique) not in again]
+    text = f"{summary(entries)}\n\n{table([*HEADER, 'time', 'day'], shown)}\n"
+    text += f"Not executed again: {', '.join(not_again) or 'none'}.\n".replace("_", "\\_")
+    return f"{text}\n{_machines(entries)}"
+
+
+def _machines(entries):
+    told = []
+    for entry in entries:
+        name = f"{entry['technique']} on {entry['model']}"
+        if "device" in entry:
+            versions = [f"{what} {then} → {now}" for what, (then, now) in entry["versions"].items()]
+            stale = [f"the record is stale: {said(entry['stale'])}"] if entry["stale"] else []
+            numbers = [f"{len(entry['numbers'])} of the prose's numbers differ"] if entry["numbers"] else []
+            told.append([name, f"{entry['device']}, {entry['platform']}", "; ".join([*versions, *stale, *numbers])])
+    return table(["run", "machine", "what else differs"], told) if told else ""
+
+
+def _moved(entries):
+    parts = []
+    for entry in entries:
+        name = Markdown(f"**{entry['technique']} on {entry['model']}**".replace("_", "\\_"))
+        if entry["error"]:
+            parts.append(f"{name} failed:\n\n```text\n{entry['error']}\n```\n")
+        elif entry["moved"]:
+            found = entry["counts"]
+            total = found["moved"] + found["missing"] + found["extra"]
+            first = f", the first {len(entry['moved'])}" if total > len(entry["moved"]) else ""
+            shown = table(["row", "number", "recorded", "again", "verdict"], _rows_moved(entry))
+            parts.append(f"{name}: {total} numbers{first}.\n\n{shown}")
+    return "\n".join(parts) or "Nothing moved.\n"
+
+
+def _rows_moved(entry):
+    return [
+        [
+            ", ".join(f"{key} {_plain(value)}" for key, value in row["where"].items()),
+            row["number"],
+            *("–" if row[side] is None else f"{row[side]:.6g}" for side in ("recorded", "again")),
+            row["verdict"],
+        ]
+        for row in entry.get("moved", [])
+    ]
+
+
+def _tolerances():
+    rows = [
+        [
+            rule.get("technique", "all"),
+            rule.get("metric", "all"),
+            rule.get("space", "all"),
+            *(f"{rule.get(name, 0):g}" for name in ("absolute", "relative", "share")),
+            rule["reason"],
+        ]
+        for rule in compare.rules()
+    ]
+    return table(["chapter", "metric", "space", "absolute", "relative", "share", "because"], rows)
+
+
+def _plain(value):
+    return f"{value:.0f}" if isinstance(value, float) else value

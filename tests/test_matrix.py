@@ -1,0 +1,141 @@
+"""The matrix has a cell for every chapter, model and profile, and says of each where it stands and why."""
+
+import json
+
+import pytest
+from standins import a_run
+
+from medlib.book import at_hand, execute, matrix, matrix_pages, profiles
+from medlib.models import zoo
+
+MODEL = "smollm2-135m"
+NOTEBOOK = """# %% [markdown]
+# # A question?
+
+# %% tags=["parameters"{tag}]
+model_name = "smollm2-135m"
+rows = 2
+"""
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """A house with a chapter on text and one on pictures."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "requirements.lock").write_text("numpy==2\n")
+    for name, tag in (("lesion", ""), ("seen", ', "images"')):
+        (tmp_path / "notebooks" / f"{name}.py").write_text(NOTEBOOK.format(tag=tag))
+    (tmp_path / "notebooks" / "quick.toml").write_text("[lesion]\nrows = 1\n")
+    monkeypatch.setattr(at_hand, "missing", lambda model: "" if model in (MODEL, "scans-llava", "mine") else "weights")
+    return tmp_path
+
+
+def ran(house, place, technique="lesion", model=MODEL, rows=2, lock=None, **changes):
+    """A run that is current in the house, with `rows`; with another `lock` it is stale."""
+    folder = a_run(house / place / "runs", technique, model, **changes)
+    path = folder / f"{technique}.json"
+    record = json.loads(path.read_text())
+    _, _, values = execute._prepare(technique, MODEL, {"rows": rows}, house)
+    record["model"]["weights_sha256"] = None
+    inputs = execute._inputs(record, technique, values, house)
+    record |= {"parameters": values | {"model_name": model}, "sources": inputs["sources"], "data": inputs["data"]}
+    record["run"] |= {name: inputs[name] for name in ("notebook", "model", "lock")} | ({"lock": lock} if lock else {})
+    path.write_text(json.dumps(record))
+
+
+def cells(house):
+    return {(cell.technique, cell.model, cell.profile): cell for cell in matrix.matrix(house)}
+
+
+def test_there_is_a_cell_for_every_chapter_model_and_profile(house):
+    found = cells(house)
+    assert set(found) == {(t, m, p) for t in ("lesion", "seen") for m in zoo.names() for p in profiles.PROFILES}
+    assert found["lesion", MODEL, "full"].state == "never"
+    assert found["seen", MODEL, "full"].state == found["lesion", "scans-llava", "full"].state == "not for it"
+    assert found["seen", MODEL, "full"].unfit == "about pictures, and the model reads text only"
+    assert "made around smollm2-135m" in found["lesion", "scans-llava", "full"].unfit
+    assert found["lesion", "llama-3.3-70b", "quick"].state == "not runnable"
+    assert found["lesion", "llama-3.3-70b", "quick"].missing == "weights"
+
+
+def test_a_run_stands_in_the_cell_of_its_profile_only(house):
+    ran(house, "_build", rows=1)
+    found = cells(house)
+    assert (found["lesion", MODEL, "quick"].state, found["lesion", MODEL, "full"].state) == ("current", "never")
+    ran(house, "_build", rows=7)
+    found = cells(house)
+    assert found["lesion", MODEL, "own"].state == "current"
+    assert found["lesion", MODEL, "quick"].state == "never"
+
+
+def test_of_two_places_a_cell_says_the_better_and_both_are_told(house):
+    ran(house, "_build", lock="other")
+    cell = cells(house)["lesion", MODEL, "full"]
+    assert (cell.state, cell.here) == ("stale", ("stale", ["requirements.lock changed"]))
+    ran(house, "book")
+    cell = cells(house)["lesion", MODEL, "full"]
+    assert (cell.state, cell.here[0], cell.committed) == ("current", "stale", ("current", []))
+    assert matrix_pages.reasons([cell]) == [
+        ["lesion", MODEL, "full", "here", "stale", "requirements.lock changed"],
+    ]
+
+
+def a_failed_run(house, **told):
+    folder = house / "_build" / "runs" / MODEL
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {"medlib": {"state": "failed", "error": "In [4] ValueError: boom", **told}}
+    (folder / "lesion.failed.ipynb").write_text(json.dumps({"metadata": metadata}))
+
+
+def test_a_failed_run_is_seen_in_its_profile_over_a_stale_one_and_gives_way_to_a_current_one(house):
+    a_failed_run(house, profile="quick")
+    found = cells(house)
+    assert found["lesion", MODEL, "quick"].here == ("failed", ["In [4] ValueError: boom"])
+    assert found["lesion", MODEL, "full"].state == "never"
+    a_failed_run(house)
+    ran(house, "_build", lock="other")
+    assert cells(house)["lesion", MODEL, "full"].state == "failed"
+    ran(house, "_build")
+    assert cells(house)["lesion", MODEL, "full"].state == "current"
+
+
+def test_half_a_run_is_stale_and_one_whose_model_is_gone_unknown(house):
+    ran(house, "_build")
+    ran(house, "book", model="mine")
+    (house / "_build" / "runs" / MODEL / "lesion.parquet").write_bytes(b"half")
+    found = cells(house)
+    assert found["lesion", MODEL, "full"].here == ("stale", ["its files do not belong together"])
+    assert found["lesion", "mine", "full"].committed == ("unknown", ["its model is not to be found here"])
+
+
+def test_a_run_on_a_folder_is_found_again_where_its_record_says(house):
+    ran(house, "_build", model="mine")
+    path = house / "_build" / "runs" / "mine" / "lesion.json"
+    record = json.loads(path.read_text())
+    (house / "models" / "mine").mkdir(parents=True)
+    record["parameters"]["model_name"] = "./models/mine"
+    record["run"]["model"] = {"folder": {}}
+    path.write_text(json.dumps(record))
+    assert cells(house)["lesion", "mine", "full"].state == "current"
+
+
+def test_the_page_has_a_table_for_each_profile_the_reasons_and_what_is_missing(house, tmp_path):
+    ran(house, "_build", lock="other")
+    folder = tmp_path / "generated"
+    folder.mkdir()
+    matrix_pages.write(folder, house)
+    standing, why, missing = (
+        (folder / f"{name}.md").read_text() for name in ("standing", "standing_why", "standing_missing")
+    )
+    assert standing.count("**Profile") == 2 and f"| chapter | {MODEL} | scans-llava |" in standing
+    assert "| lesion | stale | not for it |" in standing and "| lesion | never | not for it |" in standing
+    assert "llama" not in standing
+    assert f"| lesion | {MODEL} | full | here | stale | requirements.lock changed |" in why
+    assert "| `llama-3.3-70b` | each that is for it | missing here: weights |" in missing
+    assert f"| `{MODEL}` | seen | not for it: about pictures" in missing
+
+
+def test_many_reasons_are_said_in_part_and_counted():
+    assert matrix_pages.said([f"medlib/{i}.py changed" for i in range(7)]).endswith("4.py changed; and 2 more")
+    mark = matrix_pages.mark(["medlib/__init__.py changed"], "medlib run lesion --model m")
+    assert "since it was made, medlib/\\_\\_init\\_\\_.py changed." in mark and "medlib run lesion --model m" in mark
