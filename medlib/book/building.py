@@ -23,6 +23,7 @@ import yaml
 from medlib import paths, results
 from medlib.book import (
     execute,
+    fault_pages,
     figure_data,
     map_pages,
     pages,
@@ -160,6 +161,7 @@ def assemble(root):
     tables.write(source / "generated")
     zoo_pages.write(source / "generated")
     speed_pages.write(source / "generated", root / "benchmarks" / "measured")
+    fault_pages.write(source / "generated", root / "benchmarks" / "measured")
     scans_pages.write(source / "generated")
     project_b_pages.write(source / "generated", chapters)
     claim_pages.write(source / "generated", chapters)

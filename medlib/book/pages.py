@@ -75,9 +75,9 @@ def headline(notebook):
 def _figure(look, chapter):
     numbers = chapter.record["numbers"]
     caption = look.get("figure", {}).get("caption", chapter.question).strip()
-    caption = re.sub(r"\{glue:text\}`(\w+)[^`]*`", lambda glued: numbers[glued[1]]["text"], caption)
+    caption = re.sub(r"\{glue:text\}`(\w+)[^`]*`", lambda glued: cell(numbers[glued[1]]["text"]), caption)
     alt = look.get("image", {}).get("alt") or chapter.question
-    where = f"From [{chapter.question}](/{chapter.page}.ipynb), on {chapter.name}."
+    where = f"From [{chapter.question}](/{chapter.page}.ipynb), on {cell(chapter.name)}."
     lines = [":::{figure} generated/headline.png", f":alt: {' '.join(alt.split())}", "", f"{caption}", where, ":::", ""]
     return "\n".join(lines)
 
@@ -139,7 +139,7 @@ def _details(chapters):
     parts = []
     for chapter in chapters:
         record = chapter.record
-        lines = [f"::::{{dropdown}} {chapter.technique} on {chapter.name}", ""]
+        lines = [f"::::{{dropdown}} {chapter.technique} on {cell(chapter.name)}", ""]
         machine = {name: record[name] for name in ("device", "threads", "platform")}
         if record["peak_gpu_memory_bytes"]:
             machine["peak GPU memory"] = size(record["peak_gpu_memory_bytes"])
