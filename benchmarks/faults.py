@@ -1,6 +1,6 @@
 """What becomes of runs, records and the book when something goes wrong in the middle.
 
-    python benchmarks/faults.py [--only kills] [--kills 60] [--cases 2000] [--seed 0]
+    python benchmarks/faults.py [--only kills_run] [--kills 60] [--cases 2000] [--seed 0]
 
 Faults are made in a small house (fault_house.py) and after each it is looked at: every table that is there reads and
 belongs to its record, what was finished before is there byte by byte or its successor is whole, and the same command
@@ -16,6 +16,7 @@ import random
 import sys
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import bench
@@ -72,8 +73,12 @@ class Trials:
     def prepare(self, name):
         """Before a trial: the command will have something new to do.  What is there now."""
         self.next_value()
+        if self.value == {"record": house_of.value_of(self.committed), "build": house_of.shown(self.house)}.get(name):
+            self.next_value()
         if name != "run":
             house_of.put(self.value, self.local, self.stored)
+        if name == "build":  # of a local and a committed run the later one goes into the book
+            house_of.put(self.value, self.committed, self.stored)
         return self.there()
 
     def there(self):
@@ -130,29 +135,28 @@ def row(fault, command, outcomes, wrong, messages=()):
     }
 
 
-def kills(trials, given):
-    """`kill -9` at random moments of run, record and build: of the clock, and just before a file operation."""
-    for name in ARGUMENTS:
-        trials.prepare(name)
-        usual = trials.done(name)
-        for fault in ("kill -9 at a moment of the clock", "kill -9 before a file operation"):
-            outcomes, wrong = [], []
-            for _ in range(round(given.kills * SHARES[name] / 2)):
-                before = trials.prepare(name)
-                group = trials.random.random() < 0.5  # its children too, or itself alone
-                if "clock" in fault:
-                    command = trials.command(name, group=group)
-                    command.process.join(trials.random.uniform(0, usual.seconds))
-                    command.kill()
-                else:
-                    at = trials.random.randint(1, usual.operations)
-                    command = trials.command(name, at=at, group=group)
-                ended = command.ended()
-                if house_of.kernels(trials.house):
-                    wrong.append("a kernel went on")
-                outcomes.append(trials.look(name, before) if ended.code else "it had ended before")
-                wrong += trials.again(name)
-            yield row(fault, name, outcomes, wrong)
+def kills(name, trials, given):
+    """`kill -9` at random moments of a command: of the clock, and just before a file operation."""
+    trials.prepare(name)
+    usual = trials.done(name)
+    for fault in ("kill -9 at a moment of the clock", "kill -9 before a file operation"):
+        outcomes, wrong = [], []
+        for _ in range(round(given.kills * SHARES[name] / 2)):
+            before = trials.prepare(name)
+            group = trials.random.random() < 0.5  # its children too, or itself alone
+            if "clock" in fault:
+                command = trials.command(name, group=group)
+                command.process.join(trials.random.uniform(0, usual.seconds))
+                command.kill()
+            else:
+                at = trials.random.randint(1, usual.operations)
+                command = trials.command(name, at=at, group=group)
+            ended = command.ended()
+            if house_of.kernels(trials.house):
+                wrong.append("a kernel went on")
+            outcomes.append(trials.look(name, before) if ended.code else "it had ended before")
+            wrong += trials.again(name)
+        yield row(fault, name, outcomes, wrong)
 
 
 def pairs(trials, given):
@@ -251,7 +255,8 @@ def skipped(fault, command, why):
     return row(fault, command, [], []) | {"skipped": why}
 
 
-SECTIONS = {"kills": kills, "pairs": pairs, "full": full, "read_only": read_only, "kernels": kernels, "clock": clock}
+SECTIONS = {f"kills_{name}": partial(kills, name) for name in ARGUMENTS}
+SECTIONS |= {"pairs": pairs, "full": full, "read_only": read_only, "kernels": kernels, "clock": clock}
 
 
 def main():
@@ -270,7 +275,7 @@ def main():
     if set(wanted) & set(SECTIONS):
         with tempfile.TemporaryDirectory(prefix="faults-") as folder, house_of.small_disk(folder) as place:
             trials = Trials(place / "house", house_of.warm_up(), given.seed)
-            for name in (name for name in SECTIONS if name in wanted):
+            for name in (name for name in wanted if name in SECTIONS):
                 found += write(name, report(console, SECTIONS[name](trials, given)))
     if "damage" in wanted:
         import fault_damage

@@ -109,7 +109,7 @@ def test_a_row_holds_when_nothing_was_lost_and_the_next_command_ended_well():
 def test_the_page_shows_what_was_counted_and_what_did_not_hold(tmp_path):
     good = faults.row("kill -9", "run", [faults.KEPT, faults.KEPT, faults.WHOLE], [])
     bad = faults.row("disk full", "build", ["LOST: there is no book"], [], ["No space <left>"])
-    found = {"machine": {"cores": 2}, "kills": [good], "full": [bad]}
+    found = {"machine": {"cores": 2}, "kills_run": [good], "full": [bad]}
     found["kernels"] = [faults.skipped("a kernel that hangs", "run", "no time limit")]
     found["made_up"] = [faults.row("any text is text", "made-up input", ["as it should be"] * 1500, [])]
     (tmp_path / "faults.json").write_text(json.dumps(found))

@@ -168,9 +168,7 @@ def test_no_command_executes_a_notebook_but_the_one_that_was_asked_for(house, tm
         with pytest.raises(SystemExit):
             cli.main()
             raise SystemExit
-    source = building.assemble(house)
-    settings = (source / "_config.yml").read_text()
-    assert 'execute_notebooks: "off"' in settings and list(source.glob("runs/*/lesion.ipynb"))
+    assert building.choose(house)[0]
     assert not marker.exists()
 
 
@@ -259,7 +257,8 @@ def hostile_book(tmp_path_factory):
         new_output("stream", text=f"{SCRIPT}{IMAGE}\n"),
         new_output("execute_result", data={"text/plain": SCRIPT}),
     ]
-    notebook.cells.append(new_code_cell("answers", outputs=outputs, execution_count=5))
+    mark = f"import pathlib\npathlib.Path({str(house / 'ran')!r}).touch()"
+    notebook.cells.append(new_code_cell(mark, outputs=outputs, execution_count=5))
     notebook.cells.append(new_markdown_cell("The drug is {glue:text}`drug-lesion-smollm2-135m`."))
     stamp.clean(notebook, house)
     rows = {"metric": "kl", "value": [1.0], "item": SCRIPT, "domain": IMAGE}
@@ -275,6 +274,11 @@ def hostile_book(tmp_path_factory):
     (house / "_build" / "runs" / paths.slug(model)).mkdir(parents=True)
     nbformat.write(failed, house / "_build" / "runs" / paths.slug(model) / "patching.failed.ipynb")
     return building.build(house)
+
+
+def test_the_build_of_the_book_executes_no_notebook(hostile_book):
+    house = hostile_book.parents[2]
+    assert (house / "notebooks").is_dir() and not (house / "ran").exists()
 
 
 @pytest.mark.parametrize("page", ["runs/smollm2-135m/lesion.html", "record.html", "intro.html"])
@@ -313,11 +317,9 @@ def text_of(file):
 
 
 def test_no_token_and_no_home_stands_in_any_record_table_notebook_or_page():
-    found = {}
-    for file in tracked("book/", "benchmarks/measured/", "notebooks/"):
-        if file.suffix in (".json", ".ipynb", ".parquet", ".md", ".py", ".toml", ".svg", ".csv", ".js", ".css"):
-            if hits := leaks(text_of(file)):
-                found[str(file.relative_to(ROOT))] = hits[:3]
+    kinds = (".json", ".ipynb", ".parquet", ".md", ".py", ".toml", ".svg", ".csv", ".js", ".css")
+    files = [file for file in tracked("book/", "benchmarks/measured/", "notebooks/") if file.suffix in kinds]
+    found = {str(file.relative_to(ROOT)): hits for file in files if (hits := leaks(text_of(file)))}
     assert found == {}
 
 

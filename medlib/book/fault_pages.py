@@ -7,7 +7,8 @@ import json
 
 from medlib.book.pages import table
 
-FAULTS = ("kills", "pairs", "full", "read_only", "kernels", "clock", "damage")
+KILLS = ("kills_run", "kills_record", "kills_build")
+FAULTS = (*KILLS, "pairs", "full", "read_only", "kernels", "clock", "damage")
 NOT_TRIED = "Not tried in this copy; `make bench-faults` does.\n"
 
 
@@ -22,7 +23,7 @@ def write(folder, measured):
 
 
 def _faults(rows, found):
-    killed = sum(row["n"] for row in found.get("kills", []))
+    killed = sum(row["n"] for name in KILLS for row in found.get(name, []))
     lines = [
         [
             row["fault"],

@@ -12,18 +12,21 @@ ALLOWED = {
     *("b", "strong", "i", "em", "sub", "sup", "code", "pre", "small", "ul", "ol", "li", "style", "hr"),
 }
 ATTRIBUTES = {
-    "id",
-    "class",
-    "style",
-    "title",
-    "scope",
-    "colspan",
-    "rowspan",
-    "border",
-    "align",
-    "valign",
-    "dir",
-    "lang",
+    *(
+        "id",
+        "class",
+        "style",
+        "type",
+        "title",
+        "scope",
+        "colspan",
+        "rowspan",
+        "border",
+        "align",
+        "valign",
+        "dir",
+        "lang",
+    )
 }
 _LOADS = re.compile(r"url\s*\(|@import|expression\s*\(|javascript:|\\", re.I)
 _PLOTLY = re.compile(r'\s*<div>\s*<div id="[^"<>]*" class="plotly-graph-div"')
