@@ -134,6 +134,9 @@ def downloads(saved, folder, chance, n):
             except medlib.MedlibError as error:
                 outcomes.append(REFUSED)
                 messages.append(str(error).split(":")[0])
+            except Exception as error:  # of whatever the Hub's library is built on
+                outcomes.append("refused")
+                wrong.append(f"it ended in {type(error).__name__}, which is no message of ours")
             handler.left = None
             try:
                 if medlib.load("lab/tiny").weights_sha256 != sound:
