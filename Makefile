@@ -27,7 +27,7 @@ PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transform
 AUDIT := _build/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help book html pdf test lint bench bench-peers bench-scaling bench-stream bench-faults bench-record audit record status pair clean gemma
+.PHONY: help book html pdf test lint bench bench-peers bench-scaling bench-stream bench-record record status pair clean gemma
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,7 @@ bench-scaling: $(READY)  # Measure how time grows with layers, tokens, pairs and
 bench-stream: $(READY)  # Measure a model of 8 billion parameters streamed from disk in 4 GiB (writes 16 GB)
 	@$(PYTHON) benchmarks/stream.py
 
+.PHONY: bench-faults audit
 bench-faults: $(READY) $(TOOLED)  # Kill, fill, damage and fuzz: what becomes of runs and book (Linux, as root)
 	@$(PYTHON) benchmarks/faults.py
 

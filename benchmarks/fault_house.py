@@ -75,6 +75,7 @@ parts:
   - caption: Reference
     chapters:
       - file: record
+      - file: matrix
       - file: notation
 """
 INTRO = "# A small house\n\nIts runs are in [the record](record.md).\n"
@@ -87,12 +88,13 @@ PATIENCE = 600  # seconds after which a command that should have ended is said t
 
 
 def build_house(folder, root):
-    """A house of one short notebook and two pages, with the settings of this project's book."""
+    """A house of one short notebook and four pages, with the settings of this project's book."""
     (folder / "notebooks").mkdir(parents=True)
     (folder / "notebooks" / f"{TECHNIQUE}.py").write_text(NOTEBOOK)
     (folder / "book").mkdir()
     (folder / "book" / "intro.md").write_text(INTRO)
     (folder / "book" / "record.md").write_text(RECORD)
+    (folder / "book" / "matrix.md").write_text("# Chapters by models\n\n```{include} generated/matrix.md\n```\n")
     (folder / "book" / "notation.md").write_text(NOTATION)
     shutil.copyfile(root / "book" / "references.bib", folder / "book" / "references.bib")
     shutil.copytree(root / "book" / "_static", folder / "book" / "_static")

@@ -265,7 +265,7 @@ def main():
     parser.add_argument("--kills", type=int, default=60, help="of run, record and build together")
     parser.add_argument("--each", type=int, default=4, help="trials of a disk that is full, and of two at once")
     parser.add_argument("--cases", type=int, default=1000, help="made-up cases of each property")
-    parser.add_argument("--limit", default="5", help="the time limit that a kernel that hangs is given")
+    parser.add_argument("--limit", default="0.25", help="minutes that a kernel that hangs is given")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     wanted = given.only or [*SECTIONS, "damage", "made_up"]
