@@ -69,15 +69,15 @@ bench-stream: $(READY)  # Measure a model of 8 billion parameters streamed from 
 bench-faults: $(READY) $(TOOLED)  # Kill, fill, damage and fuzz: what becomes of runs and book (Linux, as root)
 	@$(PYTHON) benchmarks/faults.py
 
-bench-record:  # Keep what the benchmarks measured in benchmarks/measured, which the book shows
-	@mkdir -p benchmarks/measured
-	@for name in bench planned peers scaling stream faults; do \
-	test ! -f _build/bench/$$name.json || cp _build/bench/$$name.json benchmarks/measured/; done
-
 audit: $(AUDIT)/.ready  # Look the pinned packages up among known vulnerabilities (needs the network)
 	@sed '/^#/d; /--hash=/d; s/ \\$$//' requirements.lock > $(AUDIT)/pins
 	@printf '%s\n' $(WEIGHTS) $(PICTURES) $(TOOLS) >> $(AUDIT)/pins
 	@$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(AUDIT)/pins
+
+bench-record:  # Keep what the benchmarks measured in benchmarks/measured, which the book shows
+	@mkdir -p benchmarks/measured
+	@for name in bench planned peers scaling stream faults; do \
+	test ! -f _build/bench/$$name.json || cp _build/bench/$$name.json benchmarks/measured/; done
 
 status: $(READY)  # Show which runs are current, stale, failed or missing
 	@$(PYTHON) -m medlib status
