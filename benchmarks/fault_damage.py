@@ -15,6 +15,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import huggingface_hub.constants
+import huggingface_hub.utils
 import standins
 import test_embedded
 import test_loading
@@ -37,9 +38,9 @@ def rows(given):
         saved = folder / "tiny"
         tiny_hf("llama").save_pretrained(saved, max_shard_size=SHARD)
         word_tokenizer().save_pretrained(saved)
-        yield shards(saved, folder / "copy", chance, max(10, given.cases // 20))
+        yield shards(saved, folder / "copy", chance, max(10, given.cases // 5))
         yield downloads(saved, folder, chance, given.each)
-        yield cache(folder, chance, max(10, given.cases // 20))
+        yield cache(folder, chance, max(10, given.cases // 5))
 
 
 def damaged(content, chance):
@@ -115,6 +116,7 @@ class BreakingHub(test_loading.Hub):
 
 def downloads(saved, folder, chance, n):
     """A download that breaks off within a shard; then the Hub is well again."""
+    huggingface_hub.utils.logging.set_verbosity_error()  # it says of each attempt that it broke off
     handler = type("AHub", (BreakingHub,), {"folder": saved, "asked": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

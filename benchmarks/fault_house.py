@@ -109,7 +109,7 @@ def warm_up():
     """The kind of process that commands run in: forked, with what they import already imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["medlib.cli", "medlib.book.building", "papermill", "jupytext", "pandera.pandas", "pyarrow.parquet"]
+        ["bench", "medlib.cli", "medlib.book.building", "papermill", "jupytext", "pandera.pandas", "pyarrow.parquet"]
     )
     return context
 

@@ -1,6 +1,6 @@
 """What becomes of runs, records and the book when something goes wrong in the middle.
 
-    python benchmarks/faults.py [--only kills_run] [--kills 60] [--cases 2000] [--seed 0]
+    python benchmarks/faults.py [--only kills_run] [--kills 60] [--cases 200] [--seed 0]
 
 Faults are made in a small house (fault_house.py) and after each it is looked at: every table that is there reads and
 belongs to its record, what was finished before is there byte by byte or its successor is whole, and the same command
@@ -264,7 +264,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=[*SECTIONS, "damage", "made_up"], help="these sections alone")
     parser.add_argument("--kills", type=int, default=60, help="of run, record and build together")
     parser.add_argument("--each", type=int, default=4, help="trials of a disk that is full, and of two at once")
-    parser.add_argument("--cases", type=int, default=1000, help="made-up cases of each property")
+    parser.add_argument("--cases", type=int, default=200, help="made-up cases of each property, and files to damage")
     parser.add_argument("--limit", default="0.25", help="minutes that a kernel that hangs is given")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

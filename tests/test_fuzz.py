@@ -31,10 +31,9 @@ from medlib.book import pages, parameters, stamp
 from medlib.prompts import Prompt
 from medlib.run import Run
 
-settings.register_profile(
-    "few", max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
-few = settings.get_profile("few")
+CASES = int(os.environ.get("FUZZ_CASES", "20"))
+few = settings(max_examples=CASES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+more = settings(few, max_examples=5 * CASES)  # where a case takes no files and no model
 
 NASTY = [
     *("", " ", "\n", "\t", "\0", "\x07\x1b[31m", "\r\n", "\u2028", "\ufeff", "\u200b"),
@@ -169,7 +168,7 @@ def test_files_that_are_no_domain_at_all_are_refused(toml, table):
             concepts.load(str(path))
 
 
-@few
+@more
 @given(TEXT, TEXT, TEXT)
 def test_an_item_stands_in_its_template_where_the_prompt_says(before, item, after):
     template = f"{before}{{entity}}{after}"
@@ -186,7 +185,7 @@ def test_an_item_stands_in_its_template_where_the_prompt_says(before, item, afte
 DEFAULTS = {"seed": 0, "share": 0.5, "domains": "drugs", "mean": True, "layers": [1, 2], "kinds": {"a": 1}}
 
 
-@few
+@more
 @given(st.dictionaries(st.one_of(st.sampled_from(sorted(DEFAULTS)), TEXT), st.one_of(TEXT, HALF, NUMBER), max_size=3))
 def test_a_parameter_is_refused_or_of_the_type_of_its_default(asked):
     try:
@@ -197,7 +196,7 @@ def test_a_parameter_is_refused_or_of_the_type_of_its_default(asked):
     assert all(type(values[name]) is type(default) for name, default in DEFAULTS.items())
 
 
-@few
+@more
 @given(
     st.fixed_dictionaries(
         {"seed": st.integers(), "share": st.floats(0, 1), "domains": TEXT, "layers": st.lists(st.integers())}
@@ -232,7 +231,7 @@ def test_a_record_is_refused_or_holds_what_it_was_given(given_parameters, name):
     assert record["model"]["name"] == name and record["parameters"] == run.parameters
 
 
-@few
+@more
 @given(TEXT)
 def test_the_folder_of_any_model_lies_in_the_folder_of_runs(name):
     slug = paths.slug(name)
