@@ -23,6 +23,9 @@ PEERS := _build/peers
 PEERS_PIP := $(PEERS)/bin/python -m pip install -qq --disable-pip-version-check
 PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transformers==5.24.0
 
+# what `make audit` looks with, in an environment of its own
+AUDIT := _build/audit
+
 .DEFAULT_GOAL := help
 .PHONY: help book html pdf test lint bench bench-peers bench-scaling bench-stream bench-record record reproduce status pair clean gemma
 
@@ -62,9 +65,18 @@ bench-scaling: $(READY)  # Measure how time grows with layers, tokens, pairs and
 bench-stream: $(READY)  # Measure a model of 8 billion parameters streamed from disk in 4 GiB (writes 16 GB)
 	@$(PYTHON) benchmarks/stream.py
 
+.PHONY: bench-faults audit
+bench-faults: $(READY) $(TOOLED)  # Kill, fill, damage and fuzz: what becomes of runs and book (Linux, as root)
+	@$(PYTHON) benchmarks/faults.py
+
+audit: $(AUDIT)/.ready  # Look the pinned packages up among known vulnerabilities (needs the network)
+	@sed '/^#/d; /--hash=/d; s/ \\$$//' requirements.lock > $(AUDIT)/pins
+	@printf '%s\n' $(WEIGHTS) $(PICTURES) $(TOOLS) >> $(AUDIT)/pins
+	@$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(AUDIT)/pins
+
 bench-record:  # Keep what the benchmarks measured in benchmarks/measured, which the book shows
 	@mkdir -p benchmarks/measured
-	@for name in bench planned peers scaling stream; do \
+	@for name in bench planned peers scaling stream faults; do \
 	test ! -f _build/bench/$$name.json || cp _build/bench/$$name.json benchmarks/measured/; done
 
 status: $(READY)  # Show which runs are current, stale and why, failed or missing, and what cannot run here
@@ -103,6 +115,11 @@ $(PEERS)/.ready: requirements.lock
 	@test -x $(PEERS)/bin/python || $(PYTHON3) -m venv $(PEERS)
 	@$(PEERS_PIP) $(TORCH)
 	@$(PEERS_PIP) $(TORCH) $(PEERS_PACKAGES)
+	@touch $@
+
+$(AUDIT)/.ready:
+	@$(PYTHON3) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install -qq --disable-pip-version-check pip-audit==2.10.1
 	@touch $@
 
 gemma: $(READY)  # Install the second embedded model, and with it accept its terms

@@ -29,6 +29,7 @@ from medlib import paths, results
 from medlib.book import (
     disk_pages,
     execute,
+    fault_pages,
     figure_data,
     front_page,
     map_pages,
@@ -202,6 +203,7 @@ def assemble(root):
     tables.write(source / "generated")
     zoo_pages.write(source / "generated")
     speed_pages.write(source / "generated", root / "benchmarks" / "measured")
+    fault_pages.write(source / "generated", root / "benchmarks" / "measured")
     scans_pages.write(source / "generated")
     project_b_pages.write(source / "generated", chapters)
     book, verdicts = claim_pages.write(source / "generated", chapters)

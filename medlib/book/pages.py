@@ -122,7 +122,7 @@ def _details(chapters):
     parts = []
     for chapter in chapters:
         record = chapter.record
-        lines = [f"::::{{dropdown}} {chapter.technique} on {chapter.name}", ""]
+        lines = [f"::::{{dropdown}} {chapter.technique} on {cell(chapter.name)}", ""]
         machine = {name: record[name] for name in ("device", "threads", "platform")}
         if record["peak_gpu_memory_bytes"]:
             machine["peak GPU memory"] = size(record["peak_gpu_memory_bytes"])

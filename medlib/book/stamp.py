@@ -7,9 +7,11 @@ taken out, so that a difference of two files is a difference of two findings.
 """
 
 import hashlib
+import html
 import re
 import shlex
 
+from medlib.book import pages, safe_html
 from medlib.paths import public, slug
 
 # Each pattern's group `label` is a label where it is defined: (x)=, :name: x, $$ ... $$ (x), {#x}, \label{x}.
@@ -68,7 +70,9 @@ def stamp(notebook, technique, model):
     for item in glued:
         item["name"] = keys[item["name"]]
     for cell in texts:
-        cell.source, found = _TITLE.subn(lambda match: f"{match[1]} · {model}", cell.source, count=1)
+        cell.source, found = _TITLE.subn(
+            lambda match: f"{match[1]} · {html.escape(model, quote=False)}", cell.source, count=1
+        )
         if found:
             break
 
@@ -95,7 +99,7 @@ def card(record, defaults, profile):
         [
             f"| {' | '.join(cells)} |",
             f"| {' | '.join('---' for _ in cells)} |",
-            f"| {' | '.join(cells.values())} |",
+            f"| {' | '.join(map(pages.cell, cells.values()))} |",
             "",
             "Run this page again:",
             "",
@@ -115,7 +119,10 @@ def command(technique, model, parameters, defaults):
 
 
 def clean(notebook, house=None):
-    """Take out of a notebook, in place, what differs between runs and machines: times, paths, random ids."""
+    """Take out of a notebook, in place, what differs between runs and machines: times, paths, random ids.
+
+    Of the HTML in its outputs a page takes what `safe_html` allows.
+    """
     seen, tables = {}, {}
     for cell in notebook.cells:
         seen[cell.source] = seen.get(cell.source, -1) + 1
@@ -131,6 +138,8 @@ def clean(notebook, house=None):
             for mime, content in output.get("data", {}).items():
                 if mime.startswith("text/") or mime.endswith(("svg+xml", "json", "text/plain")):
                     output["data"][mime] = _settled(public(content, house), tables)
+            if "text/html" in output.get("data", {}):
+                output["data"]["text/html"] = safe_html.shown(_joined(output["data"]["text/html"]))
     papermill = notebook.metadata.get("papermill", {})
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -162,6 +171,10 @@ def _settled(text, tables):
         tables.setdefault(name, f"T_{len(tables):05x}")
     text = re.sub(r" at 0x[0-9a-f]+(?=>)", "", text)
     return re.sub(r"T_[0-9a-f]{5}", lambda name: tables.get(name[0], name[0]), text)
+
+
+def _joined(text):
+    return text if isinstance(text, str) else "".join(text)
 
 
 def _renamed(match, names):

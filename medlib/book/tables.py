@@ -56,7 +56,7 @@ def _balance(domain):
         spread = ", ".join(f"{value} {count}" for value, count in counts.items())
         more = f" {(items[others] != '').sum()} items have further ones, in `{others}`." if others else ""
         lines += [f"**`{label}`**: {len(counts)} values, {counts.min()} to {counts.max()} rows each.{more}", ""]
-        lines += [spread, ""]
+        lines += [pages.cell(spread), ""]
     sources = items["source"].value_counts()
     lines += [
         "**Sources**",
