@@ -7,6 +7,7 @@ exit code 1; a notebook that failed, in the table and exit code 3.
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,9 @@ _Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="One of the notebook's; may be repeated.")
 ]
 _Profile = Annotated[str, typer.Option(help="full, or quick: the fewer items of notebooks/quick.toml.")]
+_Gpus = Annotated[
+    int, typer.Option(min=0, help="Wait for so many free GPUs of this machine, and give them to the notebook alone.")
+]
 _FAILED = 3  # exit code: a notebook failed, all else is well, and `make book` goes on to build what there is
 _COLOURS = {"current": "green", "quick": "green", "done": "green", "stale": "yellow", "failed": "red"}
 
@@ -51,13 +55,19 @@ def run(
     model: str = typer.Option(None, help="A name that `medlib models` lists, a Hub id, or a local folder."),
     parameter: _Parameters = (),
     profile: _Profile = "full",
+    runs: Path = typer.Option(None, metavar="FOLDER", help="Keep the run here, apart from those of the book."),
+    unless_current: bool = typer.Option(False, "--unless-current", help="Leave a current run, here or committed."),
+    gpus: _Gpus = 0,
 ):
     """Execute one notebook, whatever was run before."""
-    from medlib.book import execute
+    from medlib.book import execute, lease
 
     given = dict(_split(item) for item in parameter)
-    outcome = execute.run(technique, model, given, profile=profile)
-    _print_outcomes([outcome])
+    outcome = execute.kept(technique, model, given, profile=profile, runs=runs) if unless_current else None
+    if outcome is None:
+        with lease.lease(gpus):
+            outcome = execute.run(technique, model, given, profile=profile, runs=runs)
+    _print_outcomes([outcome], runs)
     raise typer.Exit(_FAILED if outcome.state == "failed" else 0)
 
 
@@ -66,6 +76,7 @@ def run_all(
     models: str = typer.Option("smollm2-135m", help='Names separated by blanks: --models "smollm2-135m gemma-3-270m".'),
     profile: _Profile = "full",
     jobs: int = typer.Option(1, min=1, help="Notebooks at a time; they share the cores, and each holds a model."),
+    gpus: _Gpus = 0,
 ):
     """Execute every notebook for every model; what is current is left as it is, a failure does not stop the rest."""
     from medlib.book import execute
@@ -73,8 +84,9 @@ def run_all(
     if not models.split():
         raise MedlibError('No model was named. Say --models "smollm2-135m", or several between the quotes.')
     outcomes, names = [], list(execute.techniques())
+    asked = dict(announce=_announce, profile=profile, jobs=jobs, gpus=gpus)
     try:
-        for outcome in execute.run_all(names, models.split(), announce=_announce, profile=profile, jobs=jobs):
+        for outcome in execute.run_all(names, models.split(), **asked):
             outcomes.append(outcome)
     except KeyboardInterrupt:
         _print_outcomes(outcomes)
@@ -250,7 +262,7 @@ def _announce(technique, model):
     Console(stderr=True).print(f"running {technique} on {model} ...", highlight=False)
 
 
-def _print_outcomes(outcomes):
+def _print_outcomes(outcomes, runs=None):
     from medlib import paths
 
     table = _table("technique", "model", "state", "seconds", "peak memory")
@@ -261,7 +273,7 @@ def _print_outcomes(outcomes):
     _show(table)
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     for outcome in failed:
-        place = paths.runs(paths.root()) / paths.slug(outcome.model) / f"{outcome.technique}.failed.ipynb"
+        place = (runs or paths.runs(paths.root())) / paths.slug(outcome.model) / f"{outcome.technique}.failed.ipynb"
         place = os.path.relpath(place)
         words = f"{outcome.technique} on {outcome.model} failed; as far as it came: {place}\n{outcome.error}"
         Console(stderr=True).print(words, markup=False, highlight=False, soft_wrap=True)

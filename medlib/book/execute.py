@@ -25,13 +25,14 @@ from time import perf_counter
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import fitting, pairs, profiles, recorded, stamp
+from medlib.book import fitting, lease, pairs, profiles, recorded, stamp
 from medlib.book import parameters as told
 from medlib.book.recorded import complete
 from medlib.errors import MedlibError
 from medlib.run import PACKAGE, data, sha256, write_record
 
 PARTS = (".parquet", ".ipynb", ".json")  # in the order in which they are put in place
+ENOUGH = {"full": ("current",), "quick": ("current", "quick")}  # states of a run that serves for a profile
 
 
 class Outcome(NamedTuple):
@@ -51,22 +52,22 @@ def techniques(house=None):
     return {path.stem: _title(path) for path in sorted(folder.glob("*.py"))}
 
 
-def run(technique, model=None, parameters=None, house=None, profile="full"):
+def run(technique, model=None, parameters=None, house=None, profile="full", runs=None):
     """Execute one notebook and keep what it found.
 
     >>> run("lesion", "smollm2-135m", {"domains": "drugs"}).state
     'done'
 
-    Without a model the notebook's own default is taken; `parameters` go before those of the `profile`. MedlibError for
-    a technique, model, profile or parameter there is not; an error inside the notebook is an Outcome with
-    `state="failed"`.
+    Without a model the notebook's own default is taken; `parameters` go before those of the `profile`. What is found
+    is kept in `runs`, the local runs unless given. MedlibError for a technique, model, profile or parameter there is
+    not; an error inside the notebook is an Outcome with `state="failed"`.
     """
     house = house or paths.root()
     given = profiles.parameters(profile, technique, house) | (parameters or {})
     notebook, defaults, values = _prepare(technique, model, given, house)
     model = values["model_name"]
     fitting.check(notebook, technique, model)
-    folder = paths.runs(house) / paths.slug(model)
+    folder = (runs or paths.runs(house)) / paths.slug(model)
     work = _work_folder(house, technique, model)
     started = perf_counter()
     try:
@@ -82,24 +83,24 @@ def run(technique, model=None, parameters=None, house=None, profile="full"):
             _keep_failed(executed, error, folder / f"{technique}.failed.ipynb", house)
             return Outcome(technique, model, "failed", seconds, None, error)
         record = _finish(executed, written, values, defaults, seconds, house)
-        folder.mkdir(parents=True, exist_ok=True)
-        for part in PARTS:
-            written.with_suffix(part).replace(folder / f"{technique}{part}")
+        for part in PARTS:  # written anew and not moved: `runs` may be on another disk
+            paths.write_atomically(folder / f"{technique}{part}", written.with_suffix(part).read_bytes())
         (folder / f"{technique}.failed.ipynb").unlink(missing_ok=True)
         return Outcome(technique, model, "done", seconds, record["peak_memory_bytes"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def run_all(names, models, house=None, announce=lambda technique, model: None, profile="full", jobs=1):
+def run_all(names, models, house=None, announce=lambda technique, model: None, profile="full", jobs=1, gpus=0):
     """Execute every technique for every model it is for, yielding an Outcome each; what is current is left as it is.
 
     Chapters made of the others' tables come after these.  A current full run serves for a quick one too.  A failure
     does not stop the rest.  `announce` is called before each notebook that is executed; `jobs` are executed at a time,
-    and share the cores.  MedlibError, before anything runs, for a technique, model or profile there is not.
+    and share the cores; each waits for `gpus` GPUs of its own.  MedlibError, before anything runs, for a technique,
+    model or profile there is not.
     """
     house = house or paths.root()
-    enough = {"full": ("current",), "quick": ("current", "quick")}.get(profile)
+    lease.check(gpus)
     fit, late = set(), set()
     for technique in names:
         given = profiles.parameters(profile, technique, house)
@@ -112,18 +113,20 @@ def run_all(names, models, house=None, announce=lambda technique, model: None, p
     for of_now in ([name for name in names if name not in late], [name for name in names if name in late]):
         wanted = []
         for technique, model in ((name, model) for model in models for name in of_now if (name, model) in fit):
-            if state(technique, model, house=house)[0] in enough:
+            if state(technique, model, house=house)[0] in ENOUGH[profile]:
                 record = json.loads((paths.runs(house) / paths.slug(model) / f"{technique}.json").read_text())
                 yield Outcome(technique, model, "current", record["seconds"], record["peak_memory_bytes"])
             elif jobs > 1:
                 wanted.append((technique, model, None, house, profile))
             else:
                 announce(technique, model)
-                yield run(technique, model, house=house, profile=profile)
-        yield from _side_by_side(wanted, jobs, announce)
+                with lease.lease(gpus):
+                    outcome = run(technique, model, house=house, profile=profile)
+                yield outcome
+        yield from _side_by_side(wanted, jobs, announce, gpus)
 
 
-def _side_by_side(wanted, jobs, announce):
+def _side_by_side(wanted, jobs, announce, gpus=0):
     """Execute some notebooks, `jobs` at a time, each from a process of its own: an Outcome as each ends."""
     context, running = multiprocessing.get_context("spawn"), {}
     try:
@@ -132,7 +135,7 @@ def _side_by_side(wanted, jobs, announce):
                 told, asked = wanted[0][:2], wanted.pop(0)
                 announce(*told)
                 here, there = context.Pipe(duplex=False)
-                process = context.Process(target=_send_outcome, args=(there, jobs, *asked))
+                process = context.Process(target=_send_outcome, args=(there, jobs, gpus, *asked))
                 process.start()
                 there.close()
                 running[here] = process, told
@@ -150,11 +153,35 @@ def _side_by_side(wanted, jobs, announce):
             process.join()
 
 
-def _send_outcome(pipe, jobs, *asked):
-    """In a process of its own: execute one notebook with its share of the cores."""
+def _send_outcome(pipe, jobs, gpus, *asked):
+    """In a process of its own: execute one notebook with its share of the cores, and GPUs of its own."""
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), lease.lease(gpus):
         pipe.send(run(*asked))
+
+
+def kept(technique, model=None, parameters=None, house=None, profile="full", runs=None):
+    """The Outcome of a run that is current and need not be made again, or None.
+
+    >>> kept("lesion", "smollm2-135m").state
+    'current'
+
+    It is looked for in `runs`; without, it is the run that the book shows, local or committed, so that a fresh clone
+    has what was committed with it.  Arguments and errors are those of `run`.
+    """
+    house = house or paths.root()
+    given = profiles.parameters(profile, technique, house) | (parameters or {})
+    model = _prepare(technique, model, given, house)[2]["model_name"]
+    if runs is None:
+        found = recorded.latest(model, technique, house)
+        if found is None:
+            return None
+        runs = found[0].parent
+    now, _ = state(technique, model, given if parameters else None, house, runs)
+    if now not in (("current",) if parameters else ENOUGH[profile]):
+        return None
+    record = complete(runs / paths.slug(model), technique)
+    return Outcome(technique, model, "current", record["seconds"], record["peak_memory_bytes"])
 
 
 def state(technique, model, parameters=None, house=None, runs=None):
