@@ -31,6 +31,7 @@ _Profile = Annotated[str, typer.Option(help="full, or quick: the fewer items of 
 _Gpus = Annotated[
     int, typer.Option(min=0, help="Wait for so many free GPUs of this machine, and give them to the notebook alone.")
 ]
+_Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="Keep the run here, apart from those of the book.")]
 _FAILED = 3  # exit code: a notebook failed, all else is well, and `make book` goes on to build what there is
 _COLOURS = {"current": "green", "quick": "green", "done": "green", "stale": "yellow", "failed": "red"}
 
@@ -55,7 +56,7 @@ def run(
     model: str = typer.Option(None, help="A name that `medlib models` lists, a Hub id, or a local folder."),
     parameter: _Parameters = (),
     profile: _Profile = "full",
-    runs: Path = typer.Option(None, metavar="FOLDER", help="Keep the run here, apart from those of the book."),
+    runs: _Runs = None,
     unless_current: bool = typer.Option(False, "--unless-current", help="Leave a current run, here or committed."),
     gpus: _Gpus = 0,
 ):

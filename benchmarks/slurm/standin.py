@@ -41,7 +41,7 @@ def house(folder, techniques=("geometry", "lesion", "patching"), seconds=0):
     (folder / "_toc.yml").touch()
     (folder / "requirements.lock").write_text("numpy==2\n")
     made_of = MADE_OF.format(names=list(techniques))
-    chapters = {name: ("", "") for name in techniques} | {"knowledge_map": (', "made-of-tables"', made_of)}
+    chapters = dict.fromkeys(techniques, ("", "")) | {"knowledge_map": (', "made-of-tables"', made_of)}
     for technique, (tags, after) in chapters.items():
         text = CHAPTER.format(technique=technique, tags=tags, after=after, seconds=seconds)
         (folder / "notebooks" / f"{technique}.py").write_text(text)

@@ -130,7 +130,7 @@ class Matrix:
         cost, other = _cost(cell.technique, cell.model, self.hardware), _recorded(cell, self.house)
         minutes, besides = 0, 0
         if other:
-            on = _cost(cell.technique, other["model"]["name"], _cores(other["threads"]))
+            on = _cost(cell.technique, other["model"]["name"], self._machine_of(other))
             minutes = other["seconds"] / 60 * max(1, cost["seconds"] / on["seconds"] if cost and on else 1)
             besides = max(0, other["peak_memory_bytes"] - (on["memory"] if on else 0))
         memory = 4 * 2**30  # of a model of which nothing is known before it is fetched
@@ -138,16 +138,22 @@ class Matrix:
         if cost:
             memory = cost["memory"] + besides
             minutes += cost["disk"] / self.hardware.disk / 60
-            if gpu and cost["memory"] > 0.9 * GPU[self.hardware.name]:
+            if gpu and cost["memory"] > 0.9 * (has := GPU[self.hardware.name]):
                 raise MedlibError(
-                    f"{cell.technique} on {cell.model} needs {cost['memory'] / 1e9:.0f} GB, and one {self.hardware.name} "
-                    f"has {GPU[self.hardware.name] / 1e9:.0f}: choose a larger one, or cores, as hardware."
+                    f"{cell.technique} on {cell.model} needs {cost['memory'] / 1e9:.0f} GB, and one "
+                    f"{self.hardware.name} has {has / 1e9:.0f}: choose a larger one, or cores, as hardware."
                 )
         return {
             "gpu": gpu,
             "mem_mb": attempt * math.ceil(memory * 1.2 / 1e6),
             "runtime": attempt * max(LEAST, math.ceil(minutes * MARGIN)),
         }
+
+    def _machine_of(self, record):
+        """What a recorded run was made on: so many cores, or an accelerator, taken for one like that of this matrix."""
+        from medlib import plan
+
+        return plan.cores(record["threads"]) if record["device"] == "cpu" else self.hardware
 
     def _kept(self, cell):
         return execute.kept(
@@ -193,12 +199,6 @@ def _cost(technique, model, hardware):
     if technique in plan.TECHNIQUES:
         found = found[found.technique == technique]
     return found[["memory", "disk", "seconds"]].max().to_dict()
-
-
-def _cores(n):
-    from medlib import plan
-
-    return plan.cores(n)
 
 
 def _recorded(cell, house):
