@@ -10,9 +10,11 @@ chapter made of others' tables, those of these tables too. Equal ones are not ru
 and holds the sha256 of the two files beside it, so half a run is no run.
 """
 
+import hashlib
 import json
 import multiprocessing
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -32,6 +34,7 @@ from medlib.errors import MedlibError
 from medlib.run import PACKAGE, data, sha256, write_record
 
 PARTS = (".parquet", ".ipynb", ".json")  # in the order in which they are put in place
+HERE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # this machine, whose name is nobody's business
 ENOUGH = {"full": ("current",), "quick": ("current", "quick")}  # states of a run that serves for a profile
 
 
@@ -478,17 +481,23 @@ def _partial(work, notebook):
 
 
 def _work_folder(house, technique, model):
-    """A folder of this run alone, named by the process; those that a killed process left behind are swept."""
+    """A folder of this run alone, named by process and machine; those that a killed process here left are swept.
+
+    Machines may share the house, and a number of another's process says nothing here.
+    """
     work = house / "_build" / "work"
     for left in work.glob("*.*"):
+        process, _, machine = left.name.split(".")[0].partition("-")
+        if machine not in ("", HERE):
+            continue
         try:
-            os.kill(int(left.name.split(".")[0]), 0)
+            os.kill(int(process), 0)
         except ProcessLookupError:
             shutil.rmtree(left, ignore_errors=True)
         except (ValueError, PermissionError):
             pass
     work.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}.{technique}.{paths.slug(model)}.", dir=work))
+    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-{HERE}.{technique}.{paths.slug(model)}.", dir=work))
 
 
 def _title(path):

@@ -31,6 +31,10 @@ DEFAULTS = {
     "threads": 2,  # cores of a job
 }
 TOGETHER = {"collapse"}  # chooses what it leaves out of a domain on the others: one domain alone is refused
+READERS = {  # chapters that read states and change none, so cost what activations do
+    *("ages", "collapse", "contextualisation", "embedding_geometry"),
+    *("geometry", "knowledge", "progression"),
+}
 MARGIN = 2  # times what a cell is expected to take
 LEAST = 15  # minutes that any cell gets: imports and caches of a fresh node
 GPU = {"h200": 141e9, "h100": 80e9, "a100": 80e9, "l40s": 48e9, "rtx-4090": 24e9}  # bytes, of the larger version sold
@@ -196,8 +200,9 @@ def _cost(technique, model, hardware):
     except MedlibError:
         return None
     found = found[found.weights == "in memory"]
-    if technique in plan.TECHNIQUES:
-        found = found[found.technique == technique]
+    sweep = "activations" if technique in READERS else technique
+    if sweep in plan.TECHNIQUES:
+        found = found[found.technique == sweep]
     return found[["memory", "disk", "seconds"]].max().to_dict()
 
 
