@@ -24,7 +24,7 @@ PEERS_PIP := $(PEERS)/bin/python -m pip install -qq --disable-pip-version-check
 PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transformers==5.24.0
 
 .DEFAULT_GOAL := help
-.PHONY: help book html pdf test lint bench bench-peers bench-scaling bench-stream bench-record record status pair clean gemma
+.PHONY: help book html pdf test lint bench bench-peers bench-scaling bench-stream bench-slurm bench-record record status pair clean gemma
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -62,9 +62,12 @@ bench-scaling: $(READY)  # Measure how time grows with layers, tokens, pairs and
 bench-stream: $(READY)  # Measure a model of 8 billion parameters streamed from disk in 4 GiB (writes 16 GB)
 	@$(PYTHON) benchmarks/stream.py
 
+bench-slurm: $(READY)  # Run a matrix of stand-in chapters through SLURM on this machine, with a node that dies (Debian, as root)
+	@$(PYTHON) benchmarks/slurm/show.py
+
 bench-record:  # Keep what the benchmarks measured in benchmarks/measured, which the book shows
 	@mkdir -p benchmarks/measured
-	@for name in bench planned peers scaling stream; do \
+	@for name in bench planned peers scaling stream slurm; do \
 	test ! -f _build/bench/$$name.json || cp _build/bench/$$name.json benchmarks/measured/; done
 
 status: $(READY)  # Show which runs are current, stale, failed or missing

@@ -35,6 +35,9 @@ def marks(cells):
 
 
 def needs(what):
+    """Only where jobs are handed out: one that runs has what it asked for."""
+    if not workflow.is_main_process:
+        return 0
     return lambda wildcards, attempt: MATRIX.needs(cell_of(wildcards), attempt)[what]
 
 

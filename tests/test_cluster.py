@@ -182,6 +182,11 @@ def test_a_model_larger_than_the_gpu_is_refused_since_a_chapter_runs_on_one():
         Matrix({"hardware": "h100"}, ROOT).needs(Cell("lesion", "llama-3.3-70b"))
 
 
+def test_hardware_there_is_not_is_refused_with_what_there_is(fresh):
+    with pytest.raises(MedlibError, match="no hardware known here.*h100"):
+        Matrix({"hardware": "tpu"}, fresh).needs(Cell("lesion", MODEL))
+
+
 def test_every_accelerator_of_the_plan_has_its_memory():
     assert set(matrix.GPU) == set(planned.ACCELERATORS)
 
@@ -193,7 +198,6 @@ def test_every_accelerator_of_the_plan_has_its_memory():
         ({"models": "smolm2-135m"}, "no model 'smolm2-135m'"),
         ({"techniques": "lesions"}, "Did you mean 'lesion'"),
         ({"profile": "fast"}, "no profile 'fast'"),
-        ({"hardware": "tpu"}, "no hardware known here"),
         ({"domains": "surgery"}, "No chapter is both for these models"),
         ({"models": ""}, "No chapter is both for these models"),
     ],

@@ -12,7 +12,7 @@ limit for a scheduler, not an estimate, and doubles when a job is tried again.
 import json
 import math
 import os
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,20 +75,17 @@ class Matrix:
     >>> [cell.key for cell in matrix.to_do()]
     ['all/smollm2-135m/knowledge_map']
 
-    `config` has the keys of `DEFAULTS`.  `MedlibError` for a key, technique, model, profile, domain or hardware there
-    is not, and for a matrix without a cell.
+    `config` has the keys of `DEFAULTS`.  `MedlibError` for a key, technique, model, profile or domain there is not, and
+    for a matrix without a cell; for hardware there is not, once a cell is asked what it needs.
     """
 
     def __init__(self, config, house=None):
-        from medlib import plan
-
         if unknown := sorted(set(config) - set(DEFAULTS)):
             raise MedlibError(f"There is no {', '.join(unknown)} in the matrix. There are: {', '.join(DEFAULTS)}.")
         self.house = house or paths.root()
         asked = DEFAULTS | config
         self.profile, self.lease, self.threads = asked["profile"], asked["lease"], int(asked["threads"])
-        here = f"{os.cpu_count()} cores"  # `plan` would measure "here", anew for each job
-        self.hardware = plan.hardware(here if asked["hardware"] == "here" else asked["hardware"])
+        self._hardware = asked["hardware"]
         models, domains = str(asked["models"]).split(), str(asked["domains"]).split()
         names = str(asked["techniques"]).split() or list(execute.techniques(self.house))
         self.cells, self.late = {}, set()
@@ -106,6 +103,14 @@ class Matrix:
                 f"No chapter is both for these models ({' '.join(models) or 'none'}) and for these domains "
                 f"({' '.join(domains) or 'all'}). `medlib techniques` and `medlib models` list what there is."
             )
+
+    @cached_property
+    def hardware(self):
+        """What the jobs run on.  Only where it is asked for: a job itself need not, and `plan` loads torch."""
+        from medlib import plan
+
+        here = f"{os.cpu_count()} cores"  # `plan` would measure "here", anew each time
+        return plan.hardware(here if self._hardware == "here" else self._hardware)
 
     def to_do(self):
         """The cells whose run is not current, neither here nor committed, and those made of tables that will change."""
