@@ -80,7 +80,7 @@ pair: $(READY)  # Write each notebook's .ipynb from its .py, which is the truth
 	@$(PYTHON) -m medlib pairs --write
 
 clean:  # Remove what was executed and built; the environment and book/runs stay
-	@rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	@rm -rf _build .snakemake .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medlib needs Python 3.11 or later; choose one with make PYTHON3=...")'

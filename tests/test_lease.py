@@ -5,11 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import Pipe
+from pathlib import Path
 
 import pytest
 
-from medlib import MedlibError
-from medlib.book import lease
+from medlib import MedlibError, cli
+from medlib.book import execute, lease
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks" / "slurm"))
+import standin  # noqa: E402
 
 HOLDER = """
 import os, sys, time
@@ -124,3 +129,39 @@ def test_gpus_are_those_that_the_driver_lists_where_no_one_chose(monkeypatch, tm
     for none in ("", "-1", "NoDevFiles"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
         assert lease.gpus() == []
+
+
+@pytest.fixture
+def leased(two_gpus, tmp_path, monkeypatch):
+    """A stand-in house in which executing a notebook only tells, as its error, what it was leased."""
+    house = standin.house(tmp_path / "house")
+
+    def run(technique, model=None, *_, **__):
+        got = ",".join(lease.holders(tmp_path))
+        assert got == os.environ["CUDA_VISIBLE_DEVICES"]
+        return execute.Outcome(technique, model, "done", error=got)
+
+    monkeypatch.setattr(execute, "run", run)
+    monkeypatch.setattr(lease, "_folder", lambda: tmp_path)
+    monkeypatch.chdir(house)
+    return house
+
+
+def test_run_all_leases_gpus_for_each_notebook_one_at_a_time_or_several(leased):
+    asked = execute.run_all(["lesion", "geometry"], ["smollm2-135m"], leased, gpus=1)
+    assert [outcome.error for outcome in asked] == ["GPU-a", "GPU-a"]  # the first is free again
+    here, there = Pipe(duplex=False)
+    execute._send_outcome(there, 2, 2, "lesion", "smollm2-135m")  # what each process of several does
+    assert here.recv().error == "GPU-a,GPU-b"
+    with pytest.raises(MedlibError, match="asked for: 3"):
+        next(execute.run_all(["lesion"], ["smollm2-135m"], leased, gpus=3, jobs=2))
+
+
+def test_the_command_leases_too_and_says_when_there_are_not_so_many(leased, monkeypatch, capsys):
+    codes = []
+    for n in "2", "3":
+        monkeypatch.setattr(sys, "argv", ["medlib", "run", "lesion", "--gpus", n])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        codes.append(end.value.code)
+    assert codes == [0, 1] and "GPUs asked for: 3; here: GPU-a, GPU-b" in capsys.readouterr().err

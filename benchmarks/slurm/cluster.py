@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -118,16 +119,15 @@ class Cluster:
     def kill_node(self):
         """What a power cut does: the daemon and all processes of its jobs, killed at once; how many they were."""
         daemon = self.running.pop("slurmd", None)
-        doomed = self._of_jobs()
-        if daemon:
-            daemon.kill()
-        for process in doomed:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        doomed = [*([psutil.Process(daemon.pid)] if daemon else []), *self._of_jobs()]
+        for end in psutil.Process.suspend, psutil.Process.kill:  # or one lives to report how another died
+            for process in doomed:
+                with suppress(psutil.NoSuchProcess):
+                    end(process)
         psutil.wait_procs(doomed, timeout=10)
         if daemon:
             daemon.wait()
-        return len(doomed) + bool(daemon)
+        return len(doomed)
 
     def ask(self, *command):
         """What a command of SLURM's prints."""
@@ -152,12 +152,11 @@ class Cluster:
 
     def _of_jobs(self):
         """The processes of this cluster's jobs, with those that mind them."""
-        found = []
+        found, ours = [], self.environment["SLURM_CONF"].encode()
         for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                given = process.environ()
-                ours = given.get("SLURM_CONF") == self.environment["SLURM_CONF"]
-                if ours and (process.name() == "slurmstepd" or "SLURM_JOB_ID" in given):
+            with suppress(OSError, psutil.Error):
+                given = Path(f"/proc/{process.pid}/environ").read_bytes()  # psutil stops where a title overwrote it
+                if ours in given and (process.name() == "slurmstepd" or b"SLURM_JOB_ID=" in given):
                     found.append(process)
         return found
 

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "_build" / "bench"
 MODELS = "smollm2-135m gemma-3-270m"
 GPUS, DONE = 2, 3  # the node is killed once so many cells are done
-WAIT = 30  # seconds that each stand-in chapter takes, besides starting
+WAIT = 10  # seconds that each stand-in chapter takes, besides starting
 
 
 def snakemake(house, cluster, *more):
@@ -92,7 +92,7 @@ def show(folder, real):
                     cluster.start_node()
                     seen["killed"]["back"] = clock()
         finally:
-            run.terminate()
+            run.kill()  # asked to end, it would wait for its jobs
             run.wait()
         seen["seconds"], seen["exit"], seen["ended"] = clock(), run.returncode, cluster.ended()
         after = records(house)
