@@ -215,6 +215,23 @@ def test_the_work_of_another_machine_in_a_shared_house_is_left_alone(fresh):
     assert not mine.exists() and other.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "tries"), [("Kernel died before replying to kernel_info", execute.TRIES), ("no such kernel", 1)]
+)
+def test_a_kernel_that_lost_its_port_to_another_is_started_again(fresh, monkeypatch, words, tries):
+    import papermill
+
+    calls = []
+
+    def die(*_, **__):
+        calls.append(1)
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(papermill, "execute_notebook", die)
+    outcome = execute.run("lesion", MODEL, house=fresh)
+    assert (outcome.state, len(calls)) == ("failed", tries) and words in outcome.error
+
+
 def test_the_extra_for_clusters_is_what_the_lock_has():
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["cluster"]
     lock = (ROOT / "requirements.lock").read_text()

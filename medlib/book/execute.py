@@ -33,6 +33,7 @@ from medlib.book.recorded import complete
 from medlib.errors import MedlibError
 from medlib.run import PACKAGE, data, sha256, write_record
 
+TRIES = 3  # a kernel that dies before it answers has run nothing: another took its port between choice and use
 PARTS = (".parquet", ".ipynb", ".json")  # in the order in which they are put in place
 HERE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # this machine, whose name is nobody's business
 ENOUGH = {"full": ("current",), "quick": ("current", "quick")}  # states of a run that serves for a profile
@@ -367,16 +368,24 @@ def _execute(notebook, values, work, house):
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     kernel, failure = _kernel(work), []
 
+    def attempt():
+        papermill.execute_notebook(
+            notebook,
+            str(work / "notebook.ipynb"),
+            parameters=values,
+            kernel_manager_class=kernel,
+            progress_bar=sys.stderr.isatty(),
+            cwd=str(house),
+        )
+
     def target():
         try:
-            papermill.execute_notebook(
-                notebook,
-                str(work / "notebook.ipynb"),
-                parameters=values,
-                kernel_manager_class=kernel,
-                progress_bar=sys.stderr.isatty(),
-                cwd=str(house),
-            )
+            for left in reversed(range(TRIES)):
+                try:
+                    return attempt()
+                except RuntimeError as error:
+                    if not left or "before replying" not in str(error):
+                        raise
         except PapermillExecutionError as error:
             failure.append(f"In [{error.exec_count}] {error.ename}: {error.evalue}")
         except (
