@@ -206,4 +206,9 @@ def _slurm(found, folder):
         ["asked again: current", f"{found['again'][1]} of {found['again'][0]}"],
         ["in a clone with these runs: current", f"{found['clone'][1]} of {found['clone'][0]}"],
     ]
-    return table(["what", "seen"], rows) + _machine(found)
+    of = found["machine"]
+    node = (
+        f"one node of {of['cores']} cores and {of['memory'] / 2**10:.0f} GiB, given up after {of['silence_seconds']} s"
+    )
+    with_ = f"SLURM {of['slurm']}, Snakemake {of['snakemake']}, its executor {of['snakemake-executor-plugin-slurm']}"
+    return table(["what", "seen"], rows) + f"\n*Seen with*: {with_}; {node} without an answer.\n"
