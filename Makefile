@@ -27,7 +27,8 @@ PEERS_PACKAGES := nnsight==0.8.1 transformer-lens==4.3.0 pyvene==0.1.8 transform
 AUDIT := _build/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help book html pdf test lint bench bench-peers bench-scaling bench-stream bench-record record reproduce status pair clean gemma
+.PHONY: help book html pdf test lint bench bench-peers bench-scaling bench-stream bench-slurm bench-faults bench-record audit \
+  record reproduce status pair clean gemma
 
 help:  # List the targets
 	@awk -F ':.*  # ' '/^[a-z-]+:.*  # / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -65,7 +66,6 @@ bench-scaling: $(READY)  # Measure how time grows with layers, tokens, pairs and
 bench-stream: $(READY)  # Measure a model of 8 billion parameters streamed from disk in 4 GiB (writes 16 GB)
 	@$(PYTHON) benchmarks/stream.py
 
-.PHONY: bench-faults audit
 bench-faults: $(READY) $(TOOLED)  # Kill, fill, damage and fuzz: what becomes of runs and book (Linux, as root)
 	@$(PYTHON) benchmarks/faults.py
 
@@ -74,9 +74,12 @@ audit: $(AUDIT)/.ready  # Look the pinned packages up among known vulnerabilitie
 	@printf '%s\n' $(WEIGHTS) $(PICTURES) $(TOOLS) >> $(AUDIT)/pins
 	@$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(AUDIT)/pins
 
+bench-slurm: $(READY)  # Run a matrix of stand-in chapters through SLURM on this machine, with a node that dies (Debian, as root)
+	@$(PYTHON) benchmarks/slurm/show.py
+
 bench-record:  # Keep what the benchmarks measured in benchmarks/measured, which the book shows
 	@mkdir -p benchmarks/measured
-	@for name in bench planned peers scaling stream faults; do \
+	@for name in bench planned peers scaling stream slurm faults; do \
 	test ! -f _build/bench/$$name.json || cp _build/bench/$$name.json benchmarks/measured/; done
 
 status: $(READY)  # Show which runs are current, stale and why, failed or missing, and what cannot run here
@@ -93,7 +96,7 @@ pair: $(READY)  # Write each notebook's .ipynb from its .py, which is the truth
 
 clean:  # Remove what was executed and built; the environment, book/runs and the cache of weights stay
 	@du -sh _build 2>/dev/null | sed 's/\t/ removed: /' || true
-	@rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	@rm -rf _build .snakemake .pytest_cache .ruff_cache .hypothesis
 	@test ! -x $(PYTHON) || $(PYTHON) -m medlib cache
 
 $(READY): requirements.lock pyproject.toml

@@ -7,6 +7,7 @@ exit code 1; a notebook that failed, in the table and exit code 3.
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +31,10 @@ _Parameters = Annotated[
 ]
 _Profile = Annotated[str, typer.Option(help="full, or quick: the fewer items of notebooks/quick.toml.")]
 _Limit = Annotated[float, typer.Option(min=0, metavar="MINUTES", help="End a notebook that takes longer, as failed.")]
+_Gpus = Annotated[
+    int, typer.Option(min=0, help="Wait for so many free GPUs of this machine, and give them to the notebook alone.")
+]
+_Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="Keep the run here, apart from those of the book.")]
 _FAILED = 3  # exit code: a notebook failed, all else is well, and `make book` goes on to build what there is
 _COLOURS = {"current": "green", "quick": "green", "done": "green", "stale": "yellow", "failed": "red"}
 
@@ -55,13 +60,19 @@ def run(
     parameter: _Parameters = (),
     profile: _Profile = "full",
     limit: _Limit = None,
+    runs: _Runs = None,
+    unless_current: bool = typer.Option(False, "--unless-current", help="Leave a current run, here or committed."),
+    gpus: _Gpus = 0,
 ):
     """Execute one notebook, whatever was run before."""
-    from medlib.book import execute
+    from medlib.book import execute, lease
 
     given = dict(_split(item) for item in parameter)
-    outcome = execute.run(technique, model, given, profile=profile, limit=limit)
-    _print_outcomes([outcome])
+    outcome = execute.kept(technique, model, given, profile=profile, runs=runs) if unless_current else None
+    if outcome is None:
+        with lease.lease(gpus):
+            outcome = execute.run(technique, model, given, profile=profile, limit=limit, runs=runs)
+    _print_outcomes([outcome], runs)
     raise typer.Exit(_FAILED if outcome.state == "failed" else 0)
 
 
@@ -71,6 +82,7 @@ def run_all(
     profile: _Profile = "full",
     jobs: int = typer.Option(1, min=1, help="Notebooks at a time; they share the cores, and each holds a model."),
     limit: _Limit = None,
+    gpus: _Gpus = 0,
 ):
     """Execute every notebook for every model; what is current is left as it is, a failure does not stop the rest."""
     from medlib.book import execute
@@ -78,9 +90,9 @@ def run_all(
     if not models.split():
         raise MedlibError('No model was named. Say --models "smollm2-135m", or several between the quotes.')
     outcomes, names = [], list(execute.techniques())
+    asked = dict(announce=_announce, profile=profile, jobs=jobs, limit=limit, gpus=gpus)
     try:
-        chosen = dict(announce=_announce, profile=profile, jobs=jobs, limit=limit)
-        for outcome in execute.run_all(names, models.split(), **chosen):
+        for outcome in execute.run_all(names, models.split(), **asked):
             outcomes.append(outcome)
     except KeyboardInterrupt:
         _print_outcomes(outcomes)
@@ -335,7 +347,7 @@ def _announce(technique, model):
     Console(stderr=True).print(f"running {technique} on {model} ...", highlight=False)
 
 
-def _print_outcomes(outcomes):
+def _print_outcomes(outcomes, runs=None):
     from medlib import paths
 
     table = _table("technique", "model", "state", "seconds", "peak memory")
@@ -346,7 +358,7 @@ def _print_outcomes(outcomes):
     _show(table)
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     for outcome in failed:
-        place = paths.runs(paths.root()) / paths.slug(outcome.model) / f"{outcome.technique}.failed.ipynb"
+        place = (runs or paths.runs(paths.root())) / paths.slug(outcome.model) / f"{outcome.technique}.failed.ipynb"
         place = os.path.relpath(place)
         words = f"{outcome.technique} on {outcome.model} failed; as far as it came: {place}\n{outcome.error}"
         Console(stderr=True).print(words, markup=False, highlight=False, soft_wrap=True)

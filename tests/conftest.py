@@ -145,7 +145,7 @@ def embedded_tokenizer(embedded_model):
 
 
 def pytest_collection_modifyitems(config, items):
-    """On several workers: those of the book on one, since it is built in one place; else the tests of a file together."""
+    """On several workers: those of the book on one, since it is built in one place; else a file's tests together."""
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:

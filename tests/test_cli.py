@@ -23,7 +23,7 @@ def medlib(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def medlib(*arguments, outcome=("done", 61.2, 3 * 2**29, "")):
-        def run(technique, model=None, parameters=None, house=None, profile="full", limit=None):
+        def run(technique, model=None, parameters=None, house=None, profile="full", limit=None, runs=None):
             execute._prepare(technique, model, parameters or {}, tmp_path)
             if outcome is KeyboardInterrupt:
                 raise KeyboardInterrupt

@@ -21,6 +21,14 @@ def runs(seconds):
     return [dict(seconds=seconds, extra=2**20, peak=2**21, result=np.array([[1.0, -2.0]]))]
 
 
+def through_slurm():
+    killed = dict(at=90, done=3, running=2, processes=9, noticed=105, back=107)
+    seen = dict(stand_in=True, gpus=2, shared=0, at_once=2, cells=8, killed=killed, kept=3, seconds=400, exit=0)
+    machine = {"slurm": "22.05.8", "snakemake": "9", "snakemake-executor-plugin-slurm": "2"}
+    seen["machine"] = machine | dict(cores=2, gpus=2, memory=24 * 2**10, silence_seconds=15)
+    return seen | dict(ended=["COMPLETED"] * 8 + ["NODE_FAIL"] * 2, again=[8, 8], clone=[8, 7])
+
+
 @pytest.fixture
 def measured(tmp_path):
     """What each benchmark writes, through its own functions where it has them."""
@@ -43,6 +51,7 @@ def measured(tmp_path):
         "scaling": MACHINE | {"curves": [curve, curve | {"sweep": "lesion_sweep"}]},
         "planned": MACHINE | {"plans": [plan]},
         "stream": MACHINE | dict(weights=15 * 2**30, memory="4GiB", techniques=[walk]),
+        "slurm": through_slurm(),
     }
     for name, content in found.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -62,7 +71,10 @@ def test_the_page_shows_ratios_targets_and_the_machine(measured, tmp_path):
     assert "| 1.96 | 1.98 | 2 |" in said["scaling"] and (tmp_path / "scaling.png").stat().st_size > 10_000
     assert "2.00, off" in said["planned"]
     assert "| saliency | 74 s | 20 s | 1.50 GiB | 0.921 |" in said["stream"] and "at most 4 GiB" in said["stream"]
-    assert all("threads 1" in said[name] for name in pages(tmp_path))
+    assert "| 8, stand-ins for chapters" in said["slurm"] and "| 3 of 3, byte for byte |" in said["slurm"]
+    assert "| completed 8, node fail 2 |" in said["slurm"] and "| 7 of 8 |" in said["slurm"]
+    assert "one node of 2 cores and 24 GiB, given up after 15 s without" in said["slurm"]
+    assert all("threads 1" in said[name] for name in said if name != "slurm")
 
 
 def test_what_was_not_measured_is_said_with_the_command_that_does(tmp_path):

@@ -10,9 +10,11 @@ model; of a chapter made of others' tables, those of these tables too. Equal one
 written last and holds the sha256 of the two files beside it, so half a run is no run.
 """
 
+import hashlib
 import json
 import multiprocessing
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -25,13 +27,16 @@ from time import perf_counter
 from typing import NamedTuple
 
 from medlib import paths, results
-from medlib.book import at_hand, fitting, pairs, profiles, recorded, stamp
+from medlib.book import at_hand, fitting, lease, pairs, profiles, recorded, stamp
 from medlib.book import parameters as told
 from medlib.book.recorded import complete
 from medlib.errors import MedlibError
 from medlib.run import PACKAGE, RECORD_VERSION, data, sha256, write_record
 
+TRIES = 3  # a kernel that dies before it answers has run nothing: another took its port between choice and use
 PARTS = (".parquet", ".ipynb", ".json")  # in the order in which they are put in place
+HERE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # this machine, whose name is nobody's business
+ENOUGH = {"full": ("current",), "quick": ("current", "quick")}  # states of a run that serves for a profile
 
 
 class Outcome(NamedTuple):
@@ -51,22 +56,23 @@ def techniques(house=None):
     return {path.stem: _title(path) for path in sorted(folder.glob("*.py"))}
 
 
-def run(technique, model=None, parameters=None, house=None, profile="full", limit=None):
+def run(technique, model=None, parameters=None, house=None, profile="full", limit=None, runs=None):
     """Execute one notebook and keep what it found.
 
     >>> run("lesion", "smollm2-135m", {"domains": "drugs"}).state
     'done'
 
     Without a model the notebook's own default is taken; `parameters` go before those of the `profile`. After `limit`
-    minutes the kernel is ended. MedlibError for a technique, model, profile or parameter there is not; an error inside
-    the notebook, a kernel that died and one that took too long are an Outcome with `state="failed"`.
+    minutes the kernel is ended. What is found is kept in `runs`, the local runs unless given. MedlibError for a
+    technique, model, profile or parameter there is not; an error inside the notebook, a kernel that died and one that
+    took too long are an Outcome with `state="failed"`.
     """
     house = house or paths.root()
     given = profiles.parameters(profile, technique, house) | (parameters or {})
     notebook, defaults, values = _prepare(technique, model, given, house)
     model = values["model_name"]
     fitting.check(notebook, technique, model)
-    folder = paths.runs(house) / paths.slug(model)
+    folder = (runs or paths.runs(house)) / paths.slug(model)
     work = _work_folder(house, technique, model)
     started = perf_counter()
     try:
@@ -83,25 +89,26 @@ def run(technique, model=None, parameters=None, house=None, profile="full", limi
             _keep_failed(executed, error, profile, folder / f"{technique}.failed.ipynb", house)
             return Outcome(technique, model, "failed", seconds, None, error)
         record = _finish(executed, written, values, defaults, seconds, house)
-        folder.mkdir(parents=True, exist_ok=True)
-        for part in PARTS:
-            written.with_suffix(part).replace(folder / f"{technique}{part}")
+        for part in PARTS:  # written anew and not moved: `runs` may be on another disk
+            paths.write_atomically(folder / f"{technique}{part}", written.with_suffix(part).read_bytes())
         (folder / f"{technique}.failed.ipynb").unlink(missing_ok=True)
         return Outcome(technique, model, "done", seconds, record["peak_memory_bytes"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def run_all(names, models, house=None, announce=lambda technique, model: None, profile="full", jobs=1, limit=None):
+def run_all(
+    names, models, house=None, announce=lambda technique, model: None, profile="full", jobs=1, limit=None, gpus=0
+):
     """Execute every technique for every model it is for, yielding an Outcome each; what is current is left as it is.
 
     Chapters made of the others' tables come after these.  A current full run serves for a quick one too.  A failure
     does not stop the rest.  `announce` is called before each notebook that is executed; `jobs` are executed at a time,
-    and share the cores; each may take `limit` minutes.  MedlibError, before anything runs, for a technique, model or
-    profile there is not.
+    and share the cores; each waits for `gpus` GPUs of its own and may take `limit` minutes.  MedlibError, before
+    anything runs, for a technique, model or profile there is not.
     """
     house = house or paths.root()
-    enough = {"full": ("current",), "quick": ("current", "quick")}.get(profile)
+    lease.check(gpus)
     fit, late = set(), set()
     for technique in names:
         given = profiles.parameters(profile, technique, house)
@@ -114,18 +121,20 @@ def run_all(names, models, house=None, announce=lambda technique, model: None, p
     for of_now in ([name for name in names if name not in late], [name for name in names if name in late]):
         wanted = []
         for technique, model in ((name, model) for model in models for name in of_now if (name, model) in fit):
-            if state(technique, model, house=house)[0] in enough:
+            if state(technique, model, house=house)[0] in ENOUGH[profile]:
                 record = json.loads((paths.runs(house) / paths.slug(model) / f"{technique}.json").read_text())
                 yield Outcome(technique, model, "current", record["seconds"], record["peak_memory_bytes"])
             elif jobs > 1:
                 wanted.append((technique, model, None, house, profile, limit))
             else:
                 announce(technique, model)
-                yield run(technique, model, house=house, profile=profile, limit=limit)
-        yield from _side_by_side(wanted, jobs, announce)
+                with lease.lease(gpus):
+                    outcome = run(technique, model, house=house, profile=profile, limit=limit)
+                yield outcome
+        yield from _side_by_side(wanted, jobs, announce, gpus)
 
 
-def _side_by_side(wanted, jobs, announce):
+def _side_by_side(wanted, jobs, announce, gpus=0):
     """Execute some notebooks, `jobs` at a time, each from a process of its own: an Outcome as each ends."""
     context, running = multiprocessing.get_context("spawn"), {}
     try:
@@ -134,7 +143,7 @@ def _side_by_side(wanted, jobs, announce):
                 told, asked = wanted[0][:2], wanted.pop(0)
                 announce(*told)
                 here, there = context.Pipe(duplex=False)
-                process = context.Process(target=_send_outcome, args=(there, jobs, *asked))
+                process = context.Process(target=_send_outcome, args=(there, jobs, gpus, *asked))
                 process.start()
                 there.close()
                 running[here] = process, told
@@ -152,11 +161,35 @@ def _side_by_side(wanted, jobs, announce):
             process.join()
 
 
-def _send_outcome(pipe, jobs, *asked):
-    """In a process of its own: execute one notebook with its share of the cores."""
+def _send_outcome(pipe, jobs, gpus, *asked):
+    """In a process of its own: execute one notebook with its share of the cores, and GPUs of its own."""
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), lease.lease(gpus):
         pipe.send(run(*asked))
+
+
+def kept(technique, model=None, parameters=None, house=None, profile="full", runs=None):
+    """The Outcome of a run that is current and need not be made again, or None.
+
+    >>> kept("lesion", "smollm2-135m").state
+    'current'
+
+    It is looked for in `runs`; without, it is the run that the book shows, local or committed, so that a fresh clone
+    has what was committed with it.  Arguments and errors are those of `run`.
+    """
+    house = house or paths.root()
+    given = profiles.parameters(profile, technique, house) | (parameters or {})
+    model = _prepare(technique, model, given, house)[2]["model_name"]
+    if runs is None:
+        found = recorded.latest(model, technique, house)
+        if found is None:
+            return None
+        runs = found[0].parent
+    now, _ = state(technique, model, given if parameters else None, house, runs)
+    if now not in (("current",) if parameters else ENOUGH[profile]):
+        return None
+    record = complete(runs / paths.slug(model), technique)
+    return Outcome(technique, model, "current", record["seconds"], record["peak_memory_bytes"])
 
 
 def state(technique, model, parameters=None, house=None, runs=None):
@@ -390,16 +423,24 @@ def _execute(notebook, values, work, house, limit=None):
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     kernel, failure = _kernel(work), []
 
+    def attempt():
+        papermill.execute_notebook(
+            notebook,
+            str(work / "notebook.ipynb"),
+            parameters=values,
+            kernel_manager_class=kernel,
+            progress_bar=sys.stderr.isatty(),
+            cwd=str(house),
+        )
+
     def target():
         try:
-            papermill.execute_notebook(
-                notebook,
-                str(work / "notebook.ipynb"),
-                parameters=values,
-                kernel_manager_class=kernel,
-                progress_bar=sys.stderr.isatty(),
-                cwd=str(house),
-            )
+            for left in reversed(range(TRIES)):
+                try:
+                    return attempt()
+                except RuntimeError as error:
+                    if not left or "before replying" not in str(error):
+                        raise
         except PapermillExecutionError as error:
             failure.append(f"In [{error.exec_count}] {error.ename}: {error.evalue}")
         except (
@@ -518,17 +559,23 @@ def _partial(work, notebook):
 
 
 def _work_folder(house, technique, model):
-    """A folder of this run alone, named by the process; those that a killed process left behind are swept."""
+    """A folder of this run alone, named by process and machine; those that a killed process here left are swept.
+
+    Machines may share the house, and a number of another's process says nothing here.
+    """
     work = house / "_build" / "work"
     for left in work.glob("*.*"):
+        process, _, machine = left.name.split(".")[0].partition("-")
+        if machine not in ("", HERE):
+            continue
         try:
-            os.kill(int(left.name.split(".")[0]), 0)
+            os.kill(int(process), 0)
         except ProcessLookupError:
             shutil.rmtree(left, ignore_errors=True)
         except (ValueError, PermissionError):
             pass
     work.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}.{technique}.{paths.slug(model)}.", dir=work))
+    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-{HERE}.{technique}.{paths.slug(model)}.", dir=work))
 
 
 def _title(path):

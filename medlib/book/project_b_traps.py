@@ -191,7 +191,7 @@ def _logit_sum(found, record, folder):
     said = [
         ["does a map point?", numbers["verdict"]["text"]],
         ["is the map of the sum one of what is said?", numbers["sum_verdict"]["text"]],
-        ["the answer's own map in that model", f"rank correlation {numbers['like_shifted_answer']['text']} with itself"],
+        ["the answer's own map in that model", f"rank correlation {numbers['like_shifted_answer']['text']}"],
         ["the map of the answer and that of the sum", f"rank correlation {numbers['like_answer_sum']['text']}"],
         [f"hottest token of the sum, layer {at_middle}", f"touches the lesion in {numbers['hit_middle']['text']}"],
     ]

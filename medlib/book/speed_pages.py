@@ -5,6 +5,7 @@ there when the book is assembled.  Nothing is measured or computed here; what ha
 """
 
 import json
+from collections import Counter
 
 import matplotlib.pyplot as plt
 
@@ -17,6 +18,7 @@ MEASURED = {
     "planned": "make bench",
     "scaling": "make bench-scaling",
     "stream": "make bench-stream",
+    "slurm": "make bench-slurm",
 }
 
 
@@ -180,5 +182,34 @@ def _stream(found, folder):
         ]
         for row in found["techniques"]
     ]
-    said = f"\nWeights of {found['weights'] / 2**30:.1f} GiB on disk, at most {found['memory'].replace("GiB", " GiB")} of memory.\n"
+    most = found["memory"].replace("GiB", " GiB")
+    said = f"\nWeights of {found['weights'] / 2**30:.1f} GiB on disk, at most {most} of memory.\n"
     return table(header, rows) + said + _machine(found)
+
+
+def _slurm(found, folder):
+    killed, cells = found["killed"], found["cells"]
+    what = "stand-ins for chapters, which load no model" if found["stand_in"] else "chapters of the book, quick profile"
+    ended = dict(sorted(Counter(found["ended"]).items()))
+    then = f"with {killed['done']} cells done and {killed['running']} running"
+    rows = [
+        ["cells run", f"{cells}, {what}"],
+        [
+            "jobs at a time, on GPUs",
+            f"{found['at_once']} on {found['gpus']}; times that two had one: {found['shared']}",
+        ],
+        ["node and its jobs killed", f"after {killed['at']} s, {then}"],
+        ["processes killed", killed["processes"]],
+        ["given up by the controller", f"after {killed['noticed']} s; started again after {killed['back']} s"],
+        ["done cells kept, of those done then", f"{found['kept']} of {killed['done']}, byte for byte"],
+        ["how jobs ended", ", ".join(f"{state.lower().replace('_', ' ')} {n}" for state, n in ended.items())],
+        ["all done", f"after {found['seconds']} s"],
+        ["asked again: current", f"{found['again'][1]} of {found['again'][0]}"],
+        ["in a clone with these runs: current", f"{found['clone'][1]} of {found['clone'][0]}"],
+    ]
+    of = found["machine"]
+    node = (
+        f"one node of {of['cores']} cores and {of['memory'] / 2**10:.0f} GiB, given up after {of['silence_seconds']} s"
+    )
+    with_ = f"SLURM {of['slurm']}, Snakemake {of['snakemake']}, its executor {of['snakemake-executor-plugin-slurm']}"
+    return table(["what", "seen"], rows) + f"\n*Seen with*: {with_}; {node} without an answer.\n"
