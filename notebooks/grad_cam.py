@@ -6,7 +6,7 @@
 # - On {glue:text}`n_reported` scenes that had no part in choosing its layer, the hottest token of Grad-CAM touches the lesion in {glue:text}`hit_grad_cam` of them, of Grad-CAM against the other answer in {glue:text}`hit_contrast`, of attention in {glue:text}`hit_attention` and of its rollout through all layers in {glue:text}`hit_rollout`; the centre of the brain does in {glue:text}`hit_centre`, a random token of the brain in {glue:text}`hit_random`, and the token whose brightness stands out most, which needs no model, in {glue:text}`hit_brightness`.
 # - {glue:text}`head`.
 # - The map of the sum of all logits touches it in {glue:text}`hit_all_logits`. {glue:text}`sum_verdict`.
-# - When the picture turns into the same slice without the lesion, token by token, the answer goes: {glue:text}`deletion_twin`. When the lesion is put back, the answer returns: {glue:text}`insertion_twin`.
+# - When the picture turns into the same slice without the lesion, token by token ({glue:text}`n_curves` scenes), the answer goes: {glue:text}`deletion_twin`. When the lesion is put back, the answer returns: {glue:text}`insertion_twin`.
 # - Do the lesion's tokens carry the answer, whatever the maps say? {glue:text}`causal`.
 # - The lesions are painted, so their place is known; they look like no disease in particular.
 
@@ -283,7 +283,7 @@ run.save(heat_rows.rows(*tables, others, shifted, first))
 #
 # Attention from the last token is one step of many: what image tokens tell each other, or words of the question, before, no map of one layer sees.
 # At layer 1 the last token has read nothing of the question: a map that points there points at what stands out, and not at what the answer is about.
-# The lesions are the brightest or darkest spots of most slices, so a map has to beat brightness alone; one that does may still follow something else that marks a painted spot.
+# The lesions are brighter or darker than what lies around them, so a map has to beat brightness alone; one that does may still follow something else that marks a painted spot.
 # Grad-CAM is of first order in the attention to image tokens; how far an estimate of first order there is from what patching does, the chapter on image tokens measures.
 # After the tower, a token's state is not only about its own patch, so a map may be right about the token and wrong about the pixels.
 # A map of the model with random weights has a hottest token too, and looks as convincing.

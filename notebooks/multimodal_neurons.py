@@ -6,7 +6,7 @@
 # - Without the {glue:text}`n_most` first units by the gradient at the image tokens the right answer loses, beyond what as many random units of the same layers cost it, {glue:text}`cost_gradient` (logits); without those by the direct contribution at the last token {glue:text}`cost_contribution`.
 # - Random units are mostly nearly silent; beyond units of the same layers that write as much, the first ones cost it {glue:text}`beyond_matched_gradient` by the gradient, and {glue:text}`beyond_matched_contribution` by the contribution.
 # - Where an answer is right, the loss of its own units costs it more than where it is wrong by {glue:text}`picture_gradient` by the gradient, and by {glue:text}`picture_contribution` by the contribution: units that only raise a word would show no difference, and what is lost where it is wrong is the part that only raises the word.
-# - The first units by the contribution lie in blocks {glue:text}`blocks_contribution` of {glue:text}`n_blocks`, those by the gradient in {glue:text}`blocks_gradient`: what is written at the last token so late may be an answer that is there already.
+# - The first units by the contribution lie in blocks {glue:text}`blocks_contribution` of {glue:text}`n_blocks`, those by the gradient in {glue:text}`blocks_gradient`: what is written at the last token in a late block may be an answer that is there already.
 # - Against the scene's other question that is {glue:text}`specific_gradient` by the gradient, and {glue:text}`specific_contribution` by the contribution.
 # - The two scores agree to a rank correlation of {glue:text}`both_ranks` over all units, {glue:text}`both_within` within layers; of their {glue:text}`n_most` first units they share {glue:text}`both_shared`.
 # - On the picture, {glue:text}`map_gradient`.
@@ -218,7 +218,7 @@ ranks[columns].style.format(precision=2).hide()
 #
 # The map of a unit is how strongly it is active at each image token; a set's is the mean of its units, each scaled to its own largest value.
 # Units are again those of the other half of the scenes.
-# A map fails unless it beats every baseline by both scores: {glue:text}`map_gradient`; {glue:text}`map_contribution`.
+# A map fails unless it beats every baseline by both scores.
 
 # %%
 chosen = asked, prompts, measured, lesion_kind, n_map
@@ -299,7 +299,7 @@ run.save(
 #
 # Zero is a state that a unit may never have, and later layers can make up for what is missing {cite:p}`mcgrath2023hydra`, so a small effect does not prove that a unit does nothing.
 # Units of the last blocks, at the last token, write the word that the model is about to say; that they cost a right answer more than a wrong one is nearly bound to be so in a model that answers right, and is no proof that they read the picture.
-# Units that write as much are matched in length alone: they may be active for other reasons, and the loudest first units have none as loud beside them.
+# Units that write as much are matched in length alone: they may be active for other reasons, and the loudest first units may have none as loud beside them.
 # The gradient at the image tokens is of first order; how far such an estimate there is from what patching does, the chapter on image tokens measures.
 # The picture may reach the answer through attention alone, or through many units that each do little; neither score would show it.
 # Half of the scenes choose each set, so an interval over scenes is one for these sets, and not for those that other scenes would choose.

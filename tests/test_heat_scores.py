@@ -116,8 +116,8 @@ def test_the_verdict_turns_with_the_numbers_and_is_not_decided_where_the_answer_
         found, bases, dict.fromkeys([("lesion", name) for name in heat_scores.MAPS], 2), range(12)
     )
     text = heat_prose.verdict(table, knows(), "lesion")[1]
-    assert "beyond all controls attention, Grad-CAM and Grad-CAM, against the other answer; not rollout" in text
-    assert "rollout (not beyond any control) and Grad-CAM, all logits (not beyond any control) (90% (80% to" in text
+    assert "beyond all controls attention, Grad-CAM and Grad-CAM against the other answer; not rollout" in text
+    assert "rollout (not beyond any control) and Grad-CAM of all logits (not beyond any control) (90% (80% to" in text
     assert "layer 1" not in text
 
 
@@ -184,7 +184,7 @@ def test_the_table_and_the_numbers_say_what_was_compared():
     assert words.loc["centre of the brain", "pointing less random weights"] == ""
     numbers = heat_prose.of_scores(table, "lesion")
     assert numbers["layer_grad_cam"] == (2, "2") and numbers["hit_random"][1] == "10% (10% to 10%)"
-    assert numbers["overlap_beyond"] == (3, "attention, Grad-CAM and Grad-CAM, against the other answer")
+    assert numbers["overlap_beyond"] == (3, "attention, Grad-CAM and Grad-CAM against the other answer")
     assert tower_head.head_said(table, "lesion")[1].endswith("points at it: in 90% of 6 scenes (90% to 90%)")
     assert numbers["n_reported"] == (6, "6") and numbers["hit_brightness"][1] == "8% (8% to 8%)"
     none = heat_scores.compared(found, bases, chosen, reported)
@@ -249,6 +249,11 @@ def test_all_that_was_measured_fits_the_results_table():
     assert set(tidy["variant"].dropna()) >= {"less centre", "less brightness", "less randomised", "own weights"}
     assert (tidy.loc[tidy["metric"] == "pointing_shifted", "value"] == 0.1).all()
     assert tidy.loc[tidy["metric"] == "pointing_other_kind", "domain"].tolist() == ["side"] * 5
+    alone = heat_scores.other_kinds(found, chosen, reported, "lesion")
+    rows = heat_rows.rows(
+        compared, curves, knows(), likeness, None, areas.drop(columns="layer"), at, alone, shifted, "lesion"
+    )
+    assert "pointing_other_kind" not in set(results.tidy(rows, model="m", technique="grad_cam", seed=0)["metric"])
 
 
 def test_few_scenes_of_a_kind_are_left_out_and_shown_scenes_are_the_first():

@@ -92,7 +92,7 @@ def times_random(table, layer, seed=0):
     """
     wide = table[table["layer"] == layer].groupby(["scene", "tokens"])["moved"].mean().unstack("tokens")
     if stats.bootstrap(wide["random"], seed=seed).low <= 0:
-        return "not known", "not known, for they are not shown to move it"
+        return "not known", "not known, for random ones are not shown to move it"
     value, low, high = stats.bootstrap(wide[["lesion", "random"]], _ratio, seed=seed)
     return value, f"{value:.0f} times as far ({low:.0f} to {high:.0f})"
 

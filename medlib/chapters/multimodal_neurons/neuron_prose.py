@@ -147,8 +147,8 @@ def _worse(less, level, measure):
         row = less.loc[(measure, name)]
         if row["high"] < 0:
             own, other = level[measure, "first units"], level[measure, name]
-            less = "{value:+.3f}, {low:+.3f} to {high:+.3f}".format(**row)
-            said.append(f"{name} ({other:.3f} against {own:.3f}: {less})")
+            gap = "{value:+.3f}, {low:+.3f} to {high:+.3f}".format(**row)
+            said.append(f"{name} ({other:.3f} against {own:.3f}: {gap})")
     return f"; by {measure} it is worse than {', '.join(said)}" if said else ""
 
 
