@@ -4,10 +4,13 @@
 # {glue:text}`verdict`.
 #
 # - Without the {glue:text}`n_most` first units by the gradient at the image tokens the right answer loses, beyond what as many random units of the same layers cost it, {glue:text}`cost_gradient` (logits); without those by the direct contribution at the last token {glue:text}`cost_contribution`.
-# - Where an answer is right, the loss of its own units costs it more than where it is wrong by {glue:text}`picture_gradient` by the gradient, and by {glue:text}`picture_contribution` by the contribution: units that only raise a word would show no difference.
+# - Random units are mostly nearly silent; beyond units of the same layers that write as much, the first ones cost it {glue:text}`beyond_matched_gradient` by the gradient, and {glue:text}`beyond_matched_contribution` by the contribution.
+# - Where an answer is right, the loss of its own units costs it more than where it is wrong by {glue:text}`picture_gradient` by the gradient, and by {glue:text}`picture_contribution` by the contribution: units that only raise a word would show no difference, and what is lost where it is wrong is the part that only raises the word.
+# - The first units by the contribution lie in blocks {glue:text}`blocks_contribution` of {glue:text}`n_blocks`, those by the gradient in {glue:text}`blocks_gradient`: what is written at the last token in a late block may be an answer that is there already.
 # - Against the scene's other question that is {glue:text}`specific_gradient` by the gradient, and {glue:text}`specific_contribution` by the contribution.
 # - The two scores agree to a rank correlation of {glue:text}`both_ranks` over all units, {glue:text}`both_within` within layers; of their {glue:text}`n_most` first units they share {glue:text}`both_shared`.
-# - On the picture, {glue:text}`map_gradient`; {glue:text}`map_contribution`.
+# - On the picture, {glue:text}`map_gradient`.
+# - And {glue:text}`map_contribution`.
 # - The model is right in {glue:text}`accuracy`; of a kind that it cannot answer, nothing can be carried.
 # - The slices are made up and the lesions painted, so this says something about methods and about one model, and nothing about patients.
 
@@ -135,6 +138,7 @@ words["contribution"][shown].style.format(precision=2).hide()
 #
 # Units are set to zero where their score speaks: by the gradient at the image tokens, by the contribution at the last token.
 # Beside each set stand {glue:text}`n_draws` sets of as many other units of the same layers, drawn anew for each scene.
+# A score of activation times weight picks loud units, so the second control is one more unit of the same layer for each first one, which writes as long a vector in the same prompt: by the gradient these write {glue:text}`loud_gradient` of what the first ones do, by the contribution {glue:text}`loud_contribution`.
 
 # %%
 taken = neuron_removal.take_out(
@@ -143,8 +147,9 @@ taken = neuron_removal.take_out(
 effects = neuron_effects.effects(taken, seed)
 of_picture = neuron_effects.of_picture(taken, asked, seed)
 specificity = neuron_effects.specificity(taken, seed)
+loudness = neuron_effects.loudness(taken, seed)
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "What the right answer loses when units are set to zero: drop of its logit less the mean logit, against the number of units. Solid: the first units, chosen on the other half of the scenes; dashed: as many random units of the same layers. Mean over scenes with its 95 % bootstrap interval. Left: the contribution; right: the gradient.", "name": "fig-neurons-drop"}, "image": {"alt": "Four panels, two kinds of question by two scores, each with two lines and intervals over the number of units: the first units and random ones."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "What the right answer loses when units are set to zero: drop of its logit less the mean logit, against the number of units. Solid: the first units, chosen on the other half of the scenes; dashed: as many random units of the same layers; dotted: as many that write as much. Mean over scenes with its 95 % bootstrap interval. Left: the contribution; right: the gradient.", "name": "fig-neurons-drop"}, "image": {"alt": "Four panels, two kinds of question by two scores, each with three lines and intervals over the number of units: the first units, random ones, and ones that write as much."}}
 draw.costs(effects, "drop", "drop of the answer, logits")
 plt.show()
 
@@ -160,8 +165,9 @@ plt.show()
 #
 # Units that raise a word whatever the picture shows would cost that answer as much, and they would be no way from the picture.
 # So the units of an answer are also taken out where it is wrong, and what it loses there is held against what it loses where it is right.
+# Only units at the image tokens can be said to carry something from the picture: those at the last token may write what attention has brought there before, and up to which layer the tokens of a lesion still move the answer, the chapters on image tokens and on maps measure.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What an answer loses without the largest set of its own first units: where it is right (circle), where it is wrong (square), and the difference with its 95 % bootstrap interval over scenes (diamond). Above zero, the units carry something of the picture.", "name": "fig-neurons-pictured"}, "image": {"alt": "Four rows, two kinds of question by two scores: two points for scenes in which the answer is right and wrong, and a third for their difference with an interval."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What an answer loses without the largest set of its own first units: where it is right (circle), where it is wrong (square), and the difference with its 95 % bootstrap interval over scenes (diamond). Above zero, what the units do depends on the picture; what is lost where the answer is wrong does not.", "name": "fig-neurons-pictured"}, "image": {"alt": "Four rows, two kinds of question by two scores: two points for scenes in which the answer is right and wrong, and a third for their difference with an interval."}}
 draw.pictured(of_picture)
 plt.show()
 
@@ -212,6 +218,7 @@ ranks[columns].style.format(precision=2).hide()
 #
 # The map of a unit is how strongly it is active at each image token; a set's is the mean of its units, each scaled to its own largest value.
 # Units are again those of the other half of the scenes.
+# A map fails unless it beats every baseline by both scores.
 
 # %%
 chosen = asked, prompts, measured, lesion_kind, n_map
@@ -225,7 +232,7 @@ compared = neuron_maps.compared(scores, seed)
 draw.examples(asked, prompts, maps, lesion_kind)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Whether the first units' map points at the lesion: share of the hottest token's pixels that lie in it (left), and overlap of the region hotter than half of the range with it (right), beside the middle of the brain, tokens of the brain in random order, random units of the same layers, and the same units with the weights of the model in random order. Mean over scenes with a lesion, with its 95 % bootstrap interval.", "name": "fig-neurons-hits"}, "image": {"alt": "Two panels of points with intervals for two scores: the map of the first units and its four baselines."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Whether the first units' map points at the lesion: share of the hottest token's pixels that lie in it (left), and overlap of the region hotter than half of the range with it (right), beside the middle of the brain, tokens of the brain in random order, the tokens whose brightness stands out in the picture itself, random units of the same layers, and the same units with the weights of the model in random order. Mean over scenes with a lesion, with its 95 % bootstrap interval.", "name": "fig-neurons-hits"}, "image": {"alt": "Two panels of points with intervals for two scores: the map of the first units and its five baselines."}}
 draw.hits(compared)
 plt.show()
 
@@ -242,16 +249,25 @@ verdict = say.verdict(effects, of_picture, specificity, accuracy)
 numbers = {"verdict": verdict}
 numbers |= say.of_effects(effects) | say.of_specificity(specificity)
 numbers |= say.of_pictures(of_picture) | say.of_accuracy(accuracy)
+numbers |= say.of_loudness(loudness)
 numbers |= say.of_maps(compared)
 numbers |= say.of_agreement(agreements[first], "both")
 numbers |= say.of_agreement(agreements["contribution and direct"], "norm")
 for score in neuron_removal.WHERE:
+    blocks = {
+        kind: neuron_effects.first_blocks(
+            measured, asked, score, kind, sizes[-1]
+        )
+        for kind in (lesion_kind, other_kind)
+    }
+    numbers |= say.of_blocks(blocks, score)
     numbers |= say.of_halves(halves[score], f"halves_{score}")
     numbers |= say.of_words(words[score], others[score], score)
 for key, (value, text) in numbers.items():
     run.number(key, value, text)
 for key in ("n_scenes", "n_draws"):
     run.number(key, parameters[key])
+run.number("n_blocks", model.n_layers)
 run.number("repeated", asked.attrs["repeated"])
 
 # %% tags=["hide-input"]
@@ -259,6 +275,7 @@ run.save(
     neuron_tables.rows(
         effects,
         of_picture,
+        loudness,
         specificity,
         accuracy,
         agreements,
@@ -281,6 +298,9 @@ run.save(
 # ## What this cannot show
 #
 # Zero is a state that a unit may never have, and later layers can make up for what is missing {cite:p}`mcgrath2023hydra`, so a small effect does not prove that a unit does nothing.
+# Units of the last blocks, at the last token, write the word that the model is about to say; that they cost a right answer more than a wrong one is nearly bound to be so in a model that answers right, and is no proof that they read the picture.
+# Units that write as much are matched in length alone: they may be active for other reasons, and the loudest first units may have none as loud beside them.
+# The gradient at the image tokens is of first order; how far such an estimate there is from what patching does, the chapter on image tokens measures.
 # The picture may reach the answer through attention alone, or through many units that each do little; neither score would show it.
 # Half of the scenes choose each set, so an interval over scenes is one for these sets, and not for those that other scenes would choose.
 # A unit active at the lesion need not tell anything about it: a bright spot is also just bright.

@@ -30,6 +30,6 @@ def made_up(pointing, random=0.1, n=12, kind="lesion", layers=(1, 2)):
         for weights, value in (("own", pointing.get(name, 0.0) if layer == 2 else 0.0), ("randomised", random))
     ]
     found = pd.DataFrame(rows, columns=["scene", "kind", "map", "weights", "layer", *METRICS])
-    levels = {"centre": 0.05, "random": random, "lesion": 0.9}
+    levels = {"centre": 0.05, "random": random, "brightness": 0.08, "lesion": 0.9}
     rows = [(scene, kind, name, "none", *[value] * 3) for scene in range(n) for name, value in levels.items()]
     return found, pd.DataFrame(rows, columns=["scene", "kind", "map", "weights", *METRICS])

@@ -130,7 +130,7 @@ def _grad_cam(layers):
     bases = [
         (scene, "lesion", name, "none", *[value] * 3)
         for scene in range(20)
-        for name, value in dict(centre=0.05, random=0.1, lesion=0.7).items()
+        for name, value in dict(centre=0.05, random=0.1, brightness=0.15, lesion=0.7).items()
     ]
     bases = pd.DataFrame(bases, columns=["scene", "kind", "map", "weights", *metrics])
     choosing, reported = heat_scores.halves(found)
@@ -147,4 +147,9 @@ def _grad_cam(layers):
     )
     areas = dict(map="grad_cam", fill="twin", curve="deletion", control=None, value=0.4, low=0.3, high=0.5)
     single = heat_scores.at_layers(found, chosen)
-    return heat_rows.rows(compared, curves, knows, likeness, None, pd.DataFrame([areas]), single, "lesion")
+    others, shifted = (
+        heat_scores.other_kinds(found, chosen, reported, "lesion"),
+        pd.DataFrame(dict(scene=[], shifted=[])),
+    )
+    tables = compared, curves, knows, likeness, None, pd.DataFrame([areas]), single, others, shifted
+    return heat_rows.rows(*tables, "lesion")

@@ -271,11 +271,11 @@ def b8(word):
 
 
 def b9(word):
-    less = {"supported": (0.2, 0.2, 0.2), "contradicted": (0.2, 0.2, -0.2), "not decided": (0.2, 0.2, 0.0)}[word]
+    last = {"supported": 0.2, "contradicted": -0.2, "not decided": 0.0}[word]
+    less = dict(centre=0.2, random=0.2, brightness=last, randomised=0.2)
     where = dict(domain="lesion", component="all_logits", layer=15, n=20)
     rows = [around("pointing", 0.4, **where), around("answered_right", 0.8, domain="lesion", n=40)]
-    controls = zip(("centre", "random", "randomised"), less, strict=True)
-    rows += [around("pointing", value, variant=f"less {name}", **where) for name, value in controls]
+    rows += [around("pointing", value, variant=f"less {name}", **where) for name, value in less.items()]
     return {IMAGE: {"grad_cam": run(rows)}}
 
 
@@ -287,7 +287,8 @@ def b10(word):
         rows += [row("mean score", 0.1, domain=kind, variant=a, item=f"3:7 {a}", component="gradient") for a in answers]
         for k in (5, 80):
             where = dict(domain=kind, component=f"{k} units by the gradient", n=30)
-            rows.append(around("drop, first less random", 0.5, variant=f"units for {kind}", **where))
+            for control in ("random", "matched"):
+                rows.append(around(f"drop, first less {control}", 0.5, variant=f"units for {kind}", **where))
         rows.append(around("drop, where right less where wrong", carried, **where))
     return {IMAGE: {"multimodal_neurons": run(rows)}}
 

@@ -191,6 +191,13 @@ def test_the_largest_set_of_units_decides_and_not_a_smaller_one():
     assert verdict("B10", book).word == "supported"
 
 
+def test_units_that_cost_no_more_than_ones_as_loud_are_not_shown_to_carry():
+    def as_loud(table):
+        return table.assign(low=table["low"].mask(table["metric"].eq("drop, first less matched"), -0.1))
+
+    assert verdict("B10", changed(b10("supported"), IMAGE, "multimodal_neurons", as_loud)).word == "not decided"
+
+
 def test_rows_are_chosen_by_value_by_list_and_by_null():
     one = run([row("m", 1.0, domain="a"), row("m", 2.0, domain="b", item="i"), row("other", 3.0)])
     assert evidence.rows(one, "m", domain=["a", "b"])["value"].tolist() == [1, 2]

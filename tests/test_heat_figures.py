@@ -38,7 +38,7 @@ def test_each_map_has_a_panel_with_random_weights_and_the_levels_beside_it():
 def test_differences_from_controls_are_points_at_their_values(compared):
     _, axes = heat_figures.control_differences(compared, "pointing", "difference")
     points = {line.get_label(): [*line.get_xdata()] for line in axes.lines if str(line.get_label()).startswith("less")}
-    assert [*points] == ["less centre of the brain", "less random brain token", "less random weights"]
+    assert [*points] == [f"less {said}" for said in heat_scores.CONTROLS.values()]
     at = [label.get_text() for label in axes.get_yticklabels()].index("Grad-CAM")
     expected = compared[(compared["map"] == "grad_cam") & (compared["metric"] == "pointing")].set_index("control")
     line = next(line for line in axes.lines if line.get_label() == "less centre of the brain")
@@ -50,7 +50,7 @@ def test_filled_pictures_have_a_panel_for_each_curve_and_filling():
     rows = [
         dict(scene=scene, map=name, fill=fill, curve=curve, share=share, p=1 - share, area=0.5)
         for scene in range(4)
-        for name in ("grad_cam", "lesion", "random")
+        for name in ("grad_cam", "lesion", "random", "brightness", "head")
         for fill in ("twin", "blur")
         for curve in ("deletion", "insertion")
         for share in (0, 0.5, 1)
@@ -58,7 +58,13 @@ def test_filled_pictures_have_a_panel_for_each_curve_and_filling():
     _, axes = heat_figures.filling(filled_curves.mean_curves(pd.DataFrame(rows)))
     assert axes.shape == (2, 2) and axes[0, 0].get_title() == "deletion, filled from the twin"
     drawn = {line.get_label(): [*line.get_ydata()] for line in axes[1, 1].lines if len(line.get_ydata())}
-    assert set(drawn) == {"the lesion itself", "Grad-CAM", "random tokens of the brain"}
+    assert set(drawn) == {
+        "the lesion itself",
+        "Grad-CAM",
+        "random tokens of the brain",
+        "brightness alone",
+        "the tower's own head",
+    }
     assert drawn["Grad-CAM"] == pytest.approx([1, 0.5, 0])
 
 

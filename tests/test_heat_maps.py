@@ -5,8 +5,8 @@ import pytest
 from lesion_models import talking
 from vision_models import FAMILIES, picture
 
-from medlib import MedlibError, vision
-from medlib.chapters.grad_cam import heat_maps, logit_sum, planted_token
+from medlib import MedlibError, scans, vision
+from medlib.chapters.grad_cam import heat_maps, heat_prose, heat_scores, lesion_scenes, logit_sum, planted_token
 
 
 @pytest.fixture(params=FAMILIES)
@@ -92,6 +92,21 @@ def test_a_shifted_model_says_the_same_and_has_the_slopes_that_are_said():
     _, shifted = vision.attention_slopes(model, prompt, [" yes", " no", None], [2])
     expected = logit_sum.shifted(slopes, model.vocabulary)
     assert shifted == pytest.approx(expected, rel=1e-3, abs=1e-4 * np.abs(expected).max())
+
+
+def test_where_the_map_of_the_sum_points_is_measured_in_a_model_that_says_the_same():
+    model = talking("llava")
+    answered = lesion_scenes.answers_given(model, lesion_scenes.scenes_asked(6, ["lesion"], seed=3)).head(3)
+    _, maps, traces = heat_scores.scores(model, answered, [2])
+    table = logit_sum.shifted_pointing(model, answered, traces, 2)
+    row = answered.iloc[0]
+    traced, prompt, region = traces[row["scene"], "lesion"], lesion_scenes.ask(model, row), scans.draw(row)[1]
+    heat = maps[row["scene"], "lesion"]["all_logits"][0]
+    assert table["own"].iloc[0] == vision.pointing_score(prompt.view, heat, region)
+    heat = (traced.attention[0] * (-traced.slopes[2][0]).clip(0)).max(0)
+    assert table["shifted"].iloc[0] == vision.pointing_score(prompt.view, prompt.on_grid(heat), region)
+    value, text = heat_prose.of_shifted(table)["shifted_points"]
+    assert value == pytest.approx(table["shifted"].mean()) and "where that of the model itself has" in text
 
 
 def test_likeness_is_a_rank_correlation_over_tokens_and_an_empty_map_has_none():

@@ -74,6 +74,15 @@ def test_the_layer_is_chosen_on_one_half_and_reported_on_the_other():
     assert heat_scores.choose_layers(found, choosing) == chosen
 
 
+def test_rollout_is_read_at_the_last_layer_since_at_the_first_it_is_plain_attention():
+    found, _ = made_up({"attention": 0.3, "rollout": 0.3})
+    found["pointing"] = found["pointing"].where(found["map"] != "rollout", 0.5 - 0.2 * found["layer"])
+    chosen = heat_scores.choose_layers(found, range(12))
+    assert chosen["lesion", "rollout"] == 2
+    found.loc[(found["map"] == "attention") & (found["layer"] == 1), "pointing"] = 0.9
+    assert heat_scores.choose_layers(found, range(12))["lesion", "attention"] == 1
+
+
 def test_each_map_is_held_against_each_control_scene_by_scene():
     found, bases = made_up(POINTING)
     choosing, reported = heat_scores.halves(found)
@@ -85,6 +94,7 @@ def test_each_map_is_held_against_each_control_scene_by_scene():
     mean = of_lesion[of_lesion["scene"].isin(reported)]["pointing"].mean()
     assert at.value["random"] == pytest.approx(mean - 0.1)
     assert at.loc["randomised", ["value", "low", "high"]].tolist() == pytest.approx([0.3] * 3)
+    assert at.value["brightness"] == pytest.approx(mean - 0.08)
     assert of_pointing.loc[of_pointing["map"] == "lesion", "control"].isna().all()
     assert heat_scores.levels(table, "lesion", "pointing")["lesion"] == pytest.approx(0.9)
     assert (table["n"] == 6).all()
@@ -106,8 +116,50 @@ def test_the_verdict_turns_with_the_numbers_and_is_not_decided_where_the_answer_
         found, bases, dict.fromkeys([("lesion", name) for name in heat_scores.MAPS], 2), range(12)
     )
     text = heat_prose.verdict(table, knows(), "lesion")[1]
-    assert "beyond all controls attention, Grad-CAM and Grad-CAM, against the other answer" in text
-    assert "not rollout and Grad-CAM, all logits (90% (80% to 95%) of answers right" in text
+    assert "beyond all controls attention, Grad-CAM and Grad-CAM against the other answer; not rollout" in text
+    assert "rollout (not beyond any control) and Grad-CAM of all logits (not beyond any control) (90% (80% to" in text
+    assert "layer 1" not in text
+
+
+def test_a_map_that_only_follows_brightness_is_named_with_the_control_that_it_does_not_beat():
+    found, bases = made_up(dict.fromkeys(heat_scores.MAPS, 0.4))
+    bases.loc[bases["map"] == "brightness", "pointing"] = 0.41
+    chosen = {("lesion", name): 2 for name in heat_scores.MAPS}
+    table = heat_scores.compared(found, bases, chosen, range(12))
+    assert heat_prose.verdict(table, knows(), "lesion")[0] == "no"
+    found.loc[found["map"] == "attention", "pointing"] += 0.2
+    table = heat_scores.compared(found, bases, chosen, range(12))
+    word, text = heat_prose.verdict(table, knows(), "lesion")
+    assert word == "some" and "beyond all controls attention; not rollout (not beyond brightness alone)" in text
+
+
+def test_a_map_that_points_at_layer_one_is_said_to_know_no_question():
+    found, bases = made_up(dict.fromkeys(heat_scores.MAPS, 0.4))
+    found["layer"] = 3 - found["layer"]  # all point at layer 1
+    table = heat_scores.compared(found, bases, {("lesion", name): 1 for name in heat_scores.MAPS}, range(12))
+    word, text = heat_prose.verdict(table, knows(), "lesion")
+    assert word == "yes" and "at layer 1, where the last token has not read the question" in text
+
+
+def test_a_layer_chosen_for_one_question_is_tried_on_the_others():
+    (found, bases), (other, more) = made_up(POINTING), made_up({"grad_cam": 0.5}, kind="side")
+    both, bases = heat_scores.joined(found, other), heat_scores.joined(bases, more)
+    chosen = heat_scores.choose_layers(both, range(12)) | {("lesion", "grad_cam"): 1}
+    others = heat_scores.other_kinds(both, chosen, range(12), "lesion")
+    row = others[others["map"] == "grad_cam"].iloc[0]
+    assert (row["kind"], row["layer"], row["own_layer"]) == ("side", 1, 2) and set(others["kind"]) == {"side"}
+    assert row["value"] == pytest.approx(0.5) and row["at_first"] == pytest.approx(0.01)
+    compared = heat_scores.compared(both, bases, chosen, range(12))
+    levels = pd.concat([knows(), knows(kind="side")])
+    count, text = heat_prose.of_other_kinds(others, compared, levels, "lesion")["other_kinds"]
+    assert count == 1 and text.startswith("On side, 12 scenes, at layers chosen for it. It depends on the map")
+    assert "the pointing score falls: Grad-CAM from 0.51 to 0.01 (by 0.50 (0.50 to 0.50))" in text
+    assert heat_prose.table_of_other_kinds(others).loc[2, "pointing there"] == "0.51"
+    same = heat_scores.other_kinds(both, chosen | {("lesion", "grad_cam"): 2}, range(12), "lesion")
+    assert "is not shown to fall" in heat_prose.of_other_kinds(same, compared, levels, "lesion")["other_kinds"][1]
+    none = heat_scores.other_kinds(found, chosen, range(12), "lesion")
+    said = heat_prose.of_other_kinds(none, compared, levels, "lesion")["other_kinds"]
+    assert said == (0, "No other kind of question was asked") and heat_prose.table_of_other_kinds(none).empty
 
 
 def test_a_model_that_always_says_yes_knows_nothing():
@@ -132,8 +184,9 @@ def test_the_table_and_the_numbers_say_what_was_compared():
     assert words.loc["centre of the brain", "pointing less random weights"] == ""
     numbers = heat_prose.of_scores(table, "lesion")
     assert numbers["layer_grad_cam"] == (2, "2") and numbers["hit_random"][1] == "10% (10% to 10%)"
-    assert numbers["overlap_beyond"] == (3, "attention, Grad-CAM and Grad-CAM, against the other answer")
-    assert tower_head.head_said(table, "lesion")[1].endswith("points at it: in 90% of scenes (90% to 90%)")
+    assert numbers["overlap_beyond"] == (3, "attention, Grad-CAM and Grad-CAM against the other answer")
+    assert tower_head.head_said(table, "lesion")[1].endswith("points at it: in 90% of 6 scenes (90% to 90%)")
+    assert numbers["n_reported"] == (6, "6") and numbers["hit_brightness"][1] == "8% (8% to 8%)"
     none = heat_scores.compared(found, bases, chosen, reported)
     assert tower_head.head_said(none, "lesion") == ("none", tower_head.NO_HEAD)
     at = heat_prose.of_middle(found, reported, "lesion", talking())
@@ -185,10 +238,22 @@ def test_all_that_was_measured_fits_the_results_table():
     patched = pd.DataFrame([dict(tokens="lesion") | interval])
     areas = pd.DataFrame([dict(map="grad_cam", fill="twin", curve="deletion", control="random") | interval])
     at = heat_scores.at_layers(found, chosen)
-    table = heat_rows.rows(compared, curves, knows(), likeness, patched, areas.drop(columns="layer"), at, "lesion")
+    both = heat_scores.joined(found, found.assign(kind="side"))
+    others = heat_scores.other_kinds(both, heat_scores.choose_layers(both, choosing), reported, "lesion")
+    shifted = pd.DataFrame(dict(scene=range(6), own=0.5, shifted=0.1))
+    table = heat_rows.rows(
+        compared, curves, knows(), likeness, patched, areas.drop(columns="layer"), at, others, shifted, "lesion"
+    )
     tidy = results.tidy(table, model="m", technique="grad_cam", seed=0)
     assert set(tidy["metric"]) >= {"pointing", "answered_right", "rank_correlation", "moved_to_twin", "deletion_area"}
-    assert set(tidy["variant"].dropna()) >= {"less centre", "less randomised", "own weights"}
+    assert set(tidy["variant"].dropna()) >= {"less centre", "less brightness", "less randomised", "own weights"}
+    assert (tidy.loc[tidy["metric"] == "pointing_shifted", "value"] == 0.1).all()
+    assert tidy.loc[tidy["metric"] == "pointing_other_kind", "domain"].tolist() == ["side"] * 5
+    alone = heat_scores.other_kinds(found, chosen, reported, "lesion")
+    rows = heat_rows.rows(
+        compared, curves, knows(), likeness, None, areas.drop(columns="layer"), at, alone, shifted, "lesion"
+    )
+    assert "pointing_other_kind" not in set(results.tidy(rows, model="m", technique="grad_cam", seed=0)["metric"])
 
 
 def test_few_scenes_of_a_kind_are_left_out_and_shown_scenes_are_the_first():

@@ -10,6 +10,9 @@ from medlib import MedlibError, scans, vision
 from medlib.chapters.grad_cam import filled_curves, heat_prose, lesion_patch, lesion_scenes
 
 
+SOONER = "sooner than by every control in the order of"
+
+
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request):
     return talking(request.param)
@@ -78,6 +81,9 @@ def test_the_lesion_carries_the_answer_where_it_moves_it_more_than_random_tokens
     again.loc[again["layer"] == 1, "moved"] = 0.0  # behind at one layer: what is ahead again further up is no run
     said = lesion_patch.causal_verdict(again, lesion_patch.patch_curves(again))[1]
     assert said.endswith("they are ahead up to layer 0")
+    value, text = lesion_patch.times_random(table, 0)
+    assert value == pytest.approx(15) and text == "15 times as far (15 to 15)"
+    assert lesion_patch.times_random(patches(1.5, 0.0), 0)[0] == "not known"
     value, text = lesion_patch.share_moved(table, 0)
     assert value == pytest.approx(1.5 * 1.04375 / 2, rel=0.02) and text.startswith("78% (")
     for span in (0.0, -0.5):
@@ -102,17 +108,34 @@ def test_a_map_by_which_the_answer_goes_first_is_named_and_others_are_not():
             "attention": (0.5, 0.6),
             "centre": (0.5, 0.5),
             "random": (0.6, 0.4),
+            "brightness": (0.5, 0.5),
             "lesion": (0.1, 0.9),
+            "head": (0.15, 0.85),
             "grad_cam randomised": (0.5, 0.5),
             "attention randomised": (0.6, 0.4),
         }
     )
     table = filled_curves.areas(filled, filled_curves.CONTROLS)
     said = heat_prose.of_curves(table, "twin", filled_curves.CONTROLS)
-    assert said == {"deletion_twin": (1, "Grad-CAM"), "insertion_twin": (2, "attention and Grad-CAM")}
-    assert set(table.loc[table["control"].notna(), "map"]) == {"grad_cam", "attention"}
-    none = heat_prose.of_curves(table[table["map"] == "centre"], "twin", filled_curves.CONTROLS)
-    assert none["deletion_twin"] == (0, "no map")
+    assert said["deletion_twin"] == (2, f"{SOONER} Grad-CAM and the tower's own head; not of attention")
+    assert said["insertion_twin"] == (3, f"{SOONER} attention, Grad-CAM and the tower's own head")
+    assert set(table.loc[table["control"].notna(), "map"]) == {"grad_cam", "attention", "head", "lesion"}
+    ceiling = table[(table["map"] == "grad_cam") & (table["control"] == "lesion")].set_index("curve")["value"]
+    assert ceiling.to_dict() == pytest.approx({"deletion": 0.1, "insertion": -0.1})
+    none = heat_prose.of_curves(table[table["map"].isin(["attention", "lesion"])], "twin", filled_curves.CONTROLS)
+    assert none["deletion_twin"] == (0, f"{SOONER} no map; not of attention")
+
+
+def test_a_test_that_the_lesion_itself_does_not_pass_is_void():
+    areas = {"grad_cam": (0.2, 0.8), "grad_cam randomised": (0.5, 0.5), "centre": (0.5, 0.5), "brightness": (0.5, 0.5)}
+    filled = filled_by_hand(areas | {"random": (0.6, 0.92), "lesion": (0.1, 0.91)})
+    table = filled_curves.areas(filled, filled_curves.CONTROLS)
+    said = heat_prose.of_curves(table, "twin", filled_curves.CONTROLS)
+    assert said["deletion_twin"] == (1, f"{SOONER} Grad-CAM")
+    value, text = said["insertion_twin"]
+    assert value == "void" and text.startswith(
+        "void, for the lesion's own order does no better than a random one (-0.01"
+    )
 
 
 def test_filled_from_the_twin_the_whole_deletion_is_the_twin(model, answered):
@@ -120,14 +143,16 @@ def test_filled_from_the_twin_the_whole_deletion_is_the_twin(model, answered):
     prompt = lesion_scenes.ask(model, row)
     maps = {(row["scene"], "lesion"): {"grad_cam": vision.grad_cam(model, prompt, " yes")}}
     table = filled_curves.filled_curves(model, answered.head(1), maps, steps=3)
-    assert set(table["map"]) == {"grad_cam", "centre", "random", "lesion"} and set(table["fill"]) == {"twin", "blur"}
+    assert set(table["map"]) == {"grad_cam", *filled_curves.BASES} and set(table["fill"]) == {"twin", "blur"}
     twin = lesion_scenes.ask(model, row, scans.draw(lesion_scenes.twin_of(row))[0])
     yes = model.tokenizer.convert_tokens_to_ids("yes")
     p = model.hf(**twin.inputs).logits[0, -1].detach().double().softmax(-1)[yes]
     last = table[(table["fill"] == "twin") & (table["curve"] == "deletion") & (table["share"] == 1)]["p"]
     assert last.to_numpy() == pytest.approx(float(p), rel=1e-3)
     of_lesion = table[(table["fill"] == "twin") & (table["curve"] == "deletion") & (table["map"] == "lesion")]
-    assert of_lesion["p"].iloc[1:].to_numpy() == pytest.approx(float(p), rel=0.2)
+    touched = int((np.nan_to_num(prompt.view.to_grid(scans.draw(row)[1])) > 0).sum())
+    assert of_lesion["p"].iloc[touched:].to_numpy() == pytest.approx(float(p), rel=0.2)
+    assert len(of_lesion) == 1 + int(prompt.view.in_picture().sum())
     with pytest.raises(MedlibError, match="The filling has"):
         vision.curves(model, prompt, maps[row["scene"], "lesion"]["grad_cam"], " yes", picture(20, 30))
 
@@ -136,7 +161,10 @@ def test_maps_are_taken_at_the_layers_that_were_chosen():
     own = {(1, "lesion"): {"grad_cam": np.arange(8.0).reshape(2, 2, 2), "attention": np.zeros((2, 2, 2))}}
     noise = {(1, "lesion"): {"grad_cam": np.ones((2, 2, 2)), "attention": np.arange(8.0).reshape(2, 2, 2)}}
     chosen = {("lesion", "grad_cam"): 5, ("lesion", "attention"): 3}
-    found = filled_curves.at_chosen(own, noise, chosen, [3, 5])[1, "lesion"]
+    heads = {(1, "lesion"): np.ones((2, 2)), (2, "lesion"): np.ones((2, 2))}
+    found = filled_curves.at_chosen(own, noise, chosen, [3, 5], heads)[1, "lesion"]
+    assert found.pop("head").sum() == 4
+    assert "head" not in filled_curves.at_chosen(own, noise, chosen, [3, 5], {})[1, "lesion"]
     assert found["grad_cam"].tolist() == [[4, 5], [6, 7]] and found["grad_cam randomised"].sum() == 4
     assert found["attention randomised"].tolist() == [[0, 1], [2, 3]]
 

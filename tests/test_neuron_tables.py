@@ -9,6 +9,7 @@ from medlib.chapters.multimodal_neurons import (
     neuron_effects,
     neuron_figures,
     neuron_maps,
+    neuron_matches,
     neuron_prose,
     neuron_questions,
     neuron_scores,
@@ -94,7 +95,7 @@ def test_scores_that_only_share_their_layers_agree_over_all_units_and_not_within
     assert (halves["value"] == 1).all() and (halves["value"] > halves["high"]).all()
 
 
-def taken(first=2.0, other=0.5, wrong=0.0, scenes=12, noise=0.3, seed=0):
+def taken(first=2.0, other=0.5, wrong=0.0, matched=0.0, scenes=12, noise=0.3, seed=0):
     random, rows = np.random.default_rng(seed), []
     for scene in range(scenes):
         for score in ("gradient", "contribution"):
@@ -104,11 +105,13 @@ def taken(first=2.0, other=0.5, wrong=0.0, scenes=12, noise=0.3, seed=0):
                         labels = dict(scene=scene, question_kind=asked, chosen_for=kind, score=score, k=k)
                         effect = first if kind == asked else other
                         sets = [("first", 0, effect), ("random", 0, 0.1), ("random", 1, -0.1)]
+                        sets += [("matched", 0, matched)] * (kind == asked)
                         sets += [("wrong", 0, wrong)] * (kind == asked and k == 20)
                         for units, draw, mean in sets:
                             drop = mean + noise * random.normal()
                             lost = np.nan if units == "wrong" else float(drop > 1)
-                            rows.append(labels | dict(units=units, draw=draw, drop=drop, lost=lost))
+                            size = {"first": 3.0, "matched": 2.4}.get(units, np.nan)
+                            rows.append(labels | dict(units=units, draw=draw, drop=drop, lost=lost, written=size))
     return pd.DataFrame(rows)
 
 
@@ -124,9 +127,10 @@ def verdict(found, accuracy):
 
 def test_effects_are_means_over_scenes_and_their_difference_is_paired():
     found = neuron_effects.effects(taken(noise=0))
-    assert len(found) == 2 * (2 * 2 + 2) * 2 * 3
+    assert len(found) == 2 * (2 * 2 * 5 + 2 * 3) * 2
     at = found[(found.metric == "drop") & (found.question_kind == found.chosen_for)].groupby("units")["value"]
-    assert at.mean().to_dict() == pytest.approx({"first": 2, "random": 0, "difference": 2})
+    expected = {"first": 2, "random": 0, "difference": 2, "matched": 0, "difference from matched": 2}
+    assert at.mean().to_dict() == pytest.approx(expected)
     lost = found[(found.metric == "lost") & (found.units == "first") & (found.question_kind == found.chosen_for)]
     assert (lost.value == 1).all() and (lost.n == 12).all()
 
@@ -147,7 +151,7 @@ def test_units_that_raise_one_word_always_show_no_difference_between_right_and_w
     for scene in scenes:
         own = answers[scene]
         wrong = "dark" if own == "bright" else "bright"
-        for units, answer in (("first", own), ("random", None), ("wrong", wrong)):
+        for units, answer in (("first", own), ("random", None), ("matched", None), ("wrong", wrong)):
             drop = 0.0 if answer is None else cost[answer]
             labels = dict(scene=scene, question_kind="polarity", chosen_for="polarity", score="gradient", k=5)
             rows.append(labels | dict(units=units, draw=0, drop=drop, lost=0.0))
@@ -167,39 +171,89 @@ def test_an_answer_that_is_always_given_scores_chance():
     assert neuron_effects.accuracy(rare, asked)[["low", "high"]].stack().between(0, 1).all()
 
 
+def test_where_all_answers_are_right_the_interval_is_the_exact_one():
+    asked = questions()
+    found = neuron_effects.accuracy(made_up(asked, {}), asked)
+    assert (found["value"] == 1).all() and (found["high"] == 1).all()
+    assert found["low"].to_numpy() == pytest.approx(0.025 ** (1 / 12))
+
+
+def test_matched_units_are_as_loud_and_none_is_taken_twice():
+    norms = {3: np.array([9.0, 1.0, 8.0, 1.1, 0.1, 7.0])}
+    found = neuron_matches.matched_units(norms, {3: np.array([0, 1])})
+    assert found[3].tolist() == [2, 3]
+    both = neuron_matches.matched_units(norms, {3: np.array([0, 2])})
+    assert sorted(both[3].tolist()) == [3, 5]  # the second loudest finds the nearest that is left
+    assert neuron_matches.written(norms, found) == pytest.approx((8 + 1.1) / 2)
+
+
+def test_how_loud_the_matches_are_is_a_ratio_of_means():
+    found = neuron_effects.loudness(taken())
+    assert len(found) == 4 and found["value"].to_numpy() == pytest.approx(0.8)
+    said = neuron_prose.of_loudness(found)["loud_gradient"]
+    assert said[1] == "0.80 (0.80 to 0.80) on plane; 0.80 (0.80 to 0.80) on polarity"
+
+
+def test_the_blocks_of_first_units_are_those_that_they_lie_in():
+    asked = questions()
+    scores = np.zeros((len(asked), 200))
+    scores[:, [60, 170]] = 1
+    measured = made_up(asked, {"gradient": scores})
+    assert neuron_effects.first_blocks(measured, asked, "gradient", "plane", 2) == (2, 4)
+    assert neuron_prose.of_blocks({"plane": (2, 4), "polarity": (3, 3)}, "gradient") == {
+        "blocks_gradient": (2, "2 to 4")
+    }
+
+
 def test_the_verdict_turns_with_the_numbers():
     value, text = verdict(taken(), right())
-    assert (
-        value == 2 and "carry it from the picture, and those by the gradient and the contribution cost it more" in text
-    )
+    assert value == 2 and text.count("first units at the image tokens, by the gradient, carry it from the picture") == 2
+    assert text.count("those at the last token, by the contribution, write it there, more where it is right") == 2
+    assert text.count("those by the gradient and the contribution cost it more than the other question") == 2
     value, text = verdict(taken(other=2.0), right())
     assert value == 2 and text.count("none are shown to cost it more than the other question") == 2
-    value, text = verdict(taken(wrong=2.0), right())
-    assert value == 0 and text.count("are not shown to carry it from the picture") == 2
-    value, text = verdict(taken(first=0.0), right())
-    assert value == 0 and text.count("not decided, since no first units are shown to cost it more") == 2
+    value, text = verdict(taken(wrong=2.0, noise=0.0), right())
+    assert value == 0 and text.count("raise it, but are not shown to carry it from the picture") == 2
+    assert text.count("write it there, and not more where it is right") == 2
+    assert text.count("(2.0 logits lost where it is right, 2.0 where wrong)") == 4
+    for tables in (taken(first=0.0), taken(matched=2.0)):
+        value, text = verdict(tables, right())
+        assert value == 0 and text.count("not decided, since no first units are shown to cost it more") == 2
     value, text = verdict(taken(), right(low=0.4))
     assert value == 0 and text.count("not decided, since the model is not shown to answer it above chance") == 2
 
 
-def compared(first, seed=0):
+def compared(first, seed=0, less_overlap=0.0):
     random, rows = np.random.default_rng(seed), []
     for scene in range(12):
         for score in ("gradient", "contribution"):
-            means = dict(zip(neuron_maps.BASELINES, (0.2, 0.1, 0.3, 0.15), strict=True)) | {"first units": first}
+            means = dict(zip(neuron_maps.BASELINES, (0.2, 0.1, 0.22, 0.3, 0.15), strict=True)) | {"first units": first}
             for name, mean in means.items():
                 values = mean + 0.02 * random.normal(size=2)
+                values[1] -= less_overlap * (name == "first units")
                 rows.append(dict(scene=scene, score=score, map=name, draw=0, pointing=values[0], overlap=values[1]))
     return neuron_maps.compared(pd.DataFrame(rows))
 
 
 @pytest.mark.parametrize(
-    ("first", "number", "said"), [(0.6, 8, "more than all baselines"), (0.25, 6, "fails"), (0.0, 0, "fails")]
+    ("first", "number", "said"), [(0.6, 10, "more than all baselines"), (0.26, 8, "fails"), (0.0, 0, "fails")]
 )
 def test_a_map_that_does_not_beat_its_baselines_is_said_to_fail(first, number, said):
     found = neuron_prose.of_maps(compared(first))
     assert found["map_gradient"][0] == number and said in found["map_gradient"][1]
     assert found["map_contribution"][0] == number
+
+
+def test_a_map_that_passes_by_one_measure_alone_fails_and_what_beats_it_is_named():
+    text = neuron_prose.of_maps(compared(0.6, less_overlap=0.35))["map_gradient"][1]
+    assert text.startswith(
+        "the map by the gradient fails: it beats its baselines in 9 of 10 comparisons, all of them by"
+    )
+    assert (
+        "by pointing; by overlap it is worse than random units (0.3" in text and "by pointing it is worse" not in text
+    )
+    text = neuron_prose.of_maps(compared(0.0))["map_gradient"][1]
+    assert text.count("worse than brain centre") == 2 and "brightness alone (0.2" in text
 
 
 def test_all_tables_are_rows_of_the_results_table_and_can_be_drawn():
@@ -212,10 +266,12 @@ def test_all_tables_are_rows_of_the_results_table_and_can_be_drawn():
     words = SITES.head(2).assign(question_kind="plane", answer="axial", score=1.0, words="a, b", says=True)
     of_picture, specific = neuron_effects.of_picture(found, asked), neuron_effects.specificity(found)
     effects, accuracy = neuron_effects.effects(found), neuron_effects.accuracy(measured, asked)
-    tables = effects, of_picture, specific, accuracy, agreements, halves, compared(0.5)
+    loudness = neuron_effects.loudness(found)
+    tables = effects, of_picture, loudness, specific, accuracy, agreements, halves, compared(0.5)
     rows = neuron_tables.rows(*tables, {"gradient": words}, found, "polarity")
     tidy = results.tidy(rows, model="m", technique="multimodal_neurons", seed=0)
     assert tidy["value"].notna().all() and {"drop, first less random", "balanced accuracy"} <= set(tidy["metric"])
+    assert {"drop, first less matched", "drop, where wrong", "written by matched over first"} <= set(tidy["metric"])
     figure, grid = neuron_figures.costs(effects, "drop", "drop, logits")
     assert [axes.get_title() for axes in grid.flat][:2] == ["plane, by the contribution", "plane, by the gradient"]
     lines = grid.flat[0].get_lines()
@@ -234,6 +290,7 @@ def test_all_tables_are_rows_of_the_results_table_and_can_be_drawn():
     assert told["n_most"] == (20, "20") and told["cost_gradient"][0] == pytest.approx(2, abs=0.3)
     assert neuron_prose.of_specificity(specific)["specific_gradient"][0] == pytest.approx(1.5, abs=0.4)
     assert neuron_prose.of_pictures(of_picture)["picture_gradient"][0] == pytest.approx(2, abs=0.4)
-    assert neuron_prose.of_accuracy(accuracy)["accuracy"][1].startswith("plane +100%".replace("+", ""))
+    assert neuron_prose.of_accuracy(accuracy)["accuracy"][1].startswith("plane 100% (74% to 100%) of 12 scenes, chance")
+    assert told["beyond_matched_gradient"][0] == pytest.approx(2, abs=0.3)
     said = neuron_prose.of_words(words, words.assign(says=False), "gradient")
     assert said["says_gradient"] == (1.0, "100% against 0% of random units of the same layers")

@@ -10,6 +10,7 @@ from medlib import MedlibError, scans, vision
 from medlib.chapters.multimodal_neurons import (
     neuron_figures,
     neuron_maps,
+    neuron_matches,
     neuron_questions,
     neuron_removal,
     neuron_scores,
@@ -117,7 +118,7 @@ def test_units_taken_out_are_those_of_the_other_half_and_of_plain_hooks(measured
     table = neuron_removal.take_out(model, asked, prompts, found, [2, 4], draws=2)
     own = table[(table.question_kind == table.chosen_for) & (table.units != "wrong")]
     other = table[table.question_kind != table.chosen_for]
-    assert len(own) == len(asked) * 2 * 2 * 3 and len(other) == len(asked) * 2 * 3 and (other.k == 4).all()
+    assert len(own) == len(asked) * 2 * 2 * 4 and len(other) == len(asked) * 2 * 3 and (other.k == 4).all()
     assert (table.units == "wrong").sum() == len(asked) * 2
     again = neuron_removal.take_out(model, asked, prompts, found, [2, 4], draws=2)
     assert table.equals(again)
@@ -145,6 +146,31 @@ def test_units_taken_out_are_those_of_the_other_half_and_of_plain_hooks(measured
         assert cell["lost"] == lost
 
 
+@torch.no_grad()
+def test_what_units_write_is_as_long_as_the_change_of_the_mlps_output_without_them(measured):
+    model, _, prompts, _ = measured
+    prompt, unit = prompts[1], 7
+    walk, places = Walk(model, prompts[1].inputs), torch.as_tensor(prompts[1].image)
+    outputs = []
+    handle = output_matrix(model, 2).register_forward_hook(lambda module, args, output: outputs.append(output))
+    own_logits(model, prompt.inputs)
+    with zeroed(output_matrix(model, 2), torch.tensor([unit]), places):
+        own_logits(model, prompt.inputs)
+    handle.remove()
+    change = (outputs[0] - outputs[1]).reshape(prompt.length, -1).norm()
+    norms = neuron_matches.written_norms(walk, 2, places)
+    assert norms.shape == (48,) and norms[unit] == pytest.approx(float(change), rel=1e-4)
+
+
+def test_matched_units_are_closer_in_what_they_write_than_random_ones(measured):
+    model, asked, prompts, found = measured
+    table = neuron_removal.take_out(model, asked, prompts, found, [4], draws=1)
+    own = table[(table.question_kind == table.chosen_for) & table.units.isin(["first", "matched"])]
+    wide = own.pivot(index=["scene", "question_kind", "score"], columns="units", values="written")
+    assert (wide > 0).all(axis=None) and (table.loc[table.units == "random", "written"].isna()).all()
+    assert np.log(wide["matched"] / wide["first"]).abs().mean() < 1
+
+
 def test_a_wrong_answer_goes_round_those_that_are_right_somewhere():
     asked = questions()
     of_three = asked.assign(answers=[("w40", *answers) for answers in asked["answers"]])
@@ -162,10 +188,10 @@ def test_a_map_is_the_mean_activity_of_its_units_each_to_its_own_largest(measure
     assert found["two"] == pytest.approx((single[0] + single[1]) / 2, rel=1e-5)
 
 
-def test_maps_are_scored_on_scenes_with_a_lesion_beside_four_baselines(measured):
+def test_maps_are_scored_on_scenes_with_a_lesion_beside_five_baselines(measured):
     model, asked, prompts, found = measured
     table, maps = neuron_maps.scored(model, asked, prompts, found, "polarity", 3, draws=2)
-    assert set(table.scene) == set(range(1, 8)) and len(table) == 7 * 2 * (1 + 1 + 2 + 2)
+    assert set(table.scene) == set(range(1, 8)) and len(table) == 7 * 2 * (1 + 2 + 2 + 2)
     with vision.randomised(model, 0):
         noise, _ = neuron_maps.scored(model, asked, prompts, found, "polarity", 3, draws=0)
     first = ("scene", "score", "pointing", "overlap")
@@ -177,7 +203,7 @@ def test_maps_are_scored_on_scenes_with_a_lesion_beside_four_baselines(measured)
     centre = table[table["map"] == "brain centre"]
     assert centre.pointing.nunique() == 1
     compared = neuron_maps.compared(table)
-    assert len(compared) == 2 * 2 * (5 + 4) and (compared.n == 7).all()
+    assert len(compared) == 2 * 2 * (6 + 5) and (compared.n == 7).all()
     _, grid = neuron_figures.examples(asked, prompts, maps, "polarity", count=2)
     assert grid.shape == (2, 2)
     bare = asked.assign(mask=[~mask & mask for mask in asked["mask"]])

@@ -206,6 +206,6 @@ def test_the_map_of_the_sum_stands_beside_those_of_the_answer_with_their_control
     for name, label in draw.MAPS.items():
         row = own[own["component"] == name].iloc[0]
         assert f"| {label} | {row.layer} | {row.value:.2f} ({row.low:.2f} to {row.high:.2f}) |" in rows[label]
-    assert rows["answer"].count("+") == 12 and "-" in rows["sum of all logits"]
+    assert rows["answer"].count("+") == 3 * 5 and "-" in rows["sum of all logits"]
     assert "| hottest token of the sum, layer 15 | touches the lesion in 10% (0% to 30%) |" in text
     assert "planted in 3" in text and record["numbers"]["sum_verdict"]["text"] in text

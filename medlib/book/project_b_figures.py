@@ -24,7 +24,7 @@ LABELS = {  # in the order of the legend
 }
 MAPS = {"grad_cam": "answer", "contrast": "answer less other", "all_logits": "sum of all logits"}
 BASES = {"head": "the tower's own head", "centre": "centre of the brain", "random": "random brain token"}
-BASES |= {"lesion": "the lesion itself"}
+BASES |= {"brightness": "brightness alone", "lesion": "the lesion itself"}
 ALIKE = {
     "shifted_sum": ("difference", "sum of all, and sum of all of a model\nwith the same probabilities"),
     "answer_sum": ("medical", "answer, and sum of all"),

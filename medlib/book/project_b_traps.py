@@ -21,6 +21,7 @@ SEED = 0
 LESS = {  # what the score of a map is held against, as the table of the chapter names it
     "centre": "centre",
     "random": "random token",
+    "brightness": "brightness alone",
     "randomised": "random weights",
     "all_logits": "sum of all logits",
 }

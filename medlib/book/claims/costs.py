@@ -21,7 +21,7 @@ SWEEPS = {  # chapter -> (technique of the plan, prompts or pairs) of each sweep
     "contextualisation": ([("activations", 2 * 50 * 3 + 8 * 3 + 3)], IMAGE),  # as they are and shuffled; others; black
     "image_tokens": ([("activations", 2 * 60 + 30 + 1), ("saliency", 20)], IMAGE),  # the lens's pictures; the neurons'
     "grad_cam": ([("saliency", 2 * 80)], IMAGE),  # two kinds of question, own and random weights
-    "multimodal_neurons": ([("saliency", 60), ("activations", 60 * 34)], IMAGE),  # the scores; each set taken out
+    "multimodal_neurons": ([("saliency", 60), ("activations", 60 * 40)], IMAGE),  # the scores; each set taken out
 }
 
 

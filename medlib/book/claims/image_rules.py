@@ -268,11 +268,14 @@ def units_carry(book, model, score="gradient"):
         kind = right.domain
         if kind not in answers:
             raise NotThere(f"the table has no units for {kind}")
-        cost = _largest(run, "drop, first less random", score, domain=kind, variant=f"units for {kind}")
+        costs = {
+            said: _largest(run, f"drop, first less {name}", score, domain=kind, variant=f"units for {kind}")
+            for name, said in (("random", "random units"), ("matched", "units that write as much"))
+        }
         carried = _largest(run, "drop, where right less where wrong", score, domain=kind)
         knows = right.low > 1 / answers[kind]
-        yes = knows and cost["low"] > 0 and carried["low"] > 0
-        no = knows and (cost["high"] < 0 or carried["high"] < 0)
+        yes = knows and all(row["low"] > 0 for row in (*costs.values(), carried))
+        no = knows and any(row["high"] < 0 for row in (*costs.values(), carried))
         states.append((kind, knows, yes, no))
         numbers.append(
             number(
@@ -282,7 +285,8 @@ def units_carry(book, model, score="gradient"):
                 "{:+.2f}",
             )
         )
-        controls.append(number(f"{kind}: loss in logits beyond random units", cost, f"{cost['n']} scenes", "{:+.2f}"))
+        for said, cost in costs.items():
+            controls.append(number(f"{kind}: loss in logits beyond {said}", cost, f"{cost['n']} scenes", "{:+.2f}"))
         controls.append(
             number(f"{kind}: answered right, chance {1 / answers[kind]:.0%}", right, f"{right.n} scenes", "{:.0%}")
         )

@@ -14,7 +14,9 @@ BASE_LOOKS = {  # map -> label, line style
     "head": ("the tower's own head", "-."),
     "centre": (CONTROLS["centre"], "--"),
     "random": (CONTROLS["random"], ":"),
+    "brightness": (CONTROLS["brightness"], (0, (5, 1, 1, 1, 1, 1))),
 }
+CONTROL_LOOKS = [figures.LOOKS[name] for name in ("difference", "other", "medical", "control")]  # one for each
 SHORT = {"attention": "attention", "rollout": "rollout", "grad_cam": "answer", "contrast": "answer − other"}
 SHORT |= {"all_logits": "all logits", "head": "tower's head", "lesion": "lesion", "centre": "centre"}
 
@@ -47,12 +49,11 @@ def control_differences(compared, metric, xlabel):
     """
     part = compared[(compared["metric"] == metric) & compared["control"].notna()]
     names = [name for name in [*MAPS, "head"] if name in set(part["map"])]
-    figure, axes = plt.subplots(figsize=(7.2, 0.55 * len(names) + 1.3), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.2, 0.62 * len(names) + 1.3), layout="constrained")
     axes.axvline(0, color="0.6", lw=1, zorder=0)
-    for step, (control, look) in enumerate(zip(CONTROLS, ("difference", "other", "control"), strict=True)):
-        drawn = figures.LOOKS[look]
+    for step, (control, drawn) in enumerate(zip(CONTROLS, CONTROL_LOOKS, strict=True)):
         rows = part[part["control"] == control].set_index("map")
-        at = [names.index(name) + 0.22 * (step - 1) for name in rows.index]
+        at = [names.index(name) + 0.18 * (step - 1.5) for name in rows.index]
         axes.hlines(at, rows["low"], rows["high"], color=drawn["color"], lw=1.5)
         label = f"less {CONTROLS[control]}"
         axes.plot(rows["value"], at, drawn["marker"], color=drawn["color"], markersize=5, label=label)
@@ -65,28 +66,33 @@ def control_differences(compared, metric, xlabel):
 def filling(curves):
     """Deletion and insertion beside each other, a row for each filling: mean probability of the answer, with intervals.
 
-    `curves`: `filled_curves.mean_curves`.  The figure and its axes.
+    `curves`: `filled_curves.mean_curves`.  The axis is logarithmic from one token in a hundred on, since a lesion has
+    few.  The figure and its axes.
     """
     fills = list(dict.fromkeys(curves["fill"]))
     size = (7.2, 2.6 * len(fills) + 0.6)
     figure, axes = plt.subplots(
         len(fills), 2, sharey=True, sharex=True, figsize=size, layout="constrained", squeeze=False
     )
-    names = dict(lesion="the lesion itself", **MAPS, **{"grad_cam randomised": "Grad-CAM, random weights"})
+    names = dict(lesion="the lesion itself", **MAPS, head="the tower's own head")
+    names |= {"grad_cam randomised": "Grad-CAM, random weights", "brightness": CONTROLS["brightness"]}
     names |= dict(centre=CONTROLS["centre"], random="random tokens of the brain")
     looks = [
         dict(color="black", ls="-"),
-        *(dict(color=f"C{i}", ls=s) for i, s in enumerate(["-", "--", "-.", ":"] * 2)),
+        *(dict(color=f"C{i}", ls=s) for i, s in enumerate(["-", "--", "-.", ":"] * 3)),
     ]
     for line, fill in zip(axes, fills, strict=True):
         for one, curve in zip(line, ("deletion", "insertion"), strict=True):
-            for (name, label), look in zip(names.items(), looks, strict=False):
+            for (name, label), look in zip(names.items(), looks[: len(names)], strict=True):
                 part = curves[(curves["fill"] == fill) & (curves["curve"] == curve) & (curves["map"] == name)]
                 one.plot(part["share"], part["value"], label=label, lw=1.5, **look)
                 if name in ("lesion", "random"):
                     one.fill_between(part["share"], part["low"], part["high"], color=look["color"], alpha=0.12, lw=0)
             one.set_title(f"{curve}, filled from {'the' if fill == 'twin' else 'a'} {fill}", fontsize="medium")
-            one.set(xlabel="share of tokens", ylabel="p of the answer")
+            one.set_xscale("symlog", linthresh=0.01, linscale=0.5)
+            one.set(xlabel="share of tokens", ylabel="p of the answer", xlim=(0, 1))
+            one.set_xticks([0, 0.01, 0.1, 1], ["0", "1 %", "10 %", "100 %"])
+            one.minorticks_off()
             one.label_outer()
     figures.legend(figure, axes.ravel(), ncol=3)
     return figure, axes

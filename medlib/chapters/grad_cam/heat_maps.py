@@ -16,8 +16,8 @@ MAPS = {  # in the order of all figures and tables
     "attention": "attention",
     "rollout": "rollout",
     "grad_cam": "Grad-CAM",
-    "contrast": "Grad-CAM, against the other answer",
-    "all_logits": "Grad-CAM, all logits",
+    "contrast": "Grad-CAM against the other answer",
+    "all_logits": "Grad-CAM of all logits",
 }
 
 

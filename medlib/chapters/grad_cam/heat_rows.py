@@ -3,12 +3,13 @@
 import pandas as pd
 
 
-def rows(compared, curves, levels, likeness, patched, filled, found, kind):
+def rows(compared, curves, levels, likeness, patched, filled, found, others, shifted, kind):
     """All that was measured, as rows for `Run.save`: `domain` is the kind of question, `variant` what is compared.
 
     `compared`, `curves`: of heat_scores.py, the curves with a column `metric`; `levels`: `heat_prose.known`;
     `likeness`, `patched`, `filled`: curves of correlations, of patches, and `areas`, all of one `kind`; `found`: scores
-    of single scenes at the chosen layers.
+    of single scenes at the chosen layers; `others`: `heat_scores.other_kinds`, whose `value` is own less other layer;
+    `shifted`: `logit_sum.shifted_pointing`.
     """
     parts = [
         compared.assign(domain=compared["kind"], component=compared["map"], variant=_less(compared["control"])),
@@ -35,6 +36,25 @@ def rows(compared, curves, levels, likeness, patched, filled, found, kind):
             for metric in ("pointing", "overlap")
         ],
     ]
+    parts.append(
+        others.assign(
+            domain=others["kind"],
+            component=others["map"],
+            variant=f"own layer less that of {kind}",
+            metric="pointing_other_kind",
+        )
+    )
+    parts.append(
+        shifted.assign(
+            domain=kind,
+            item=shifted["scene"],
+            component="all_logits",
+            variant="same probabilities",
+            metric="pointing_shifted",
+            value=shifted["shifted"],
+            n=1,
+        )
+    )
     if patched is not None:
         parts.append(patched.assign(domain=kind, component=patched["tokens"], metric="moved_to_twin"))
     kept = ["domain", "item", "variant", "layer", "component", "space", "metric", "value", "low", "high", "n"]

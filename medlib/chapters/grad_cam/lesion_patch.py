@@ -1,7 +1,9 @@
 """Cause: do the image tokens of the lesion carry the answer, whatever any map says?
 
 In the run of a scene, the states of the lesion's tokens are taken from its twin, the same slice without it, at one
-layer; beside them those of as many other tokens of the brain.  What moves the answer is what it hung on.
+layer; beside them those of as many other tokens of the brain.  What moves the answer is what it hung on.  Outside the
+lesion the twin is the same picture, so the other tokens hold nearly the same states in both, and can move the answer
+only by what the tower spread to them: they show that the place matters, and not that other tokens do not.
 """
 
 from itertools import takewhile
@@ -81,6 +83,18 @@ def share_moved(table, layer, seed=0):
     part = table[(table["layer"] == layer) & (table["tokens"] == "lesion")]
     value, low, high = stats.bootstrap(part[["moved", "span"]], _ratio, seed=seed)
     return value, f"{value:.0%} ({low:.0%} to {high:.0%})"
+
+
+def times_random(table, layer, seed=0):
+    """How many times as far as random tokens the lesion's move the answer, a ratio of means: `(value, text)`.
+
+    Not known where random ones are not shown to move it, since nothing can be so many times as far as nothing.
+    """
+    wide = table[table["layer"] == layer].groupby(["scene", "tokens"])["moved"].mean().unstack("tokens")
+    if stats.bootstrap(wide["random"], seed=seed).low <= 0:
+        return "not known", "not known, for random ones are not shown to move it"
+    value, low, high = stats.bootstrap(wide[["lesion", "random"]], _ratio, seed=seed)
+    return value, f"{value:.0f} times as far ({low:.0f} to {high:.0f})"
 
 
 def _ratio(values, axis):

@@ -11,6 +11,9 @@ import pandas as pd
 
 from medlib import stats
 from medlib.chapters.grad_cam.heat_maps import cam
+from medlib.chapters.grad_cam.heat_scores import score
+from medlib.chapters.grad_cam.lesion_scenes import ask
+from medlib.scans import draw
 
 SHIFT = -2  # times the mean logit, added to every logit
 PAIRS = {
@@ -55,6 +58,24 @@ def likeness(traces):
             for layer, one, two_ in zip(traced.layers, a, b, strict=True):
                 rows.append((scene, kind, layer, pair, rank_correlation(one, two_)))
     return pd.DataFrame(rows, columns=["scene", "kind", "layer", "pair", "value"])
+
+
+def shifted_pointing(model, table, traces, layer):
+    """Where the map of the sum points in the model, and in one that gives the same probabilities: a row a scene.
+
+    >>> shifted_pointing(model, reported, traces, chosen["lesion", "all_logits"])[["own", "shifted"]].mean()
+
+    `table`: questions; `traces`: `{(scene, kind): Traced}`; `layer`: of the map.  Columns: `scene`, `own`, `shifted`,
+    the pointing scores.
+    """
+    rows = []
+    for row in table.to_dict("records"):
+        traced, prompt, region = traces[row["scene"], row["question_kind"]], ask(model, row), draw(row)[1]
+        at = traced.layers.index(layer)
+        slopes = traced.slopes[2][at], shifted(traced.slopes, traced.vocabulary)[2][at]
+        maps = [prompt.on_grid(cam(traced.attention[at], slope).max(0)) for slope in slopes]
+        rows.append((row["scene"], *[score(prompt.view, heat, region)[0] for heat in maps]))
+    return pd.DataFrame(rows, columns=["scene", "own", "shifted"])
 
 
 def rank_correlation(one, other):

@@ -80,5 +80,5 @@ def head_said(compared, kind):
     own = part[part["control"].isna()].iloc[0]
     beats = bool((part.loc[part["control"].notna(), "low"] > 0).all())
     verb = "points at it" if beats else "does not point at it more often than the controls"
-    share = f"{own.value:.0%} of scenes ({own.low:.0%} to {own.high:.0%})"
+    share = f"{own.value:.0%} of {own.n} scenes ({own.low:.0%} to {own.high:.0%})"
     return float(np.round(own.value, 6)), f"The tower's own head, the positive control, {verb}: in {share}"

@@ -1,7 +1,7 @@
 """The figures of this chapter: what units taken out cost, whom they serve, what scores share, where units are active.
 
 First units are solid and blue, random units of the same layers dashed and orange, as a domain and its control are
-elsewhere; what is expected by chance is a grey band.
+elsewhere, and units that write as much dotted and green; what is expected by chance is a grey band.
 """
 
 import matplotlib.pyplot as plt
@@ -10,13 +10,18 @@ from medlib import figures
 from medlib.chapters.multimodal_neurons.neuron_maps import BASELINES, MEASURES
 from medlib.vision import overlay
 
-LOOKS = {"first": ("medical", "first units"), "random": ("control", "random units, same layers")}
+LOOKS = {
+    "first": ("medical", "first units"),
+    "random": ("control", "random units, same layers"),
+    "matched": ("other", "units that write as much, same layers"),
+}
 BEFORE = {
-    "first units": "medical",
-    "random units": "control",
-    "random weights": "difference",
-    "brain centre": "other",
-    "random brain tokens": "chance",
+    "first units": figures.LOOKS["medical"],
+    "random units": figures.LOOKS["control"],
+    "random weights": figures.LOOKS["difference"],
+    "brain centre": figures.LOOKS["other"],
+    "brightness alone": figures.LOOKS["other"] | dict(color="0.2", marker="v"),
+    "random brain tokens": figures.LOOKS["chance"],
 }
 
 
@@ -147,8 +152,8 @@ def hits(compared):
     for axes, measure in zip(grid, MEASURES, strict=True):
         table = compared[(compared["measure"] == measure) & (compared["less"] == "")]
         for place, name in enumerate(("first units", *BASELINES)):
-            part, look = table[table["map"] == name].set_index("score").loc[scores], figures.LOOKS[BEFORE[name]]
-            at = [number + 0.15 * (place - 2) for number in range(len(scores))]
+            part, look = table[table["map"] == name].set_index("score").loc[scores], BEFORE[name]
+            at = [number + 0.13 * (place - 2.5) for number in range(len(scores))]
             axes.hlines(at, part["low"], part["high"], color=look["color"], lw=1.5)
             marker = look["marker"] or "x"
             axes.plot(part["value"], at, marker, color=look["color"], markersize=6, label=name)

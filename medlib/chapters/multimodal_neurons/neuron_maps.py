@@ -2,8 +2,8 @@
 
 A unit's map is how strongly it is active at each image token, whatever the sign, and a set's is the mean over its
 units, each scaled to its own largest value.  It has to beat the middle of the brain, random tokens of the brain, the
-map of as many random units of the same layers, since image tokens differ in how much of everything they hold, and the
-map of the same units with the model's weights in random order.
+brightness of the picture itself, the map of as many random units of the same layers, since image tokens differ in how
+much of everything they hold, and the map of the same units with the model's weights in random order.
 """
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from medlib import stats, vision
+from medlib.chapters.grad_cam.brightness import brightness_map
 from medlib.chapters.grad_cam.lesion_scenes import brain_centre_map, brain_tokens
 from medlib.chapters.multimodal_neurons.neuron_removal import WHERE
 from medlib.chapters.multimodal_neurons.neuron_scores import first_units, mean_scores
@@ -18,7 +19,7 @@ from medlib.errors import MedlibError
 from medlib.vision.multimodal_neurons import activations_of, random_units, units_by_layer
 from medlib.vision.walk import Walk
 
-BASELINES = ("brain centre", "random brain tokens", "random units", "random weights")
+BASELINES = ("brain centre", "random brain tokens", "brightness alone", "random units", "random weights")
 MEASURES = ("pointing", "overlap")
 
 
@@ -51,7 +52,10 @@ def scored(model, asked, prompts, measured, kind, count, draws=5, seed=0, thresh
         if row.question_kind != kind or not row.mask.any():
             continue
         walk, view = Walk(model, prompt.inputs), prompt.view
-        plain = [("brain centre", 0, brain_centre_map(view, row.brain))]
+        plain = [
+            ("brain centre", 0, brain_centre_map(view, row.brain)),
+            ("brightness alone", 0, brightness_map(view, prompt.picture, row.brain)),
+        ]
         for draw in range(draws):
             plain.append(("random brain tokens", draw, random_in_brain(view, row.brain, [seed, row.scene, draw])))
         for score in WHERE:

@@ -11,33 +11,42 @@ from medlib.chapters.multimodal_neurons.neuron_removal import WHERE
 def verdict(effects, of_picture, specificity, accuracy):
     """What the chapter comes to, in a sentence: `(value, text)`, the value the number of kinds with units that carry.
 
-    The tables are those of neuron_effects.py.  First units carry an answer from the picture where the model answers the
-    kind above chance, the largest set costs the answer more than random units do, and costs it more where it is right
-    than where it is wrong; they serve this question alone where it also costs more than on the scene's other one.
+    The tables are those of neuron_effects.py.  Units are shown to matter where the model answers the kind above chance
+    and the largest set costs the answer more than random units do, and more than units that write as much.  Those at
+    the image tokens carry it from the picture where the answer loses more where it is right than where it is wrong.
+    Those at the last token only write it there, since by then it may have been read off the picture by others; what
+    the answer loses where it is wrong is said with it.
     """
-    largest = _differences(effects)
+    largest = [_differences(effects, units=units) for units in ("difference", "difference from matched")]
     parts, carried = [], 0
     for row in accuracy.itertuples():
         kind = row.question_kind
-        needed = [score for score in WHERE if largest.loc[(score, kind), "low"] > 0]
-        carry = [score for score in needed if _above_zero(of_picture, kind, score)]
-        alone = [score for score in carry if _above_zero(specificity, kind, score)]
+        needed = [score for score in WHERE if all(table.loc[(score, kind), "low"] > 0 for table in largest)]
+        alone = [score for score in needed if _above_zero(specificity, kind, score)]
         if row.low <= row.chance:
             said = "not decided, since the model is not shown to answer it above chance"
         elif not needed:
-            said = "not decided, since no first units are shown to cost it more than random ones"
-        elif not carry:
-            said = f"units that are first by the {_listed(needed)} raise the answer, "
-            said += "but are not shown to carry it from the picture"
+            said = "not decided, since no first units are shown to cost it more than random ones and ones as loud"
         else:
-            carried += 1
-            said = f"units that are first by the {_listed(carry)} carry it from the picture"
+            carried += "gradient" in needed and _above_zero(of_picture, kind, "gradient")
+            said = "; ".join(_role(of_picture, kind, score) for score in needed)
             if alone:
-                said += f", and those by the {_listed(alone)} cost it more than the other question"
+                said += f"; those by the {_listed(alone)} cost it more than the other question"
             else:
-                said += ", but none are shown to cost it more than the other question"
+                said += "; none are shown to cost it more than the other question"
         parts.append(f"{kind}: {said}")
-    return carried, "; ".join(parts)
+    return carried, ". ".join(parts)
+
+
+def _role(of_picture, kind, score):
+    """What first units do for an answer: those at the image tokens may carry it, those at the last token write it."""
+    row = of_picture[(of_picture["chosen_for"] == kind) & (of_picture["score"] == score)].iloc[0]
+    more, losses = row["low"] > 0, f"{row['right']:.1f} logits lost where it is right, {row['wrong']:.1f} where wrong"
+    if WHERE[score] == "image":
+        does = "carry it from the picture" if more else "raise it, but are not shown to carry it from the picture"
+        return f"first units at the image tokens, by the {score}, {does} ({losses})"
+    how = "more where it is right" if more else "and not more where it is right"
+    return f"those at the last token, by the {score}, write it there, {how} ({losses})"
 
 
 def _above_zero(table, kind, score):
@@ -46,15 +55,37 @@ def _above_zero(table, kind, score):
 
 
 def of_effects(effects):
-    """What the largest set costs: key -> `(value, text)`, `cost_<score>` and `lost_<score>` over kinds, `n_most`."""
-    largest, lost = _differences(effects), _differences(effects, "lost")
+    """What the largest set costs: key -> `(value, text)`, over kinds, and `n_most`, the size of the set.
+
+    `cost_<score>` and `lost_<score>` are beyond random units, `beyond_matched_<score>` beyond units that write as much.
+    """
+    kinds_of = {
+        "cost": (_differences(effects), "{:+.2f}"),
+        "lost": (_differences(effects, "lost"), "{:+.0%}"),
+        "beyond_matched": (_differences(effects, units="difference from matched"), "{:+.2f}"),
+    }
     found = {"n_most": (int(effects["k"].max()), str(int(effects["k"].max())))}
     for score in WHERE:
-        for key, table, form in (("cost", largest, "{:+.2f}"), ("lost", lost, "{:+.0%}")):
+        for key, (table, form) in kinds_of.items():
             own = table.loc[score]
             said = (f"{_interval(row, form)} on {kind}" for kind, row in own.iterrows())
             found[f"{key}_{score}"] = (float(own["value"].mean()), "; ".join(said))
     return found
+
+
+def of_loudness(loudness):
+    """How much of what first units write their matches write: key `loud_<score>` -> `(value, text)`."""
+    found = {}
+    for score, own in loudness.groupby("score"):
+        said = (f"{_interval(row, '{:.2f}')} on {row['chosen_for']}" for _, row in own.iterrows())
+        found[f"loud_{score}"] = (float(own["value"].mean()), "; ".join(said))
+    return found
+
+
+def of_blocks(blocks, score):
+    """Between which blocks first units lie: `blocks_<score>` -> `(value, text)`; `blocks`: kind -> (first, last)."""
+    first, last = min(one for one, _ in blocks.values()), max(one for _, one in blocks.values())
+    return {f"blocks_{score}": (first, f"{first} to {last}")}
 
 
 def of_specificity(specificity):
@@ -70,7 +101,10 @@ def of_pictures(of_picture):
     """What answers lose where right less where wrong, for each score: key `picture_<score>` -> `(value, text)`."""
     found = {}
     for score, own in of_picture.groupby("score"):
-        said = (f"{_interval(row)} on {row['chosen_for']}" for _, row in own.iterrows())
+        said = (
+            f"{_interval(row)} on {row['chosen_for']} ({row['right']:.1f} where right, {row['wrong']:.1f} where wrong)"
+            for _, row in own.iterrows()
+        )
         found[f"picture_{score}"] = (float(own["value"].mean()), "; ".join(said))
     return found
 
@@ -78,33 +112,44 @@ def of_pictures(of_picture):
 def of_accuracy(accuracy):
     """How often the model is right: `accuracy` -> `(value, text)`, the value the number of kinds above chance."""
     said = [
-        f"{row['question_kind']} {_interval(row, '{:.0%}')}, chance {row['chance']:.0%}"
+        f"{row['question_kind']} {_interval(row, '{:.0%}')} of {row['n']} scenes, chance {row['chance']:.0%}"
         for _, row in accuracy.iterrows()
     ]
     return {"accuracy": (int((accuracy["low"] > accuracy["chance"]).sum()), "; ".join(said))}
 
 
 def of_maps(compared):
-    """Whether the units' map beats its baselines: `map_<score>` -> `(value, text)`, the value how often it does."""
+    """Whether the units' map beats its baselines: `map_<score>` -> `(value, text)`, the value how often it does.
+
+    A map fails unless it beats every baseline by both measures; the baselines that beat it are named.
+    """
     found = {}
     for score, own in compared.groupby("score"):
-        cells = own[own["less"] != ""].set_index(["measure", "less"])
-        beaten = {
-            measure: [name for name in BASELINES if cells.loc[(measure, name), "low"] > 0] for measure in MEASURES
-        }
-        passed = [measure for measure in MEASURES if len(beaten[measure]) == len(BASELINES)]
-        number = sum(map(len, beaten.values()))
-        of = len(MEASURES) * len(BASELINES)
-        if len(passed) == len(MEASURES):
+        less = own[own["less"] != ""].set_index(["measure", "less"])
+        level = own[own["less"] == ""].set_index(["measure", "map"])["value"]
+        beaten = {measure: [name for name in BASELINES if less.loc[(measure, name), "low"] > 0] for measure in MEASURES}
+        number, of = sum(map(len, beaten.values())), len(MEASURES) * len(BASELINES)
+        if number == of:
             text = f"the units that are first by the {score} are active at the lesion, more than all baselines"
-        elif passed:
-            text = (
-                f"the map by the {score} beats all baselines in its {passed[0]} score and not in the other: undecided"
-            )
         else:
             text = f"the map by the {score} fails: it beats its baselines in {number} of {of} comparisons"
+            passed = [measure for measure in MEASURES if len(beaten[measure]) == len(BASELINES)]
+            text += "".join(f", all of them by {measure}" for measure in passed)
+            text += "".join(_worse(less, level, measure) for measure in MEASURES)
         found[f"map_{score}"] = (number, text)
     return found
+
+
+def _worse(less, level, measure):
+    """Which baselines beat the first units by a measure, in words; nothing where none does."""
+    said = []
+    for name in BASELINES:
+        row = less.loc[(measure, name)]
+        if row["high"] < 0:
+            own, other = level[measure, "first units"], level[measure, name]
+            gap = "{value:+.3f}, {low:+.3f} to {high:+.3f}".format(**row)
+            said.append(f"{name} ({other:.3f} against {own:.3f}: {gap})")
+    return f"; by {measure} it is worse than {', '.join(said)}" if said else ""
 
 
 def of_agreement(agreement, key):
@@ -126,10 +171,10 @@ def of_words(words, random, score):
     return {f"says_{score}": (value, f"{value:.0%} against {chance:.0%} of random units of the same layers")}
 
 
-def _differences(effects, metric="drop"):
-    """The rows of the largest count on own questions, first less random, by score and kind."""
+def _differences(effects, metric="drop", units="difference"):
+    """The rows of the largest count on own questions, first less random or less matched, by score and kind."""
     own = effects[(effects["question_kind"] == effects["chosen_for"]) & (effects["metric"] == metric)]
-    own = own[(own["units"] == "difference") & (own["k"] == own["k"].max())]
+    own = own[(own["units"] == units) & (own["k"] == own["k"].max())]
     return own.set_index(["score", "question_kind"]).sort_index()
 
 

@@ -5,14 +5,15 @@ import pandas as pd
 from medlib import results
 
 
-def rows(effects, of_picture, specificity, accuracy, agreements, halves, compared, words, taken, maps_of):
+def rows(effects, of_picture, loudness, specificity, accuracy, agreements, halves, compared, words, taken, maps_of):
     """Tables of this chapter, one under the other, as the results table takes them.
 
     `domain` is the kind of question that is asked, `component` the score with the number of units, `item` the scene or
     unit.  `agreements`: label -> rows of `neuron_scores.agreement`; `halves`: score -> those of `halves`; `words`:
     score -> those of `words`; `taken`: of `take_out`, each scene's own numbers; `maps_of`: the kind the maps are of.
     """
-    units = effects["units"].replace("difference", "first less random")
+    named = {"difference": "first less random", "difference from matched": "first less matched"}
+    units = effects["units"].replace(named)
     parts = [
         effects.assign(
             domain=effects["question_kind"],
@@ -30,6 +31,22 @@ def rows(effects, of_picture, specificity, accuracy, agreements, halves, compare
             domain=of_picture["chosen_for"],
             component=_sized(of_picture),
             metric="drop, where right less where wrong",
+        ),
+        *[
+            of_picture.assign(
+                domain=of_picture["chosen_for"],
+                component=_sized(of_picture),
+                metric=f"drop, where {name}",
+                value=of_picture[name],
+                low=None,
+                high=None,
+            )
+            for name in ("right", "wrong")
+        ],
+        loudness.assign(
+            domain=loudness["chosen_for"],
+            component=_sized(loudness),
+            metric="written by matched over first",
         ),
         accuracy.assign(domain=accuracy["question_kind"], metric="balanced accuracy"),
         compared.assign(
