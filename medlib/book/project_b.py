@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from medlib import paths, results
+from medlib.chapters.embedding_geometry.enough_tokens import comparable
 
 MODEL = "scans-llava"
 CHAPTERS = ("embedding_geometry", "contextualisation", "image_tokens", "grad_cam", "multimodal_neurons")
@@ -67,7 +68,7 @@ def curves(quantity, runs):
     >>> curves(published()[1]["mev"], recorded(chapters))["own"]
 
     "own" is B's measure, "stricter" what this book goes by instead.  A curve that a run refused or does not have is
-    empty; without the run, there is none.
+    empty, and states with too few distinct tokens are left out; without the run, there is none.
     """
     if quantity["chapter"] not in runs:
         return {}
@@ -78,7 +79,7 @@ def curves(quantity, runs):
         here = here[(here["domain"] == "scans") & (here["variant"] == asked) & (here["space"] == "raw")]
         found = {"own": here[here["metric"] == metric], "control": here[here["metric"] == f"{metric}_baseline"]}
     else:
-        plain, control = here[here["variant"].isna()], here[here["variant"] == "control"]
+        plain, control = comparable(here[here["variant"].isna()]), here[here["variant"] == "control"]
         found = {"own": plain[plain["metric"] == metric]}
         found["control"] = control[control["metric"] == CONTROL.get(metric, metric)]
         if metric in STRICTER:
