@@ -163,14 +163,15 @@ context_figures.falls(later, against)
 plt.show()
 
 # %% [markdown]
-# The same of the text tokens with other numbers of dimensions left out, and with all layers (`fall`), without the first, and without the first and the last: states beside the embedding and beside the read-out differ from all others in what random tokens have in common.
+# The same of the tokens of the first question with other numbers of dimensions left out, and with all layers (`fall`), without the first, and without the first and the last: states beside the embedding and beside the read-out differ from all others in what random tokens have in common.
 # The verdict asks all of these ways.
 
 # %%
 numbers_of = [int(count) for count in counts.split()]
 by_count = later_layers.by_count(read, ordered["text"], numbers_of, seed)
 columns = ["variant", "metric", "count", "value", "low", "high", "p"]
-by_count[columns].style.format(precision=4).hide()
+of_first = by_count[by_count["variant"] == question]
+of_first[columns].style.format(precision=4).hide()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "SelfSim less that of random tokens, with all dimensions and without the largest, which were chosen on other pictures: each question, and image tokens at one place of the grid. 95 % bootstrap intervals over pictures.", "name": "fig-contextualisation-spaces"}, "image": {"alt": "A panel for each question and one for image tokens with two curves over layers and their interval bands."}}
 context_figures.spaces(curves, asked)

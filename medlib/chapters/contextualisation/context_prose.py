@@ -69,10 +69,9 @@ def of_later(later, against, questions):
         found[key] = (row["value"], f"{interval(row, '+.4f')}, p = {row['p']:.2g}")
     same = [question for question in others if _ways(later, question) == _ways(later, first)]
     text = f"{len(same)} of {len(others)} other questions agree in all ways" if others else "no other was asked"
-    beyond = [
-        one for one in others if direction(_row(against, one, "raw", f"{MEASURES[1]}_fall_less_shuffled")) == "falls"
-    ]
-    found["others_beyond"] = (len(beyond), f"{len(beyond)} of {len(others)} other questions")
+    rows = {one: _row(against, one, "raw", f"{MEASURES[1]}_fall_less_shuffled") for one in others}
+    beyond = [one for one, row in rows.items() if direction(row) == "falls"]
+    found["others_beyond"] = (len(beyond), f"{len(beyond)} of {len(others)} other questions" if others else "no other")
     return found | {"other_questions": (len(same), text), "not_falling": _not_falling(later, first)}
 
 
