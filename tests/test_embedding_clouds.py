@@ -188,7 +188,7 @@ def test_too_few_tokens_give_no_number_but_the_reason():
         for kind, cloud in made_up(n=15).items()
     }
     table, sums = linear_steps.linear_steps(clouds, [0])
-    held_out = table[table["metric"].str.endswith("held_out")]
+    held_out = table[table["metric"].isin(linear_steps.HELD_OUT)]
     assert held_out["value"].isna().all() and held_out["reason"].str.contains("is 1 for any data").all()
     assert table.loc[table["metric"] == "linearity", "value"].notna().all()
     assert linear_steps.kinds_apart(sums, table, [0]).empty
