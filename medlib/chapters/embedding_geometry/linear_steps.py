@@ -176,7 +176,7 @@ def of_pictures(sums, names, transitions):
         dict(kind=kind, layer=at + 1, metric=f"{MAIN}_of_picture", item=name, value=float(_score(own)))
         for (kind, metric), values in sums.items()
         if metric == MAIN
-        for name, of_scene in zip(names, values, strict=True)
+        for name, of_scene in zip(names, values, strict=False)  # the last scenes may be without tokens
         for at, own in zip(transitions, of_scene, strict=True)
         if own[1] > 0
     ]
