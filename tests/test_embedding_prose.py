@@ -136,6 +136,8 @@ def test_a_dimension_that_falls_with_fewer_tokens_fails_the_scale_check_and_deci
     number, said = embedding_prose.verdict(scaled(), clear)
     assert number == 2 and "for dimension the estimate of text tokens falls with their number, as noise does" in said
     assert embedding_prose.fails(scaled(), "dimension")
+    little = scaled(text=(5, 4.9, 4.8))
+    assert embedding_prose.scales(little)["text"] == (10, 10, 0) and not embedding_prose.noisy(little)
     level = scaled(text=(5, 5.1, 4.9))
     assert embedding_prose.scale_check(level)[0] == 0 and not embedding_prose.fails(level, "dimension")
     assert embedding_prose.scale_check(level)[1].startswith("The scale check holds")
