@@ -3,10 +3,12 @@
 #
 # {glue:text}`verdict`.
 #
-# - One question, "{glue:text}`question`", to {glue:text}`n_pictures` pictures: from the first to the last third of the layers the cosine between one token's states over pictures (SelfSim) falls by {glue:text}`fall`, and beside what random tokens of other prompts give by {glue:text}`fall_adjusted` (below zero: it rises); {glue:text}`other_questions`.
-# - The fall beside random tokens less that with the same pictures in shuffled tiles is {glue:text}`fall_beyond`; what shuffled pictures do too is not owed to anatomy.
+# - One question, "{glue:text}`question`", to {glue:text}`n_pictures` pictures: from the first to the last third of the layers the cosine between one token's states over pictures (SelfSim) falls by {glue:text}`fall`, and beside what random tokens of other prompts give by {glue:text}`fall_adjusted` (below zero: it rises); without the first layer that is {glue:text}`fall_without_first`, without the first and the last {glue:text}`fall_without_ends`.
+# - {glue:text}`not_falling`; {glue:text}`other_questions`.
+# - The fall less that with the same tiles in another order is {glue:text}`fall_beyond_raw` as the cosine stands, {glue:text}`fall_beyond` beside random tokens (larger than theirs for {glue:text}`others_beyond`) and {glue:text}`image_beyond` for image tokens; another order takes the arrangement away and leaves each tile as it is.
 # - Of the tokens behind the picture {glue:text}`most_changed`; SelfSim is lowest at {glue:text}`lowest`, averaging {glue:text}`self_similarity_text` over the last third of the layers.
 # - Image tokens at one place of the grid have a SelfSim of {glue:text}`self_similarity_image` in the last third of the layers; {glue:text}`image_direction`.
+# - {glue:text}`n_other` of the pictures are no slices of the template; without them the fall is {glue:text}`slices_only`.
 # - A cosine is led by the largest dimensions, so everything is measured again without {glue:text}`n_largest` of them, chosen on {glue:text}`n_choose` other pictures.
 
 # %% [markdown] tags=["card"]
@@ -27,6 +29,7 @@ seed = 0  # draws scenes, shuffled tiles, random tokens, disjoint pairs and resa
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 import medlib
 from medlib import figures
@@ -160,13 +163,15 @@ context_figures.falls(later, against)
 plt.show()
 
 # %% [markdown]
-# The same of the text tokens with other numbers of dimensions left out.
+# The same of the tokens of the first question with other numbers of dimensions left out, and with all layers (`fall`), without the first, and without the first and the last: states beside the embedding and beside the read-out differ from all others in what random tokens have in common.
+# The verdict asks all of these ways.
 
 # %%
 numbers_of = [int(count) for count in counts.split()]
 by_count = later_layers.by_count(read, ordered["text"], numbers_of, seed)
 columns = ["variant", "metric", "count", "value", "low", "high", "p"]
-by_count[columns].style.format(precision=4).hide()
+of_first = by_count[by_count["variant"] == question]
+of_first[columns].style.format(precision=4).hide()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "SelfSim less that of random tokens, with all dimensions and without the largest, which were chosen on other pictures: each question, and image tokens at one place of the grid. 95 % bootstrap intervals over pictures.", "name": "fig-contextualisation-spaces"}, "image": {"alt": "A panel for each question and one for image tokens with two curves over layers and their interval bands."}}
 context_figures.spaces(curves, asked)
@@ -215,8 +220,12 @@ published.beside(own, model.n_layers).style.format(
 # %% tags=["hide-input"]
 lead = token_changes.lead(raw[0], seed)
 lowest = later_layers.lowest(raw[0], seed)
-numbers = context_prose.of_later(later, against, asked)
-numbers |= context_prose.of_image(later)
+ways = pd.concat([later, by_count], ignore_index=True)
+slices = (scenes["kind"] != "other").to_numpy()
+numbers = context_prose.of_later(ways, against, asked)
+numbers |= context_prose.of_image(later, against)
+told, of_slices = context_prose.of_slices(raw, slices, question, seed)
+numbers |= told
 numbers |= context_prose.of_curves(curves, question, model.n_layers)
 numbers |= context_prose.of_tokens(first, lead)
 numbers |= context_prose.of_lowest(lowest, model.n_layers)
@@ -231,6 +240,7 @@ items = context_tables.of_pictures(raw, scenes["scene"])
 parts = {
     "scans": [curves, later, by_count.drop(columns="count"), changes, items],
     "scans against shuffled": [against],
+    "slices alone": [] if of_slices is None else [of_slices],
     "scans, shuffled": [of_mixed],
     "black picture": [at_black],
 }
@@ -239,7 +249,7 @@ run.save(context_tables.results_table(parts))
 # %% [markdown]
 # ## What would change our mind
 #
-# - A SelfSim that falls over the layers in every way to measure it, for every question, and further than with shuffled pictures: then later layers are more picture-specific.
+# - A SelfSim that falls over the layers in every way to measure it, for every question, and further than with shuffled pictures both as the cosine stands and beside random tokens: then later layers are more picture-specific.
 # - A fall that goes with the answer: pictures with different answers further apart than pictures with one answer.
 # - The same curves on real images and on a model of billions of parameters.
 #
@@ -248,7 +258,8 @@ run.save(context_tables.results_table(parts))
 # A cosine that falls says that states differ, not what they say: picture-specific is not the same as right.
 # One question to many pictures varies the picture alone, so nothing here says how tokens change with the words around them, which is what {cite:t}`ethayarajh2019contextual` measured.
 # The intervals are over pictures of one making; they cover no other pictures, questions or models.
-# Shuffled pictures are pictures that the model was not trained on, so they can move states more for that alone.
+# Shuffled pictures are pictures that the model was not trained on, so they can move states more for that alone; and where a tile is as large as an image token, every patch is still there, so a fall that shuffled pictures share can be owed to what patches show.
+# Part of what differs between pictures is their kind: some are no slices of the template.
 # The baseline of text tokens holds pairs of the same piece of template, which no choice of pictures can change.
 # The language model's weights were quantised to 4 bits and de-quantised on loading, if the card says so.
 # The method is on [its own page](../../methods/contextualisation.md).

@@ -3,9 +3,10 @@
 #
 # {glue:text}`verdict`.
 #
-# - What a block adds to the stream is linear, on pictures that the map was not fitted on, to {glue:text}`update_image` for image tokens and {glue:text}`update_text` for text tokens (a share of the variance, range over blocks; what the same states say of tokens of other pictures is {glue:text}`update_control`); with what the stream carries along for free it is {glue:text}`full_image` and {glue:text}`full_text`.
+# - What a block adds to the stream is linear, on pictures and wordings that the map was not fitted on, to {glue:text}`update_image` for image tokens and {glue:text}`update_text` for text tokens (without the {glue:text}`n_largest` dimensions that it changes most {glue:text}`update_few_image` and {glue:text}`update_few_text`; a share of the variance, range over blocks; what the same states say of tokens of other pictures is {glue:text}`update_control`); with what the stream carries along for free it is {glue:text}`full_image` and {glue:text}`full_text`.
 # - One direction takes {glue:text}`anisotropy_image` of the variance of image tokens and {glue:text}`anisotropy_text` of that of text tokens; without the {glue:text}`n_largest` largest dimensions {glue:text}`anisotropy_few_image` and {glue:text}`anisotropy_few_text`.
-# - The intrinsic dimension is {glue:text}`dimension_image` for image tokens and {glue:text}`dimension_text` for text tokens; Gaussian clouds of the same covariance have {glue:text}`gaussian_image` and {glue:text}`gaussian_text`.
+# - The intrinsic dimension is {glue:text}`dimension_image` for image tokens and {glue:text}`dimension_text` for text tokens; Gaussian clouds of the same covariance have {glue:text}`gaussian_image` and {glue:text}`gaussian_text`. {glue:text}`scale`.
+# - Left out of all ranges and counts, for too few distinct tokens: {glue:text}`left_out`.
 # - {glue:text}`order_of_b`; the block whose own contribution to image tokens is the most linear {glue:text}`peak`.
 # - Two numbers come out whatever the data are: in-sample linearity of as many tokens as dimensions or fewer is {glue:text}`few_tokens`; and of copies in a cloud, {glue:text}`copies`.
 
@@ -84,7 +85,7 @@ for name, passed, detail in planted_clouds.answers(*size, seed):
 # ## What could a linear map do?
 #
 # The score is the share of the variance of the next state that the best linear map explains {cite:p}`razzhigaev2024linear`.
-# *Held out* it is fitted on four fifths of the pictures and scored on the others; *in sample* it is what project B published.
+# *Held out* it is fitted on four fifths of the pictures and scored on the others, for text on four fifths of the wordings, since every wording stands under many pictures; *in sample* it is what project B published.
 # A held-out score is too low where the fitted tokens are not many times the dimensions, since the map then also fits what is by chance ([how much](../../methods/embedding_geometry.md)).
 # The residual stream carries the state along for free, so the block's own contribution, the difference of the two states, is what tells something.
 
@@ -160,6 +161,7 @@ plt.show()
 # %% [markdown]
 # The nearest neighbours are also where noise lives.
 # With fewer tokens they lie further apart, so an estimate that falls with them was measuring noise; one that rises has met the curvature of the cloud, or gaps between its pieces.
+# {glue:text}`scale`.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Scale check: the maximum-likelihood estimate on all tokens, half and a quarter of them, and the line through the origin on the lowest fifth of the ratios, as project B fitted it. Band: project B's range.", "name": "fig-embedding-scale"}, "image": {"alt": "Two panels, image tokens and text tokens, with four curves of the intrinsic dimension over layers, for all tokens, half, a quarter, and another fit."}}
 draw.scale(shapes)
@@ -168,7 +170,7 @@ plt.show()
 # %% [markdown]
 # ## Project B beside this run
 #
-# The first and the last value over the layers, and the range in brackets.
+# The first and the last value over the layers with enough distinct tokens, and the range in brackets; the last column is the least number of distinct tokens.
 # Project B's model is larger in every respect, so heights need not agree; the order of image and text tokens is what can be compared.
 
 # %%
@@ -210,7 +212,7 @@ copied = two_traps.with_copies(image.states[middle].astype(float), seed)
 read = two_traps.as_read(image)
 read.style.format(precision=2).hide()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Intrinsic dimension of the image tokens of the middle layer with a growing share of exact copies among them, by both fits; mean and range of three draws. Dashed: copies removed. What lies below 0.1 is drawn there.", "name": "fig-embedding-copies"}, "image": {"alt": "Curves of the intrinsic dimension over the share of copies on a logarithmic scale: one fit rises and the other falls to the bottom, the dashed curves without copies stay level."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Intrinsic dimension of the image tokens of the middle layer with a growing share of exact copies among them, by both fits; mean and range of six draws. Dashed: copies removed. What lies below 0.1 is drawn there.", "name": "fig-embedding-copies"}, "image": {"alt": "Curves of the intrinsic dimension over the share of copies on a logarithmic scale: one fit rises and the other falls to the bottom, the dashed curves without copies stay level."}}
 draw.copies(copied)
 plt.show()
 
@@ -222,15 +224,19 @@ plt.show()
 
 # %% tags=["hide-input"]
 apart = [
-    linear_steps.kinds_apart(sums, steps_at, seed),
-    cloud_shapes.kinds_apart(without, states),
+    linear_steps.kinds_apart(sums, steps, steps_at, seed),
+    cloud_shapes.kinds_apart(without, shapes, states),
 ]
 apart = pd.concat([one for one in apart if len(one)], ignore_index=True)
 numbers = {
     "verdict": say.verdict(both, apart),
     "order_of_b": say.order_of_b(both, apart),
     "peak": say.peak(
-        linear_steps.peak(sums["image"], steps_at, seed),
+        *[
+            linear_steps.peak(sums["image", metric], steps_at, seed)
+            for metric in (linear_steps.MAIN, linear_steps.FEWER)
+        ],
+        list(steps_at),
         model.n_layers,
         (project_b.PEAK, project_b.BLOCKS),
     ),
@@ -247,8 +253,11 @@ for key, (value, words) in numbers.items():
     run.number(key, value, words)
 
 # %%
+pictures = linear_steps.of_pictures(sums, items["scene"].unique(), steps_at)
 run.save(
-    embedding_tables.results_table(steps, shapes, apart, few, copied, read)
+    embedding_tables.results_table(
+        steps, shapes, apart, pictures, few, copied, read
+    )
 )
 
 # %% [markdown]
@@ -264,6 +273,7 @@ run.save(
 # How a cloud lies says nothing about what it holds, nor whether the model uses it.
 # A map that explains much of a block's contribution on average can miss the small part on which an answer hangs.
 # The text tokens are those of a few wordings of seven kinds of question and of the chat template, so their cloud is in pieces, a piece for each word, and that is part of every number about text here.
+# Wordings share words, and all end with the same pieces of the template, so text held out is not unseen text.
 # The pictures are slices of a template with painted lesions and a few others; pictures of patients differ more.
 # Intervals are over pictures; they do not cover other wordings or other models.
 # The weights of the language model were quantised to 4 bits and de-quantised on loading, if the card says so; the numbers are those of that model.

@@ -3,10 +3,11 @@
 #
 # {glue:text}`verdict_words`.
 #
-# - The lens's clearest word is {glue:text}`strongest_word`; {glue:text}`n_clear` of {glue:text}`n_word_tests` pairs of state and comparison survive correction by log-probability, {glue:text}`n_clear_share` by the share of the ten first words (false discovery rate 5 %).
-# - Of the words that come first at a picture's tokens, {glue:text}`like_black` come first at those of a black picture too, {glue:text}`like_shuffled` at those of its own pixels in random order, and {glue:text}`like_other` at those of another scene; answer words are {glue:text}`share_picture` of the ten first words of a picture, {glue:text}`share_black` of a black one.
+# - Of {glue:text}`n_word_tests` pairs of state and comparison {glue:text}`n_follow` follow the picture by log-probability and {glue:text}`n_against` go the other way, {glue:text}`n_read` follow it by the ten first words (false discovery rate 5 %); the largest is {glue:text}`strongest_word`. The lens is the model's own read-out after the last layer alone: {glue:text}`last_state`.
+# - Answer words are {glue:text}`share_picture` of the ten first words of a picture, {glue:text}`share_twin` of its twin without the lesion, {glue:text}`share_shuffled` of its own pixels in random order and {glue:text}`share_black` of a black one, {glue:text}`share_verdict`.
+# - Of the words that come first at a picture's tokens, {glue:text}`like_other` come first at those of another scene too, {glue:text}`like_shuffled` at those of its own pixels in random order and {glue:text}`like_black` at those of a black picture (range over states). {glue:text}`first_words`.
 # - {glue:text}`verdict_neurons`: {glue:text}`neuron_share` of the words against {glue:text}`random_share`; of a layer's ten commonest words random neurons share {glue:text}`shared_words`.
-# - {glue:text}`verdict_patches`.
+# - {glue:text}`verdict_patches`; {glue:text}`spread`.
 # - Image tokens come before the question: {glue:text}`n_questions` questions were about {glue:text}`n_pictures` pictures, and each picture counts once.
 
 # %% [markdown] tags=["card"]
@@ -37,6 +38,7 @@ from medlib.chapters.image_tokens import (
     answer_words,
     image_sites,
     lens_words,
+    matched_words,
     neuron_words,
     planted_words,
     scene_pictures,
@@ -94,6 +96,9 @@ brain = np.stack(
 run.number("n_pictures", len(asked))
 run.number("n_questions", scene_pictures.count_questions(scenes, seed))
 tokens = answer_words.word_tokens(model)
+random = matched_words.matched_words(
+    model, tokens, token_tables.LESION_WORDS, seed
+)
 token_tables.looked_for(model, tokens).style.hide()
 
 # %% [markdown]
@@ -136,7 +141,7 @@ versions = dict(
     zip(scene_pictures.VERSIONS, (asked, twins, shuffled, black), strict=True)
 )
 found = {
-    version: lens_words.read(model, own, tokens, states)
+    version: lens_words.read(model, own, tokens | random, states)
     for version, own in versions.items()
 }
 no_op = max(own.no_op for own in found.values())
@@ -149,19 +154,21 @@ token_tables.side_by_side(model, found)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How far the words that come first at a picture's image tokens are the same as those at another's: the share of tokens whose word has a partner. Against another scene, the same pixels in random order, and a black picture. Mean over pictures with its 95 % bootstrap interval.", "name": "fig-image-tokens-likeness"}, "image": {"alt": "Three curves over layers between zero and one with interval bands: words in common with another scene, with the shuffled picture and with a black one."}}
 likenesses = token_tables.likeness(found, seed)
+gaps = token_tables.beyond(found, seed)
 draw.likeness(likenesses)
 plt.show()
 
 # %% [markdown]
-# Where the words are as like those of a black picture as those of another scene, they are the prompt's and not the picture's.
+# Where the words are as like those of a black picture, or of the picture's own pixels in random order, as those of another scene, they are not what the picture shows.
+# {glue:text}`first_words` (95 % intervals over pictures, state by state, not corrected).
 #
 # ## Do the words follow what is known?
 #
-# *By place*: lesion words at tokens over the lesion less those at the other tokens, against the same places of the twin.
+# *By place*: lesion words at tokens over the lesion less those at the other tokens, less the same at the same places of the twin, against random words: as many, like them in length, in how they are written, and in their place in the vocabulary, mean of ten sets.
 # *Own word*: the word of the picture's own answer less the other answers of its kind, at the tokens over the lesion against the twin's (polarity, side, lobe), or at all tokens against the shuffled picture's (modality, plane).
 # Left out for too few pictures: {glue:text}`left_out`.
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Whether words at image tokens follow the picture, as the lens reads them: log-probability of the right words beyond the others, in the picture (blue), in its control (orange, dashed) and their difference (black) with its 95 % bootstrap interval over pictures. Dots: a permutation test over pictures at a false discovery rate of 5 % over all panels and states. State 0 is what enters the first block.", "name": "fig-image-tokens-words"}, "image": {"alt": "A panel for each comparison with three curves over layers: the picture, its control, and their difference with an interval band around zero."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Whether words at image tokens follow the picture over the whole list of the lens: log-probability of the right words beyond the others, in the picture (blue), in its control (orange, dashed; by place: of random words) and their difference (black) with its 95 % bootstrap interval over pictures. Dots: a permutation test over pictures at a false discovery rate of 5 % over all panels and states. State 0 is what enters the first block.", "name": "fig-image-tokens-words"}, "image": {"alt": "A panel for each comparison with three curves over layers: the picture, its control, and their difference with an interval band around zero."}}
 covered = inside.reshape(len(inside), -1)
 tests, missing = word_tests.all_tests(found, scenes, covered, states, seed)
 if len(tests):
@@ -173,11 +180,8 @@ if len(tests):
     draw.comparisons(tests, "share")
     plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Where lesion words gain by the lesion: log-probability of any of them at each image token, less that at the same token of the twin, in the state where the comparison by place is largest. Outlined: the lesion. Tokens behind the lesion in reading order can see it, tokens before it cannot.", "name": "fig-image-tokens-maps"}, "image": {"alt": "Three brain slices with a coloured grid over each and the outline of the lesion."}}
-gain = found["as it is"].together("log_p", token_tables.LESION_WORDS)
-gain = gain[scenes["lesion"].to_numpy()] - found["twin"].together(
-    "log_p", token_tables.LESION_WORDS
-)
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Where lesion words gain by the lesion: log-probability of any of them beyond that of random words at each image token, less that at the same token of the twin, in the state where the comparison by place is largest. Outlined: the lesion. Tokens behind the lesion in reading order can see it, tokens before it cannot.", "name": "fig-image-tokens-maps"}, "image": {"alt": "Three brain slices with a coloured grid over each and the outline of the lesion."}}
+gain = token_tables.gain(found, scenes["lesion"].to_numpy())
 state = token_tables.largest_by_place(tests, states)
 few = range(min(3, len(clean)))
 heats = [clean[i].on_grid(gain[i, states.index(state)]) for i in few]
@@ -250,8 +254,13 @@ plt.show()
 # %% [markdown]
 # All image tokens recover less than one half from layer {glue:text}`leaves`, and the last token more than one half from layer {glue:text}`reaches`.
 # The tokens over the lesion recover more than as many others in {glue:text}`ahead` layers (95 % intervals, layer by layer, not corrected).
-# A token with less than a tenth of its area under the lesion counts as one of the others, which makes the difference smaller.
-# Over layers and parts the estimate's rank correlation with the patch is {glue:text}`agreement`.
+# That is little to ask: outside the lesion the two pictures are the same pixel by pixel, so a token there can bring back only what the vision tower and earlier blocks have carried to it.
+# The comparison says that what the lesion changes is not spread evenly over the brain's tokens; it cannot say that a token over the lesion carries more than any other that differs as much.
+# How far it is spread shows in all the others together: {glue:text}`spread`.
+# A token with less than a tenth of its area under the lesion counts as one of the others.
+#
+# Over layers and parts the rank correlation of the estimate from one gradient with the patch is {glue:text}`agreement`.
+# {glue:text}`estimate`.
 #
 # ## The numbers
 
@@ -260,10 +269,12 @@ handovers = image_sites.handovers(exact, seed)
 lead = image_sites.lead_of_lesion(exact, seed)
 agreed = image_sites.agreement(exact, estimated, seed)
 shares = token_tables.answer_shares(found, seed)
-numbers = say.of_words(tests, missing) | say.of_lens(likenesses, shares)
+numbers = say.of_words(tests, missing)
+numbers |= say.of_lens(likenesses, gaps, shares)
 shared = neuron_words.shared_with_random(counts)
 numbers |= say.of_neurons(against, shared)
 numbers |= say.of_patches(chosen, handovers, lead, agreed, model.n_layers)
+numbers |= say.of_parts(curves, estimates)
 for key, (value, text) in numbers.items():
     run.number(key, value, text)
 for key in ("neurons", "yes"):
@@ -273,6 +284,7 @@ run.save(
         tests,
         against,
         likenesses,
+        gaps,
         shares,
         curves,
         estimates,
@@ -284,7 +296,7 @@ run.save(
 # %% [markdown]
 # ## What would change our mind
 #
-# - Words at image tokens that follow the picture where the same words in its control do not: then the tokens speak, in the model's own vocabulary.
+# - Answer words among the ten first words at image tokens that follow the picture where those of its control do not: then the tokens speak, in the model's own vocabulary.
 # - Strongest neurons whose words random neurons of the same layers do not write, and that name what is in the picture.
 # - Tokens over the lesion that carry no more of the answer than others: then what the lesion says is spread by the vision tower before the first block, and no map over tokens can show where it is.
 # - A lens trained for the middle layers that reads what the plain one does not.

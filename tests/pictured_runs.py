@@ -96,6 +96,7 @@ def _geometry(layers, refused):
         table[is_step].drop(columns="duplicates"),
         table[~is_step],
         apart,
+        linear_steps.of_pictures({}, [], []),
         two_traps.few_tokens(x, y),
         two_traps.with_copies(generator.normal(size=(400, 8))),
         read,

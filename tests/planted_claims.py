@@ -211,6 +211,8 @@ def _kinds(metric, image, text, difference, control):
         for kind, value in (("image", image), ("text", text)):
             rows.append(around(metric, value, component=kind, layer=layer, n=1000))
             rows.append(row(metric, control, component=kind, variant="control", layer=layer, n=1000))
+            for part in ("half", "quarter") if metric == "dimension" else ():
+                rows.append(row(f"{metric}_{part}", value, component=kind, layer=layer, n=1000))
         rows.append(around(f"{metric}_difference", difference, component="image less text", layer=layer))
     return {IMAGE: {"embedding_geometry": run(rows)}}
 
@@ -233,14 +235,15 @@ def b5(word):
     text = dict(component="text", variant=ASKED, n=50)
     rows = [around("self_similarity", 0.9, domain="scans", space="raw", layer=layer, **text) for layer in LAYERS]
     for measure in ("self_similarity", "self_similarity_adjusted"):
-        for space in ("raw", "without largest"):
-            unlike = word == "not decided" and space != "raw"
+        for space in ("raw", "without largest", "without 1 largest", "without 3 largest"):
+            unlike = word == "not decided" and space == "without 1 largest"
             where = dict(domain="scans", space=space, **text)
-            rows.append(around(f"{measure}_fall", -falls if unlike else falls, 0.02, **where))
-            rows.append(row(f"{measure}_fall_p", 0.001, **where))
-    where = dict(domain="scans against shuffled", space="raw", **text)
-    rows.append(around("self_similarity_adjusted_fall_less_shuffled", 0.05, 0.02, **where))
-    rows.append(row("self_similarity_adjusted_fall_less_shuffled_p", 0.001, **where))
+            for ending in ("", "_without_first", "_without_ends"):
+                rows.append(around(f"{measure}_fall{ending}", -falls if unlike else falls, 0.02, **where))
+                rows.append(row(f"{measure}_fall{ending}_p", 0.001, **where))
+        where = dict(domain="scans against shuffled", space="raw", **text)
+        rows.append(around(f"{measure}_fall_less_shuffled", 0.05, 0.02, **where))
+        rows.append(row(f"{measure}_fall_less_shuffled_p", 0.001, **where))
     return {IMAGE: {"contextualisation": run(rows)}}
 
 

@@ -78,15 +78,20 @@ def test_a_fall_is_the_first_third_less_the_last():
     assert later_layers.thirds(30) == (range(1, 11), range(21, 31))
     assert later_layers.thirds(2) == (range(1, 2), range(2, 3))
     look = context_tables.looks(read())[0]
-    found = contextual.pair_mean(later_layers.falls(look)["self_similarity"])
-    assert found == pytest.approx(FALLING[1:4].mean() - FALLING[7:10].mean())
+    found = {name: contextual.pair_mean(table) for name, table in later_layers.falls(look).items()}
+    assert found["self_similarity_fall"] == pytest.approx(FALLING[1:4].mean() - FALLING[7:10].mean())
+    assert found["self_similarity_fall_without_first"] == pytest.approx(FALLING[2:4].mean() - FALLING[7:10].mean())
+    assert found["self_similarity_fall_without_ends"] == pytest.approx(FALLING[2:4].mean() - FALLING[7:9].mean())
+    (look,) = context_tables.looks(read([0.9, 0.8, 0.6]), kinds=("text",))
+    short = later_layers.falls(look)
+    assert contextual.pair_mean(short["self_similarity_fall_without_ends"]) == pytest.approx(0.2)  # no other layer
 
 
 def test_a_planted_fall_is_found_its_mirror_is_a_rise_and_a_level_curve_is_neither():
     rising = np.linspace(0.3, 2, LAYERS + 1)
     for size, said in ((rising, "falls"), (rising[::-1], "rises")):
         table = later_layers.later(context_tables.looks(noisy(size), kinds=("text",)))
-        assert [later_layers.direction(row) for _, row in table.iterrows()] == [said, said]
+        assert {later_layers.direction(row) for _, row in table.iterrows()} == {said}
     said = []
     for seed in range(40):
         table = later_layers.later(context_tables.looks(noisy(np.ones(LAYERS + 1), seed), kinds=("text",)), seed)

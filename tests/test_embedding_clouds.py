@@ -1,5 +1,7 @@
 """Token clouds and what is measured on them: repeats are counted, planted maps and clouds found, traps shown."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from medlib.chapters.embedding_geometry import (
     cloud_shapes,
     embedding_figures,
     embedding_tables,
+    enough_tokens,
     linear_steps,
     planted_clouds,
     token_clouds,
@@ -51,7 +54,7 @@ def made_up(step="linear", seed=0, n=300, states=3):
             turned = 0.3 * walk[-1] @ generator.normal(size=(HIDDEN, HIDDEN))
             walk.append(walk[-1] + (turned if step == "linear" else generator.normal(size=x.shape)))
         scene = np.repeat(np.arange(SCENES), n // SCENES)
-        clouds[kind] = TokenCloud(np.stack(walk).astype(np.float32), scene, n, 0, 0, {})
+        clouds[kind] = TokenCloud(np.stack(walk).astype(np.float32), scene, scene, n, 0, 0, {})
     return clouds
 
 
@@ -66,6 +69,14 @@ def test_every_token_of_a_cloud_is_there_once_and_what_was_left_out_is_counted(r
     assert read["image"].read == 5 * len(items)
     assert read["image"].repeats == 5 * (len(items) - items["scene"].nunique())  # every further question
     assert read["image"].with_repeats[2].shape == (5 * len(items), tiny().hidden_size)
+
+
+def test_text_is_fitted_by_wording_and_image_tokens_by_scene(read, items):
+    assert (read["image"].fold == read["image"].scene).all()
+    text = read["text"]
+    assert set(text.fold) <= set(range(items["question"].nunique())) and len(set(text.fold)) > 3
+    scenes_of = [set(text.scene[text.fold == one]) for one in set(text.fold)]
+    assert max(map(len, scenes_of)) > 1  # one wording under several pictures
 
 
 def test_states_are_those_of_the_vision_room_and_text_is_what_follows_the_picture(model, read, items):
@@ -116,24 +127,82 @@ def test_tokens_of_one_scene_are_never_on_both_sides_of_a_held_out_fit():
     assert 1 - (left**2).sum() / (target**2).sum() < 0.2
 
 
+def test_what_is_held_out_is_the_fold_of_the_cloud():
+    """What a block adds is known by heart from one wording to the next picture, and not from another wording."""
+    generator = np.random.default_rng(0)
+    wording, scene = np.repeat(np.arange(10), 30), np.tile(np.arange(15), 20)
+    mark = np.eye(10)[wording]
+    x = np.hstack([mark, np.zeros((300, 2))]) + 0.01 * generator.normal(size=(300, 12))
+    states = np.stack([x, x + mark @ generator.normal(size=(10, 12))]).astype(np.float32)
+
+    def held_out(fold):
+        cloud = TokenCloud(states, scene, fold, 300, 0, 0, {})
+        table, _ = linear_steps.linear_steps({"image": cloud, "text": cloud}, [0])
+        return table[table["metric"] == linear_steps.MAIN]["value"].iloc[0]
+
+    assert held_out(scene) > 0.9 > 0.2 > held_out(wording)
+
+
+def test_a_block_that_is_linear_by_its_largest_dimensions_alone_is_not_without_them():
+    clouds = made_up("noise")
+    for kind, cloud in clouds.items():
+        states = cloud.states.copy()
+        states[1, :, -3:] += 100 * states[0, :, :3]
+        clouds[kind] = replace(cloud, states=states)
+    table, sums = linear_steps.linear_steps(clouds, [0, 1])
+    value = table.set_index(["kind", "layer", "metric"])["value"]
+    assert value["text", 1, linear_steps.MAIN] > 0.98 and value["text", 1, linear_steps.FEWER] < 0.1
+    error, total = sums["text", linear_steps.FEWER][:, 0].sum(axis=0)
+    assert 1 - error / total == pytest.approx(value["text", 1, linear_steps.FEWER])
+
+
+def test_states_with_few_distinct_tokens_are_left_out_of_differences_and_named():
+    clouds = made_up()
+    states = clouds["text"].states.copy()
+    states[0] = np.tile(states[0, :25], (12, 1))
+    clouds["text"] = replace(clouds["text"], states=states)
+    steps, sums = linear_steps.linear_steps(clouds, [0, 1])
+    shapes, without = cloud_shapes.cloud_shapes(clouds, [0, 1])
+    assert set(linear_steps.kinds_apart(sums, steps, [0, 1])["layer"]) == {2}
+    assert set(cloud_shapes.kinds_apart(without, shapes, [0, 1])["layer"]) == {1}
+    assert enough_tokens.left_out(shapes) == (1, "text tokens at state 0 (25 distinct of 300)")
+    kept = enough_tokens.comparable(shapes)
+    assert set(kept[kept["kind"] == "text"]["layer"]) == {1} and set(kept[kept["kind"] == "image"]["layer"]) == {0, 1}
+    part = shapes[shapes["layer"] == 1].assign(n=np.nan)
+    assert len(enough_tokens.comparable(part)) == len(part) and enough_tokens.left_out(part) == (0, "none")
+
+
+def test_the_score_of_each_picture_is_what_the_intervals_resample():
+    _, sums = linear_steps.linear_steps(made_up("noise"), [0, 1])
+    sums["text", linear_steps.MAIN][3] = 0.0  # a picture without a token of text
+    table = linear_steps.of_pictures(sums, range(100, 100 + SCENES), [0, 1])
+    assert table["item"].nunique() == SCENES and len(table) == 4 * SCENES - 2
+    row = table[(table["kind"] == "image") & (table["layer"] == 2) & (table["item"] == 104)].iloc[0]
+    error, total = sums["image", linear_steps.MAIN][4, 1]
+    assert row["value"] == pytest.approx(1 - error / total)
+
+
 def test_too_few_tokens_give_no_number_but_the_reason():
     clouds = {  # 11 tokens in 8 dimensions: enough in sample, not for four fifths of them
-        kind: TokenCloud(cloud.states[:, :11], np.arange(11), 11, 0, 0, {}) for kind, cloud in made_up(n=15).items()
+        kind: TokenCloud(cloud.states[:, :11], np.arange(11), np.arange(11), 11, 0, 0, {})
+        for kind, cloud in made_up(n=15).items()
     }
     table, sums = linear_steps.linear_steps(clouds, [0])
-    held_out = table[table["metric"].str.endswith("held_out")]
+    held_out = table[table["metric"].isin(linear_steps.HELD_OUT)]
     assert held_out["value"].isna().all() and held_out["reason"].str.contains("is 1 for any data").all()
     assert table.loc[table["metric"] == "linearity", "value"].notna().all()
-    assert linear_steps.kinds_apart(sums, [0]).empty and linear_steps.peak(sums["image"], [0]) is None
+    assert linear_steps.kinds_apart(sums, table, [0]).empty
+    assert linear_steps.peak(sums["image", linear_steps.MAIN], [0]) is None
     assert set(embedding_tables.missing(table)["metric"]) == set(held_out["metric"])
 
 
 def test_the_kinds_are_told_apart_where_one_is_linear_and_the_peak_is_found():
     clouds = {"image": made_up()["image"], "text": made_up("noise")["text"]}
-    _, sums = linear_steps.linear_steps(clouds, [0, 1])
-    found = linear_steps.kinds_apart(sums, [0, 1])
+    steps, sums = linear_steps.linear_steps(clouds, [0, 1])
+    found = linear_steps.kinds_apart(sums, steps, [0, 1])
     assert (found["low"] > 0.8).all() and found["layer"].tolist() == [1, 2]
-    value, low, high = linear_steps.peak(np.stack([sums["text"][:, 0], sums["image"][:, 1]], axis=1), [0, 1])
+    text, image = (sums[kind, linear_steps.MAIN] for kind in ("text", "image"))
+    value, low, high = linear_steps.peak(np.stack([text[:, 0], image[:, 1]], axis=1), [0, 1])
     assert value == low == high == 2
 
 
@@ -161,7 +230,7 @@ def test_a_gaussian_cloud_has_the_dimension_of_its_control_and_a_curve_has_less(
     clouds = made_up("noise")
     angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 300)
     curve = np.stack([np.cos(k * angle) for k in range(1, HIDDEN + 1)], axis=1)
-    clouds["image"] = TokenCloud(curve[None].astype(np.float32), clouds["image"].scene, 300, 0, 0, {})
+    clouds["image"] = replace(clouds["image"], states=curve[None].astype(np.float32))
     table, _ = cloud_shapes.cloud_shapes(clouds, [0])
     at = table[table["metric"] == "dimension"].set_index("kind")
     assert at.value["text"] == pytest.approx(at.control["text"], rel=0.25)
@@ -174,7 +243,7 @@ def test_dealt_dimensions_keep_a_huge_one_and_lose_what_goes_together():
     together = generator.normal(size=(300, 1)) + 0.1 * generator.normal(size=(300, HIDDEN))
     scene = np.repeat(np.arange(SCENES), 20)
     clouds = {
-        kind: TokenCloud(x[None].astype(np.float32), scene, 300, 0, 0, {})
+        kind: TokenCloud(x[None].astype(np.float32), scene, scene, 300, 0, 0, {})
         for kind, x in (("image", huge), ("text", together))
     }
     at = cloud_shapes.cloud_shapes(clouds, [0])[0].set_index(["kind", "metric"])
@@ -186,19 +255,19 @@ def test_dealt_dimensions_keep_a_huge_one_and_lose_what_goes_together():
 def test_too_few_distinct_tokens_have_no_dimension_but_a_reason():
     clouds = made_up()
     few = np.tile(clouds["text"].states[:, :10], (1, 30, 1))
-    clouds["text"] = TokenCloud(few, clouds["text"].scene, 300, 0, 0, {})
+    clouds["text"] = replace(clouds["text"], states=few)
     table, without = cloud_shapes.cloud_shapes(clouds, [0])
     part = table[(table["kind"] == "text") & table["metric"].str.startswith("dimension")]
     assert part["value"].isna().all() and part["reason"].str.contains("at least 20").all()
     assert (part["duplicates"] == 290).all()
-    apart = cloud_shapes.kinds_apart(without, [0])
+    apart = cloud_shapes.kinds_apart(without, table, [0])
     assert set(apart["metric"]) == set(cloud_shapes.CURVES) - {"dimension"}
 
 
 def test_kinds_of_one_and_the_same_cloud_do_not_differ():
     clouds = made_up("noise")
-    _, without = cloud_shapes.cloud_shapes({"image": clouds["image"], "text": clouds["image"]}, [0])
-    apart = cloud_shapes.kinds_apart(without, [0])
+    table, without = cloud_shapes.cloud_shapes({"image": clouds["image"], "text": clouds["image"]}, [0])
+    apart = cloud_shapes.kinds_apart(without, table, [0])
     assert apart["value"].tolist() == pytest.approx([0] * len(apart)) and (apart["low"] <= 0).all()
 
 
@@ -257,26 +326,28 @@ def measured():
     clouds = made_up("noise")
     steps, sums = linear_steps.linear_steps(clouds, [0, 1])
     shapes, without = cloud_shapes.cloud_shapes(clouds, [0, 1, 2])
-    apart = pd.concat([linear_steps.kinds_apart(sums, [0, 1]), cloud_shapes.kinds_apart(without, [0, 1, 2])])
-    return steps, shapes, apart
+    of_steps = linear_steps.kinds_apart(sums, steps, [0, 1])
+    apart = pd.concat([of_steps, cloud_shapes.kinds_apart(without, shapes, [0, 1, 2])])
+    return steps, shapes, apart, linear_steps.of_pictures(sums, range(SCENES), [0, 1])
 
 
 def test_the_results_table_holds_values_controls_duplicates_differences_and_traps(measured, read):
-    steps, shapes, apart = measured
+    steps, shapes, apart, pictures = measured
     x = made_up("noise")["text"].states.astype(float)
     few, copied = two_traps.few_tokens(x[0], x[1]), two_traps.with_copies(x[0])
     as_read = two_traps.as_read(read["image"])
     as_read["value"] = [np.inf, 0.0, 9.0, 0.0]  # copies can make a line of infinite slope, which no table holds
-    table = embedding_tables.results_table(steps, shapes, apart, few, copied, as_read)
+    table = embedding_tables.results_table(steps, shapes, apart, pictures, few, copied, as_read)
     table = results.tidy(table, model="m", technique="embedding_geometry", seed=0)
     own = table[(table["metric"] == "linearity") & (table["component"] == "image")]
     assert sorted(own["variant"].fillna("").tolist()) == ["", "", "control", "control"]
     assert {"duplicates", "anisotropy_difference", "few_tokens_in_sample", "copies_lowest"} <= set(table["metric"])
+    assert table["item"].nunique() == SCENES
     assert len(table[table["metric"].str.startswith("as_read")]) == 2 * len(as_read) - 1
 
 
 def test_the_figures_draw_the_curves_their_controls_and_what_b_published(measured):
-    steps, shapes, _ = measured
+    steps, shapes, *_ = measured
     metrics = {"update_linearity_held_out": "held out", "update_linearity": "in sample"}
     _, axes = embedding_figures.by_kind(steps, metrics, "linearity")
     lines = axes["image tokens"].lines

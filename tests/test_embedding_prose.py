@@ -16,7 +16,7 @@ def table(beaten=True, value=0.5):
         for kind in ("image", "text"):
             control = value + (0.2 if (metric == "dimension") == beaten else -0.2)
             row = dict(kind=kind, metric=metric, value=value, low=value - 0.1, high=value + 0.1, control=control)
-            rows += [row | dict(layer=layer, reason=None) for layer in LAYERS]
+            rows += [row | dict(layer=layer, reason=None, n=1000) for layer in LAYERS]
     return pd.DataFrame(rows)
 
 
@@ -77,18 +77,71 @@ def test_the_order_of_b_is_met_reversed_or_not_decided():
     assert "depends on the layer" in text
 
 
-def test_the_peak_is_held_against_the_place_of_b():
-    met = embedding_prose.peak((24.0, 20.0, 26.0), 30, (25, 32))
-    assert met[0] == 24 and "which holds the place" in met[1] and "78% of the depth" in met[1]
-    assert "does not hold" in embedding_prose.peak((3.0, 2.0, 5.0), 30, (25, 32))[1]
-    assert embedding_prose.peak(None, 30, (25, 32))[0] == "refused"
+def test_the_peak_is_held_against_the_place_of_b_as_finely_as_blocks_were_measured():
+    def told(found, fewer=(9.0, 9.0, 9.0)):
+        return embedding_prose.peak(found, fewer, [*range(0, 30, 2)], 30, (25, 32))
+
+    met = told((24.0, 20.0, 26.0))
+    assert met[0] == 24 and "near the place of project B, 78% of the depth" in met[1]
+    text = told((11.0, 11.0, 11.0))[1]
+    assert text.startswith(
+        "is block 11 of the 15 of 30 that were measured (11 to 11 as pictures are resampled, with the"
+    )
+    assert "no finer than the 2 from one to the next), away from the place" in text
+    assert text.endswith("without the 3 dimensions that each block changes most it is block 9")
+    assert "near the place" in told((23.0, 23.0, 23.0))[1]  # 23.4 is not told apart from the block that was measured
+    assert embedding_prose.peak(None, None, [0], 30, (25, 32))[0] == "refused"
 
 
 def test_ranges_are_quoted_and_what_was_refused_says_so():
     found = embedding_prose.curves(table())
     assert found["anisotropy_image"] == (0.5, "0.50 to 0.50") and found["gaussian_text"] == (0.7, "0.7 to 0.7")
     assert found["full_image"] == ("refused", "refused, for want of tokens,")
-    assert found["update_control"] == (0.3, "0.30 at most")
+    assert found["update_control"] == (0.3, "0.30 at most") and found["left_out"] == (0, "none")
+    assert found["scale"][0] == "refused"
+
+
+def test_a_state_of_few_distinct_tokens_has_no_part_in_ranges_counts_and_the_table_beside_b():
+    rows = table()
+    first = (rows["layer"] == 1) & (rows["kind"] == "text")
+    rows.loc[first, ["value", "low", "high", "control", "n"]] = [9.0, 8.9, 9.1, 0.1, 77]
+    found = embedding_prose.curves(rows)
+    assert found["dimension_text"][1] == "0.5 to 0.5" and found["update_control"][0] == 0.3
+    assert embedding_prose.beats_control(rows, "anisotropy") == {"image": (10, 10), "text": (9, 9)}
+    ours = project_b.beside_ours(rows)
+    row = ours[(ours["measure"] == "anisotropy") & (ours["tokens"] == "text")].iloc[0]
+    assert row["this run"] == "0.500 to 0.500 (0.500 to 0.500)" and row["distinct tokens"] == "1000"
+
+
+def scaled(text=(5, 4, 3), image=(6, 6, 6.5)):
+    """A table with the dimension of all, half and a quarter of the tokens at each of ten states."""
+    rows = table()
+    rows.loc[rows["metric"] == "dimension", ["value", "low", "high", "control"]] = [5.0, 4.9, 5.1, 9.0]
+    rows.loc[(rows["metric"] == "dimension") & (rows["kind"] == "image"), "value"] = image[0]
+    more = [
+        dict(kind=kind, metric=name, value=value, layer=layer, n=1000)
+        for kind, values in (("text", text), ("image", image))
+        for name, value in zip(embedding_prose.SCALE[1:], values[1:], strict=True)
+        for layer in LAYERS
+    ]
+    return pd.concat([rows, pd.DataFrame(more)], ignore_index=True)
+
+
+def test_a_dimension_that_falls_with_fewer_tokens_fails_the_scale_check_and_decides_nothing():
+    failed, text = embedding_prose.scale_check(scaled())
+    assert failed == 1 and text.startswith("The scale check fails for text tokens, whose estimate was measuring noise")
+    assert "text tokens falls with fewer tokens at 10 of 10 states (medians 5.0, 4.0 and 3.0 for all, half and" in text
+    assert text.endswith("and changes by more than the kinds differ at 10") and "of image tokens falls" in text
+    clear = apart(**dict.fromkeys(METRICS, "+" * 10))
+    number, said = embedding_prose.verdict(scaled(), clear)
+    assert number == 2 and "for dimension the estimate of text tokens falls with their number, as noise does" in said
+    assert embedding_prose.fails(scaled(), "dimension")
+    little = scaled(text=(5, 4.9, 4.8))
+    assert embedding_prose.scales(little)["text"] == (10, 10, 0) and not embedding_prose.noisy(little)
+    level = scaled(text=(5, 5.1, 4.9))
+    assert embedding_prose.scale_check(level)[0] == 0 and not embedding_prose.fails(level, "dimension")
+    assert embedding_prose.scale_check(level)[1].startswith("The scale check holds")
+    assert embedding_prose.scales(level)["text"] == (0, 10, 0)
 
 
 def test_the_traps_are_told_by_what_they_did():
@@ -113,7 +166,7 @@ def test_the_traps_are_told_by_what_they_did():
 
 def test_b_stands_beside_this_run_and_a_refused_curve_gives_its_reason():
     rows = table()
-    refused = dict(kind="image", layer=1, metric="linearity", value=None, control=None, reason="too few")
+    refused = dict(kind="image", layer=1, metric="linearity", value=None, control=None, reason="too few", n=1000)
     found = project_b.beside_ours(pd.concat([rows, pd.DataFrame([refused])]))
     assert len(found) == len(project_b.PUBLISHED)
     assert found.loc[found["measure"].str.startswith("linearity"), "this run"].item() == "too few"

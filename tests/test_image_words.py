@@ -6,7 +6,14 @@ import torch
 from vision_models import FAMILIES, picture, plant_unit, tiny
 
 from medlib import MedlibError, vision
-from medlib.chapters.image_tokens import answer_words, lens_words, neuron_words, planted_words, scene_pictures
+from medlib.chapters.image_tokens import (
+    answer_words,
+    lens_words,
+    matched_words,
+    neuron_words,
+    planted_words,
+    scene_pictures,
+)
 from medlib.scans.items import QUESTIONS
 
 TOKENS = {"a": [20, 21], "b": [30]}
@@ -36,6 +43,25 @@ def test_a_word_counts_by_the_tokens_it_begins_with_and_no_two_words_share_one(s
 def test_words_that_begin_alike_are_refused(smollm2):
     with pytest.raises(MedlibError, match="'parietal' begins with the same tokens"):
         answer_words.word_tokens(smollm2, {"lobe": ["parietal", "parietals"]})
+
+
+def test_random_words_are_as_many_and_like_those_that_they_are_held_against(smollm2):
+    tokens = answer_words.word_tokens(smollm2)
+    words = ["bright", "left", "temporal"]
+    wanted = sorted(token for word in words for token in tokens[word])
+    sets = matched_words.matched_words(smollm2, tokens, words)
+    assert len(sets) == matched_words.SETS and sets == matched_words.matched_words(smollm2, tokens, words)
+    every = {token for own in tokens.values() for token in own}
+
+    def like(ids):
+        pieces = [smollm2.tokenizer.decode([token]) for token in ids]
+        assert all(piece.strip().isalpha() for piece in pieces)
+        return sorted((piece[0] == " ", piece.strip()[0].isupper(), len(piece)) for piece in pieces)
+
+    for own in sets.values():
+        assert len(set(own)) == len(wanted) and not every & set(own) and like(own) == like(wanted)
+    drawn = {token for own in sets.values() for token in own}
+    assert len(drawn) > 3 * len(wanted)  # other ones in each set
 
 
 def test_the_lens_gives_the_models_own_log_probabilities_and_counts_its_first_words(model):

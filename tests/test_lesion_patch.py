@@ -9,7 +9,6 @@ from vision_models import FAMILIES, picture
 from medlib import MedlibError, scans, vision
 from medlib.chapters.grad_cam import filled_curves, heat_prose, lesion_patch, lesion_scenes
 
-
 SOONER = "sooner than by every control in the order of"
 
 

@@ -37,6 +37,17 @@ def test_each_comparison_has_a_panel_with_its_control_and_dots_where_it_survives
     assert axes["place"].get_title() == "lesion words, by place (n = 5)" and len(figure.legends[0].get_texts()) == 4
 
 
+def test_a_panel_in_which_next_to_nothing_differs_looks_flat():
+    tiny = compared().assign(measure="share")
+    numbers = ["value", "low", "high", "own", "control"]
+    tiny[numbers] *= 1e-6
+    _, axes = token_figures.comparisons(tiny, "share")
+    bottom, top = axes["plane"].get_ylim()
+    assert top - bottom == pytest.approx(token_figures.FLAT) and bottom < 0 < top
+    _, axes = token_figures.comparisons(compared(), "log_p")
+    assert axes["plane"].get_ylim()[1] > 3
+
+
 def test_neurons_stand_beside_random_ones_with_the_band_of_the_difference():
     table = compared().drop(columns=["comparison", "measure"]).iloc[:3].assign(measure="answer words")
     _, axes = token_figures.neurons(table)

@@ -21,23 +21,76 @@ def test_what_words_follow_is_named_only_where_it_beats_its_control_after_correc
         dict(comparison="plane"),
         dict(comparison="plane", layer=10, value=0.8),
         dict(comparison="side", q=0.06),
-        dict(comparison="lobe", low=-0.9, high=-0.2, value=-0.5),
-        dict(comparison="place", measure="share"),
+        dict(comparison="place", low=-0.9, high=-0.2, value=-0.5),
     )
-    assert token_prose.follows(table) == ["plane"]
+    assert token_prose.follows(table) == {"plane": 2} and token_prose.follows(table, sign=-1) == {"place": 1}
     told = token_prose.of_words(table, {"polarity": "too few"})
     value, text = told["verdict_words"]
-    assert value == 1 and "follow plane better than in the control pictures, 1 of 3 comparisons" in text
-    assert told["n_clear"][0] == 3 and told["n_word_tests"][0] == 4 and told["n_clear_share"][0] == 1
+    assert value == 0 and text.startswith("No answer word is read") and "in any of 3 comparisons" in text
+    assert "log-probabilities do in 1: plane (at 2 of 2 states)" in text
+    assert text.endswith("the other way round from what is known: lesion words over the lesion (at 1 of 2 states)")
+    assert told["n_follow"][0] == 2 and told["n_against"][0] == 1 and told["n_word_tests"][0] == 4
     assert told["strongest_word"][1].startswith("+0.80 nats (+0.20 to +0.90; n = 9) for plane, state 10")
-    assert told["left_out"] == (1, "polarity of the lesion")
+    assert told["left_out"] == (1, "polarity of the lesion") and told["n_read"][0] == 0
+    assert told["last_state"] == (1, "at state 10 they follow: plane; the other way round: none")
+
+
+def test_a_word_is_read_only_where_the_ten_first_words_follow_the_picture():
+    table = compared(dict(comparison="plane", q=0.5), dict(comparison="plane", measure="share", layer=5))
+    value, text = token_prose.of_words(table, {})["verdict_words"]
+    assert value == 1 and "that the lens reads first, in 1 of 1 comparisons: plane (at 1 of 1 states)" in text
+    assert "log-probabilities" not in text
+    lost = compared(dict(comparison="plane"), dict(comparison="plane", measure="share", low=-0.9, high=-0.1))
+    assert token_prose.of_words(lost, {})["verdict_words"][1].startswith("No answer word is read")
 
 
 def test_nothing_found_and_nothing_to_compare_are_two_verdicts():
     none = token_prose.of_words(compared(dict(comparison="plane", q=0.5)), {})
-    assert none["verdict_words"][1].startswith("No answer was found") and none["left_out"][1] == "none"
+    assert none["verdict_words"][1].startswith("No answer word is read") and none["left_out"][1] == "none"
+    assert none["verdict_words"][1].endswith("nor do log-probabilities over the whole list")
     empty = token_prose.of_words(compared(dict(comparison="plane"))[:0], {"plane": "too few"})
     assert empty["verdict_words"][1].startswith("Not decided") and empty["strongest_word"][0] == "none"
+    assert empty["last_state"][0] == "none"
+
+
+def gaps(shuffled, black):
+    rows = {"shuffled": shuffled, "black": black}
+    return {name: pd.DataFrame(dict(layer=[0, 5, 10], value=0.2, low=low, high=0.4)) for name, low in rows.items()}
+
+
+def shared(**ends):
+    """Shares of answer words at one state, by version: (value, low, high); a black picture has no interval."""
+    versions = {"as it is": (0.2, 0.1, 0.3), "black": (0.0, np.nan, np.nan)} | ends
+    rows = [dict(variant=name, layer=5, value=a, low=b, high=c) for name, (a, b, c) in versions.items()]
+    return pd.DataFrame(rows)
+
+
+def test_first_words_are_the_pictures_only_where_another_scene_has_more_of_them_than_both_controls():
+    likenesses = {
+        label: pd.DataFrame(dict(value=[0.5, 0.6]))
+        for label in ("a black picture", "its pixels shuffled", "another scene")
+    }
+
+    def told(*lows):
+        return token_prose.of_lens(likenesses, gaps(*lows), shared())["first_words"]
+
+    count, text = told([0.1, -0.1, 0], [0.1, 0.1, -0.2])
+    assert count == 2 and "at states 5 and 10 than with its own pixels in random order" in text
+    assert "and at state 10 than with a black picture: there they are not what the picture shows" in text
+    count, text = told([0.1] * 3, [0.2] * 3)
+    assert count == 0 and text.startswith("At all 3 states a picture has more")
+
+
+def test_answer_words_of_a_picture_count_only_where_no_control_has_as_many():
+    def told(**ends):
+        return token_prose._share_verdict(shared(**ends))
+
+    value, text = told(twin=(0.2, 0.1, 0.3), shuffled=(0.6, 0.5, 0.7))
+    assert value == -1 and text == (
+        "so they are no sign of what is shown: the shuffled picture has more of them than the picture (at state 5)"
+    )
+    assert told(twin=(0.2, 0.1, 0.3), shuffled=(0.0, 0.0, 0.05))[1].startswith("which is not shown")
+    assert told(twin=(0.0, 0.0, 0.05), shuffled=(0.0, 0.0, 0.05)) == (1, "more than in each control at state 5")
 
 
 def against(*rows):
@@ -65,14 +118,34 @@ def patched(known=True, leaves=8.0, reaches=9.0, low=0.1):
 def test_where_the_answer_leaves_is_told_with_its_interval_or_not_decided():
     text = patched()["verdict_patches"][1]
     assert "leaves the image tokens at layer 8 (7 to 9) and reaches the last token at layer 9 (9 to 9)" in text
-    assert "7 of 12 pictures" in text and text.endswith("than as many others in 1 of 2 layers")
-    assert patched(low=-0.1)["verdict_patches"][1].endswith("carry no more of it than as many others")
+    assert text.endswith("7 of 12 pictures")
+    assert patched()["ahead"][1] == "1 of 2" and patched(low=-0.1)["ahead"][0] == 0
     value, text = patched(known=False)["verdict_patches"]
     assert value == "not decided" and text.startswith("Not decided") and "2 of 12" in text
     assert patched(known=False)["leaves"][1] == "not decided" and patched()["reaches"][1] == "9 (9 to 9)"
     assert patched(known=False)["counts"][1].startswith("does not count")
     assert "does not pass" in patched(leaves=11.0)["verdict_patches"][1]
     assert patched()["agreement"][1] == "0.50 (0.40 to 0.60)"
+
+
+def recovered(**values):
+    return {
+        part: pd.DataFrame(dict(layer=[1, 2], value=[values.get(part, 0.0), 0.0]))
+        for part in ("lesion", "random", "other image", "all image")
+    }
+
+
+def test_an_estimate_that_gives_less_than_half_of_what_image_tokens_recover_is_said_to_fail():
+    exact = recovered(**{"lesion": 0.6, "other image": 0.3, "all image": 1.0})
+    told = token_prose.of_parts(exact, recovered(**{"lesion": -0.01, "all image": 0.9}))
+    assert told["estimate"][0] == 1 and told["estimate"][1] == (
+        "It fails for image tokens: at layer 1 it gives -0.01 for the 0.60 of the tokens over the lesion and 0.90 for "
+        "the 1.00 of all image tokens"
+    )
+    assert "tokens over the lesion recover 0.60, all other image tokens together 0.30" in told["spread"][1]
+    near = token_prose.of_parts(exact, recovered(**{"lesion": 0.5, "all image": 0.9}))
+    assert near["estimate"][0] == 0 and near["estimate"][1].startswith("It does not miss")
+    assert "nothing at layer 1" in token_prose.of_parts(recovered(), recovered())["estimate"][1]
 
 
 def lensed(count):
@@ -94,7 +167,11 @@ def test_tables_put_versions_side_by_side_and_count_shares_of_the_ten_first_word
     assert own["low"] <= own["value"] <= own["high"]
     likenesses = token_tables.likeness(found)
     assert likenesses["its pixels shuffled"]["value"].tolist() == [1, 1]
-    told = token_prose.of_lens(likenesses, shares)
+    gaps = token_tables.beyond(found)
+    assert (gaps["shuffled"]["value"] <= 0).all()  # the shuffled picture has all of its words
+    apart = likenesses["another scene"]["value"] - likenesses["a black picture"]["value"]
+    assert gaps["black"]["value"].tolist() == pytest.approx(apart.tolist())
+    told = token_prose.of_lens(likenesses, gaps, pd.concat([shares, own.to_frame().T.assign(variant="twin")]))
     assert told["like_shuffled"] == (1, "100%") and told["share_picture"][1].count("%") in (1, 2)
 
 
@@ -107,7 +184,8 @@ def test_all_numbers_fit_the_results_table_and_the_interval_stands_beside_the_di
     likenesses, shares = token_tables.likeness(found), token_tables.answer_shares(found)
     curves = dict.fromkeys(PARTS, curve)
     words = compared(dict(comparison="plane"), dict(comparison="place", measure="share"))
-    made = token_tables.rows(words, against({}), likenesses, shares, curves, curves, handovers, sweep)
+    gaps = token_tables.beyond(found)
+    made = token_tables.rows(words, against({}), likenesses, gaps, shares, curves, curves, handovers, sweep)
     table = results.tidy(made, model="m", technique="image_tokens", seed=0)
     plane = table[table["domain"] == "plane"].set_index("metric")
     assert plane["value"].to_dict() == {
@@ -118,6 +196,7 @@ def test_all_numbers_fit_the_results_table_and_the_interval_stands_beside_the_di
         "log_p_q": 0.02,
     }
     assert plane["low"].notna().to_dict() == {name: name == "log_p" for name in plane.index}
+    assert len(table[table["metric"] == "likeness_beyond"]) == 2 * 2
     assert len(table[table["item"].notna()]) == 1 and set(table["space"].dropna()) == set(PARTS)
 
 
@@ -125,3 +204,19 @@ def test_the_state_of_the_maps_is_that_of_the_largest_difference_by_place():
     table = compared(dict(comparison="place", layer=5), dict(comparison="place", layer=10, value=0.9))
     assert token_tables.largest_by_place(table, [0, 5, 10]) == 10
     assert token_tables.largest_by_place(table[:0], [0, 5, 10]) == 5
+
+
+def test_what_a_lesion_does_to_any_word_is_no_gain_of_lesion_words():
+    rng = np.random.default_rng(0)
+    words = [*token_tables.LESION_WORDS, "random words 0", "random words 1"]
+
+    def made(count):
+        log_p = rng.normal(-9, 0.1, (count, 1, 6, len(words)))
+        return lens_words.LensWords(log_p, log_p * 0, np.zeros((count, 1, 6), int), [0], words, 0.0)
+
+    found, lesion = {"as it is": made(4), "twin": made(2)}, np.array([True, False, True, False])
+    found["as it is"].log_p[:, :, 2] += 5  # any word
+    assert np.abs(token_tables.gain(found, lesion)).max() < 0.5
+    found["as it is"].log_p[:, :, 3, : len(words) - 2] += 5
+    gain = token_tables.gain(found, lesion)
+    assert gain.shape == (2, 1, 6) and gain[:, :, 3].min() > 4.5 > 0.5 > np.abs(gain[:, :, :3]).max()

@@ -28,9 +28,10 @@ def scenes(count=60):
 
 def lensed(count, seed):
     rng = np.random.default_rng(seed)
-    shape = (count, len(LAYERS), TOKENS, len(ALL))
-    log_p = rng.normal(-8, 0.3, shape) + 3 * np.arange(len(ALL))  # some words always come first
-    return lens_words.LensWords(log_p, np.zeros(shape), np.zeros(shape[:3], int), LAYERS, ALL, 0.0)
+    words = ALL + ["random words 0", "random words 1"]
+    shape = (count, len(LAYERS), TOKENS, len(words))
+    log_p = rng.normal(-8, 0.3, shape) + 3 * np.arange(len(words))  # some words always come first
+    return lens_words.LensWords(log_p, np.zeros(shape), np.zeros(shape[:3], int), LAYERS, words, 0.0)
 
 
 def made(table, kind=None, layer=1, by=2.0):
@@ -83,10 +84,20 @@ def test_what_the_twin_says_at_the_same_place_does_not_count():
     found["as it is"].log_p[np.ix_(np.flatnonzero(lesion), [0, 1, 2], [0, 1], words)] += 3
     tests, _ = word_tests.all_tests(found, table, inside, LAYERS)
     assert {layer for name, layer in clear(tests) if name == "place"} == {0, 1, 2}
+    row = tests.query("comparison == 'place' and measure == 'log_p'").iloc[0]
+    assert row["own"] == pytest.approx(3, abs=0.2) and row["control"] == pytest.approx(0, abs=0.2)
     found["twin"].log_p[:, :, :2][..., words] += 3
     tests, _ = word_tests.all_tests(found, table, inside, LAYERS)
     assert not [name for name, _ in clear(tests) if name == "place"]
-    row = tests.query("comparison == 'place' and measure == 'log_p'").iloc[0]
+
+
+def test_what_a_lesion_does_to_random_words_too_does_not_count():
+    table = scenes()
+    found, inside = made(table)
+    found["as it is"].log_p[table["lesion"].to_numpy(), 1, :2] += 3
+    tests, _ = word_tests.all_tests(found, table, inside, LAYERS)
+    assert not [name for name, _ in clear(tests) if name == "place"]
+    row = tests.query("comparison == 'place' and measure == 'log_p' and layer == 1").iloc[0]
     assert row["own"] == pytest.approx(3, abs=0.2) and row["control"] == pytest.approx(3, abs=0.2)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from medlib import paths, results
+from medlib.chapters.embedding_geometry.enough_tokens import comparable
 
 MODEL = "scans-llava"
 CHAPTERS = ("embedding_geometry", "contextualisation", "image_tokens", "grad_cam", "multimodal_neurons")
@@ -20,7 +21,6 @@ STRICTER = {  # metric -> what this book goes by instead
     "update_linearity": ("update_linearity_held_out", "held out"),
     "dimension_lowest": ("dimension", "by maximum likelihood"),
 }
-ENOUGH = 0.1  # of the most tokens at any state: with fewer a number of a cloud is one of another cloud
 CONTROL = {"dimension_lowest": "dimension"}  # metric -> the one that has its control, where it has none itself
 
 
@@ -68,8 +68,7 @@ def curves(quantity, runs):
     >>> curves(published()[1]["mev"], recorded(chapters))["own"]
 
     "own" is B's measure, "stricter" what this book goes by instead.  A curve that a run refused or does not have is
-    empty; without the run, there is none.  A state with less than `ENOUGH` of the most tokens is left out: words have
-    one embedding each, so that at state 0 the text is a handful of points.
+    empty, and states with too few distinct tokens are left out; without the run, there is none.
     """
     if quantity["chapter"] not in runs:
         return {}
@@ -80,7 +79,7 @@ def curves(quantity, runs):
         here = here[(here["domain"] == "scans") & (here["variant"] == asked) & (here["space"] == "raw")]
         found = {"own": here[here["metric"] == metric], "control": here[here["metric"] == f"{metric}_baseline"]}
     else:
-        plain, control = here[here["variant"].isna()], here[here["variant"] == "control"]
+        plain, control = comparable(here[here["variant"].isna()]), here[here["variant"] == "control"]
         found = {"own": plain[plain["metric"] == metric]}
         found["control"] = control[control["metric"] == CONTROL.get(metric, metric)]
         if metric in STRICTER:
@@ -89,7 +88,6 @@ def curves(quantity, runs):
 
 
 def _placed(rows, n_layers):
-    rows = rows[rows["n"].isna() | (rows["n"] >= ENOUGH * rows["n"].max())]
     found = rows.sort_values("layer")[["layer", "value", "low", "high"]].astype(float).reset_index(drop=True)
     return found.assign(layer=found["layer"].astype(int), depth=found["layer"] / n_layers)
 

@@ -8,6 +8,7 @@ from medlib import paths
 from medlib.book import project_b, project_b_traps
 from medlib.book import project_b_figures as draw
 from medlib.book.pages import Markdown, table
+from medlib.chapters.embedding_geometry import enough_tokens
 from medlib.chapters.grad_cam.heat_prose import listed
 
 OF_B = {  # chapter -> its question, what B has of it
@@ -100,7 +101,7 @@ def _curves(runs, folder):
     parts.append(
         "Of ours the first and the last layer, and in brackets the range over all that were measured. "
         f"B's are ranges of curves, and so approximate ({notes}). "
-        f"States with less than {project_b.ENOUGH:.0%} of the different tokens that other states have are left out.\n"
+        f"States with less than {enough_tokens.LEAST:.0%} of the different tokens that other states have are left out.\n"
     )
     header = ["measure", "layers", "project B", "this book", "random tokens"]
     parts.append(table(header, [row for both in points for row in _point_rows(*both, runs)]))

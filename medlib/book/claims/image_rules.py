@@ -17,8 +17,7 @@ from medlib.book.claims.evidence import (
     rows,
 )
 from medlib.chapters.contextualisation import context_prose, published
-from medlib.chapters.contextualisation.context_tables import SPACES
-from medlib.chapters.contextualisation.later_layers import MEASURES
+from medlib.chapters.contextualisation.later_layers import MEASURES, SPANS
 from medlib.chapters.embedding_geometry import embedding_prose, linear_steps, project_b
 from medlib.chapters.grad_cam.heat_scores import CONTROLS
 
@@ -97,9 +96,11 @@ def _kinds(run, metric, wanted, form):
     curves = _with_control(run, metric)
     side = embedding_prose.side(differences, metric)
     beaten = embedding_prose.beats_control(curves, metric)
+    of_scale = [_of_kinds(run, name) for name in embedding_prose.SCALE[1:]] if metric == "dimension" else []
+    whole = pd.concat([curves, *of_scale], ignore_index=True)
     word = (
         NOT_DECIDED
-        if embedding_prose.fails(curves, metric)
+        if embedding_prose.fails(whole, metric)
         else decide(side == wanted, side in {"image", "text"} - {wanted})
     )
     above, below = int((differences["low"] > 0).sum()), int((differences["high"] < 0).sum())
@@ -108,6 +109,9 @@ def _kinds(run, metric, wanted, form):
         f"Image tokens have more of it on {above} and less on {below} of {len(differences)} layers; clear of the "
         f"control are {clear}"
     )
+    if metric == "dimension":
+        noisy = embedding_prose.noisy(whole)
+        why += f"; the dimension falls with the number of tokens, so it does not count, for: {listed(noisy)}"
     by_kind = {kind: part.reset_index(drop=True) for kind, part in curves.groupby("kind")}
     numbers = tuple(_middle(f"{kind} tokens", part, form) for kind, part in by_kind.items())
     name = "Gaussian cloud of the same covariance" if metric == "dimension" else "dimensions dealt to other tokens"
@@ -119,7 +123,7 @@ def _kinds(run, metric, wanted, form):
 
 def _with_control(run, metric):
     """The curves of both kinds as the chapter's rules take them, with columns `kind` and `control`."""
-    own = rows(run, metric, interval=True, component=["image", "text"], variant=None)
+    own = _of_kinds(run, metric, interval=True).rename(columns={"kind": "component"})
     control = rows(run, metric, component=["image", "text"], variant="control")
     control = control[["component", "layer", "value"]].rename(columns={"value": "control"})
     both = own.merge(control, on=["component", "layer"], how="left").rename(columns={"component": "kind"})
@@ -128,23 +132,33 @@ def _with_control(run, metric):
     return both
 
 
+def _of_kinds(run, metric, interval=False):
+    found = rows(run, metric, interval=interval, component=["image", "text"], variant=None)
+    return found.rename(columns={"component": "kind"})
+
+
 def picture_specific(book, model):
     """B5: SelfSim falls over the layers, by the rule of the chapter on contextualisation (`context_prose.verdict`)."""
     run = book[model]["contextualisation"]
     question = _question(run)
     where = dict(interval=True, component="text", variant=question)
-    later = _tested(run, [f"{measure}_fall" for measure in MEASURES], domain="scans", space=list(SPACES), **where)
-    beyond = f"{MEASURES[1]}_fall_less_shuffled"
-    against = _tested(run, [beyond], domain="scans against shuffled", space="raw", **where)
+    metrics = [f"{measure}_fall{ending}" for measure in MEASURES for ending in SPANS]
+    every = rows(run, metrics[0], domain="scans", **where)["space"].unique()
+    spaces = [space for space in every if context_prose.counted(space)]
+    later = _tested(run, metrics, domain="scans", space=spaces, **where)
+    beyond = [f"{measure}_fall_less_shuffled" for measure in MEASURES]
+    against = _tested(run, beyond, domain="scans against shuffled", space="raw", **where)
     said = context_prose.verdict(later, against, question)
     word = decide(said.startswith("Yes, and more than with shuffled"), said.startswith("No, the other way round"))
-    names = {"self_similarity_fall": "as the cosine stands", "self_similarity_adjusted_fall": "less random tokens"}
+    names = dict(zip(metrics[:: len(SPANS)], ("as the cosine stands", "less random tokens"), strict=True))
     numbers = tuple(
         number(f"fall of SelfSim {names[row.metric]}, {row.space}", row, f"{row.n} pictures", "{:+.4f}")
-        for row in later.itertuples()
+        for row in later[later["metric"].isin(names)].itertuples()
     )
-    row = next(against.itertuples())
-    controls = (number("fall beyond that with shuffled pictures", row, f"{row.n} pictures", "{:+.4f}"),)
+    controls = tuple(
+        number(f"fall beyond that with shuffled pictures, {name}", row, f"{row.n} pictures", "{:+.4f}")
+        for name, row in zip(names.values(), against.itertuples(), strict=True)
+    )
     return Verdict(word, f"{said}.", numbers, controls)
 
 

@@ -111,7 +111,8 @@ def falls(later, against):
     for axes, metric in zip(panels, ("self_similarity", "self_similarity_adjusted"), strict=True):
         for step, (look, table, space, label) in enumerate(series):
             drawn = figures.LOOKS[look]
-            rows = table[table["metric"].str.startswith(f"{metric}_fall") & (table["space"] == space)]
+            names = (f"{metric}_fall", f"{metric}_fall_less_shuffled")
+            rows = table[table["metric"].isin(names) & (table["space"] == space)]
             for row in rows.itertuples():
                 at = _place(groups, row) + 0.22 * (step - 1)
                 axes.plot([row.low, row.high], [at, at], color=drawn["color"], lw=1.5)

@@ -3,44 +3,54 @@
 A number is `(value, text)`, as `Run.number` takes it.
 """
 
+import re
+
+from medlib.chapters.contextualisation import later_layers
 from medlib.chapters.contextualisation.context_figures import shown
 from medlib.chapters.contextualisation.context_tables import SPACES, chosen
-from medlib.chapters.contextualisation.later_layers import MEASURES, direction, thirds
+from medlib.chapters.contextualisation.later_layers import MEASURES, SPANS, direction, thirds
+from medlib.errors import MedlibError
 
 WORDS = {"falls": "falls", "rises": "rises", "undecided": "is not decided"}
+BESIDE = {MEASURES[0]: "as the cosine stands", MEASURES[1]: "beside random tokens"}
+AGAINST = {"falls": "larger than theirs", "rises": "smaller than theirs", "undecided": "not told apart from theirs"}
+WITHOUT = {"": "", "_without_first": ", without the first layer", "_without_ends": ", without the first and last layer"}
 
 
 def verdict(later, against, question):
     """Whether later layers are more picture-specific at the tokens of a question: a sentence.
 
-    >>> verdict(later, against, "Is there a lesion?")
-    'Not decided: from the first to the last third of the layers SelfSim falls in 0 of 4 ways to measure it ...'
+    >>> verdict(pd.concat([later, by_count]), against, "Is there a lesion?")
+    'Not decided: from the first to the last third of the layers SelfSim falls in 0 of 30 ways to measure it ...'
 
-    The ways are: as the cosine stands and less random tokens, with all dimensions and without the largest.  "Yes" needs
-    all four, and a fall that is larger than that on shuffled pictures.
+    The ways are: as the cosine stands and less random tokens, with all dimensions and without each number of the
+    largest, with all layers, without the first, and without the first and the last.  "Yes" needs all of them, and a
+    fall that is larger than that on shuffled pictures, both as the cosine stands and less random tokens.
     """
-    ways = _ways(later, question)
-    count = {way: list(ways.values()).count(way) for way in WORDS}
+    ways = list(_ways(later, question).values())
+    count = {way: ways.count(way) for way in WORDS}
     tally = (
         f"from the first to the last third of the layers SelfSim falls in {count['falls']} of {len(ways)} ways to "
         f"measure it, rises in {count['rises']} and is not decided in {count['undecided']}"
     )
-    if count["undecided"] == len(ways):
-        return f"Not decided: {tally}"
+    beyond = {direction(_row(against, question, "raw", f"{one}_fall_less_shuffled")) for one in MEASURES}
     if count["rises"] == len(ways):
         return f"No, the other way round: {tally}"
-    if count["falls"] < len(ways):
-        if ways["raw", MEASURES[0]] == "falls" and ways["raw", MEASURES[1]] != "falls":
-            return f"Only as the cosine stands, not beside random tokens: {tally}"
-        if all(ways["raw", one] == "falls" for one in MEASURES):
-            return f"Only with the largest dimensions in: {tally}"
-        return f"That depends on how it is measured: {tally}"
-    beyond = direction(_row(against, question, "raw", f"{MEASURES[1]}_fall_less_shuffled"))
-    if beyond == "falls":
+    if count["falls"] == len(ways) and beyond == {"falls"}:
         return f"Yes, and more than with shuffled pictures: {tally}"
-    if beyond == "rises":
-        return f"Yes, but shuffled pictures do more of it, so it says nothing about what is shown: {tally}"
-    return f"Yes, but not shown to be more than with shuffled pictures, so not owed to what is shown: {tally}"
+    if not count["falls"]:
+        return f"Not decided: {tally}"
+    return f"Not decided: {tally}; {_beside_shuffled(later, against, question)}"
+
+
+def _beside_shuffled(later, against, question):
+    """How the fall stands to that with the same tiles in another order."""
+    rows = {one: _row(against, question, "raw", f"{one}_fall_less_shuffled") for one in MEASURES}
+    fall = {one: _row(later, question, "raw", f"{one}_fall")["value"] for one in MEASURES}
+    same = all(abs(row["value"]) < fall[one] / 2 for one, row in rows.items())
+    said = [f"{AGAINST[direction(row)]} {BESIDE[one]} (by {row['value']:+.4f})" for one, row in rows.items()]
+    opening = "tiles in another order do much the same: " if same else "beside tiles in another order "
+    return f"{opening}the fall is {said[0]} and {said[1]}"
 
 
 def of_later(later, against, questions):
@@ -50,22 +60,65 @@ def of_later(later, against, questions):
     for key, table, name in (
         ("fall", later, f"{MEASURES[0]}_fall"),
         ("fall_adjusted", later, f"{MEASURES[1]}_fall"),
+        ("fall_without_first", later, f"{MEASURES[1]}_fall_without_first"),
+        ("fall_without_ends", later, f"{MEASURES[1]}_fall_without_ends"),
         ("fall_beyond", against, f"{MEASURES[1]}_fall_less_shuffled"),
+        ("fall_beyond_raw", against, f"{MEASURES[0]}_fall_less_shuffled"),
     ):
         row = _row(table, first, "raw", name)
         found[key] = (row["value"], f"{interval(row, '+.4f')}, p = {row['p']:.2g}")
     same = [question for question in others if _ways(later, question) == _ways(later, first)]
-    text = f"{len(same)} of {len(others)} other questions agree in all four ways" if others else "no other was asked"
-    return found | {"other_questions": (len(same), text)}
+    text = f"{len(same)} of {len(others)} other questions agree in all ways" if others else "no other was asked"
+    rows = {one: _row(against, one, "raw", f"{MEASURES[1]}_fall_less_shuffled") for one in others}
+    beyond = [one for one, row in rows.items() if direction(row) == "falls"]
+    found["others_beyond"] = (len(beyond), f"{len(beyond)} of {len(others)} other questions" if others else "no other")
+    return found | {"other_questions": (len(same), text), "not_falling": _not_falling(later, first)}
 
 
-def of_image(later):
+def _not_falling(later, question):
+    """The ways in which SelfSim does not fall, by name."""
+    open_ways = [way for way, which in _ways(later, question).items() if which != "falls"]
+    if not open_ways:
+        return 0, "It falls in every way"
+    if len(open_ways) == len(_ways(later, question)):
+        return len(open_ways), "It falls in no way"
+    names = [_way(*way) for way in open_ways]
+    return len(open_ways), f"It does not fall, or is not shown to: {'; '.join(names)}"
+
+
+def _way(space, measure, ending):
+    out = "" if space == SPACES[0] else f", without the {space.split()[1]} largest"
+    return f"{BESIDE[measure]}{out}{WITHOUT[ending]}"
+
+
+def of_slices(looks, slices, question, seed=0):
+    """The fall over pictures of one kind: key -> `(value, text)`, and the rows of `later_layers.later` of these.
+
+    `slices`: bool `[picture]`.  Where too few are left, the text says so and there are no rows.
+    """
+    out = int((~slices).sum())
+    try:
+        rows = later_layers.later([later_layers.of_some(look, slices) for look in looks], seed)
+    except MedlibError as error:
+        return {"slices_only": ("none", str(error)), "n_other": (out, str(out))}, None
+    row = _row(rows, question, "raw", f"{MEASURES[1]}_fall")
+    plain = _row(rows, question, "raw", f"{MEASURES[0]}_fall")
+    text = f"{interval(plain, '+.4f')} as the cosine stands and {interval(row, '+.4f')} beside random tokens"
+    return {"slices_only": (row["value"], text), "n_other": (out, str(out))}, rows
+
+
+def of_image(later, against):
     """Whether image tokens of one place grow more specific: key -> `(value, text)`."""
     rows = later[(later["component"] == "image") & (later["space"] == "raw")].set_index("metric")
     words = [WORDS[direction(rows.loc[f"{one}_fall"])] for one in MEASURES]
     text = f"it {words[0]} as the cosine stands and {words[1]} beside random image tokens"
     row = rows.loc[f"{MEASURES[1]}_fall"]
-    return {"image_direction": (row["value"], text), "image_fall": (row["value"], interval(row, "+.4f"))}
+    beyond = against[against["component"] == "image"].set_index("metric").loc[f"{MEASURES[1]}_fall_less_shuffled"]
+    return {
+        "image_direction": (row["value"], text),
+        "image_fall": (row["value"], interval(row, "+.4f")),
+        "image_beyond": (beyond["value"], f"{interval(beyond, '+.4f')}, p = {beyond['p']:.2g}"),
+    }
 
 
 def of_curves(curves, question, n_layers):
@@ -88,10 +141,15 @@ def of_tokens(changes, lead):
     one, two = (changes.iloc[at] for at in (first, second))
     clear = "clearly ahead of" if low > 0 else "not told apart from"
     text = (
-        f"`{shown(one['token'])}` changes most, by {interval(one, '.4f')}, {clear} `{shown(two['token'])}` "
+        f"{_placed(one)} changes most, by {interval(one, '.4f')}, {clear} {_placed(two)} "
         f"(difference {value:.4f}, 95 % interval {low:.4f} to {high:.4f})"
     )
     return {"most_changed": (float(one["value"]), text)}
+
+
+def _placed(row):
+    """A token with its place, since a template may hold the same one several times."""
+    return f"`{shown(row['token'])}` (token {row['position'] + 1} behind the picture)"
 
 
 def of_lowest(lowest, n_layers):
@@ -111,11 +169,24 @@ def interval(row, form):
 
 
 def _ways(later, question):
+    """Direction by (space, measure, what is left out of the layers): `SPACES[0]` and each number of dimensions."""
+    rows = later[later["variant"] == question]
+    spaces = [space for space in rows["space"].unique() if counted(space)]
     return {
-        (space, measure): direction(_row(later, question, space, f"{measure}_fall"))
-        for space in SPACES
+        (space, measure, ending): direction(_row(later, question, space, f"{measure}_fall{ending}"))
+        for space in spaces
         for measure in MEASURES
+        for ending in SPANS
     }
+
+
+def counted(space):
+    """Whether a space is one of the ways: all dimensions, or without a number of them.
+
+    >>> counted("without 10 largest")
+    True
+    """
+    return space == SPACES[0] or re.fullmatch(r"without \d+ largest", space) is not None
 
 
 def _row(table, question, space, metric):

@@ -1,16 +1,25 @@
 """Are later layers more picture-specific?  The last third of the layers against the first, pair by pair.
 
 What is compared is how far one token's states are apart over pictures, as cosines stand and above what random tokens
-are apart, with all dimensions and without the largest, and against the same pictures with their tiles shuffled.
+are apart, with all dimensions and without the largest, with all layers and without those at the ends, and against the
+same pictures with their tiles shuffled.
 """
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from medlib.chapters.contextualisation.context_tables import looks
-from medlib.geometry.contextual import pair_interval, pair_test
+from medlib.errors import MedlibError
+from medlib.geometry.contextual import FEWEST, pair_interval, pair_test
 
 MEASURES = ("self_similarity", "self_similarity_adjusted")
+SPANS = {  # ending of a metric -> the layers at the ends that are left out: of the first third, of the last
+    "": (0, 0),
+    "_without_first": (1, 0),
+    "_without_ends": (1, 1),
+}
 
 
 def thirds(n_layers):
@@ -24,16 +33,35 @@ def thirds(n_layers):
 
 
 def falls(look):
-    """How far SelfSim falls from the first to the last third, for each pair: measure -> `[picture, picture]`.
+    """How far SelfSim falls from the first to the last third, for each pair: metric -> `[picture, picture]`.
 
-    >>> pair_interval(falls(look)["self_similarity"])
+    >>> pair_interval(falls(look)["self_similarity_fall"])
 
-    Positive where the states of later layers are further apart.
+    Positive where the states of later layers are further apart.  Metrics end in "_fall" and a key of
+    `SPANS`: all layers, without the first, without the first and the last; a third of one layer stays whole.
     """
     own = look.own.mean(axis=1)
     first, last = (list(layers) for layers in thirds(len(own) - 1))
     tables = dict(zip(MEASURES, (own, own - look.random), strict=True))
-    return {name: table[first].mean(axis=0) - table[last].mean(axis=0) for name, table in tables.items()}
+    found = {}
+    for ending, (start, end) in SPANS.items():
+        early, late = first[start:] or first, last[: len(last) - end] or last
+        for name, table in tables.items():
+            found[f"{name}_fall{ending}"] = table[early].mean(axis=0) - table[late].mean(axis=0)
+    return found
+
+
+def of_some(look, kept):
+    """A look at some of its pictures: what `later` needs of it; `kept`: bool `[picture]`.
+
+    >>> later([of_some(look, scenes["kind"] != "other") for look in looks(read)])
+
+    Raises `MedlibError` where too few are left for an interval.
+    """
+    rows = np.flatnonzero(kept)
+    if len(rows) < FEWEST:
+        raise MedlibError(f"{len(rows)} pictures are left, and an interval takes {FEWEST}; give more pictures.")
+    return replace(look, own=look.own[..., rows[:, None], rows], random=look.random[..., rows[:, None], rows])
 
 
 def later(found, seed=0):
@@ -46,7 +74,7 @@ def later(found, seed=0):
     rows = []
     for look in found:
         for name, table in falls(look).items():
-            rows.append(_row(table, look, f"{name}_fall", seed))
+            rows.append(_row(table, look, name, seed))
     return pd.DataFrame(rows)
 
 
@@ -60,8 +88,8 @@ def against(found, others, seed=0):
     rows = []
     for look, other in zip(found, others, strict=True):
         mine, theirs = falls(look), falls(other)
-        for name in MEASURES:
-            rows.append(_row(mine[name] - theirs[name], look, f"{name}_fall_less_shuffled", seed))
+        for name in mine:
+            rows.append(_row(mine[name] - theirs[name], look, f"{name}_less_shuffled", seed))
     return pd.DataFrame(rows)
 
 

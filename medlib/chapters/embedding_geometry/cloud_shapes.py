@@ -13,6 +13,7 @@ from scipy.sparse.linalg import svds
 from medlib import geometry
 from medlib.chapters.collapse.clouds import groups, signs
 from medlib.chapters.collapse.depths import interval
+from medlib.chapters.embedding_geometry.enough_tokens import of_both
 from medlib.errors import MedlibError
 
 N_LARGEST = 3  # dimensions left out beside the plain anisotropy: a few huge ones make any cloud a line
@@ -98,10 +99,13 @@ def _controls(x, seed):
     return found
 
 
-def kinds_apart(without, states):
+def kinds_apart(without, table, states):
     """Image tokens less text tokens at each state: `layer, metric, value, low, high`; of the dimension its logarithm.
 
-    The same groups of scenes are left out of both.  States without a number for either kind are left out.
+    >>> kinds_apart(without, shapes, range(0, model.n_layers + 1, 5))
+
+    The same groups of scenes are left out of both.  States without a number for either kind are left out, and those
+    with too few distinct tokens.
     """
     parts = []
     for metric in CURVES:
@@ -110,4 +114,5 @@ def kinds_apart(without, states):
             image, text = np.log(image), np.log(text)
         value, low, high = interval(image - text)
         parts.append(pd.DataFrame(dict(layer=list(states), metric=metric, value=value, low=low, high=high)))
-    return pd.concat(parts, ignore_index=True).dropna()
+    found = pd.concat(parts, ignore_index=True).dropna()
+    return found[found["layer"].isin(of_both(table))].reset_index(drop=True)

@@ -34,10 +34,11 @@ def missing(table):
     return found.rename("layers").reset_index()[["kind", "metric", "layers", "reason"]]
 
 
-def results_table(steps, shapes, differences, few, copies, read):
+def results_table(steps, shapes, differences, pictures, few, copies, read):
     """All numbers as rows of the results table: `component` is the kind of token, `variant` the control or the data.
 
-    `steps`, `shapes`: with `control`, which becomes a row of its own, variant "control"; what was refused has no row.
+    `pictures`: of `linear_steps.of_pictures`; `steps`, `shapes`: with `control`, which becomes a row of its own, with
+    variant "control"; what was refused has no row.
     """
     curves = pd.concat([steps, shapes], ignore_index=True).rename(columns={"kind": "component"})
     parts = [curves.dropna(subset=["value"])]
@@ -46,6 +47,7 @@ def results_table(steps, shapes, differences, few, copies, read):
     removed = shapes.drop_duplicates(["kind", "layer"]).rename(columns={"kind": "component"})
     parts.append(removed.assign(value=removed["duplicates"], low=None, high=None, metric="duplicates"))
     parts.append(differences.assign(component="image less text", metric=differences["metric"] + "_difference"))
+    parts.append(pictures.rename(columns={"kind": "component"}))
     names = "few_tokens_" + few["score"].str.replace(" ", "_")
     parts.append(few.assign(metric=names, variant=few["data"], component="text", position=few["tokens"]))
     shares = copies["share"].map("{:.0%} copies".format)

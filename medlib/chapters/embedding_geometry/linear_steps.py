@@ -1,19 +1,24 @@
 """Linear steps: how much of a block's work a linear map could do, in sample and on scenes it was not fitted on.
 
 In sample, a map of `hidden` dimensions explains `rank / (n - 1)` of anything, and all of it where tokens are no more
-than dimensions: then there is no number here but the reason why.  Held out, whole scenes are left out of the fit, so
-that tokens of one picture are never on both sides.  Intervals resample scenes, with the maps held still.
+than dimensions: then there is no number here but the reason why.  Held out, whole pictures are left out of the fit, of
+text whole wordings, so that what comes again is never on both sides.  Intervals resample scenes, with the maps held
+still.
 """
 
 import numpy as np
 import pandas as pd
 
 from medlib import geometry, stats
+from medlib.chapters.embedding_geometry.cloud_shapes import N_LARGEST
+from medlib.chapters.embedding_geometry.enough_tokens import of_both
 from medlib.errors import MedlibError
 from medlib.geometry import linear_maps
 
-CURVES = ("linearity", "update_linearity", "linearity_held_out", "update_linearity_held_out", "procrustes")
 MAIN = "update_linearity_held_out"
+FEWER = "update_linearity_held_out_without_largest"  # the same of all dimensions but those that the block changes most
+IN_SAMPLE, HELD_OUT = ("linearity", "update_linearity"), ("linearity_held_out", MAIN, FEWER)
+CURVES = (*IN_SAMPLE, *HELD_OUT, "procrustes")
 
 
 def linear_steps(clouds, transitions, seed=0):
@@ -23,45 +28,68 @@ def linear_steps(clouds, transitions, seed=0):
 
     Transition l leads from state l to state l + 1.  The table has `kind`, `layer` (l + 1, the block), `metric` (of
     `CURVES`), `value`, `low`, `high`, `control` (what is explained by chance: the rank over n - 1 in sample, else the
-    score of the same states with targets of other scenes), `n` and `reason` (why there is no value).
-    `sums`: {kind: [scene, transition, (error, total)]} of `MAIN`, NaN where it was refused.
+    score of the same states with targets of other scenes), `n` (distinct tokens before the block) and `reason` (why
+    there is no value).
+    `sums`: {(kind, metric): [scene, transition, (error, total)]} of `MAIN` and `FEWER`, NaN where refused.
     """
     rows, sums = [], {}
     scenes = 1 + max(int(cloud.scene.max()) for cloud in clouds.values())
     for kind, cloud in clouds.items():
-        sums[kind] = np.full((scenes, len(transitions), 2), np.nan)
+        sums |= {(kind, metric): np.full((scenes, len(transitions), 2), np.nan) for metric in (MAIN, FEWER)}
         for place, at in enumerate(transitions):
             x, y = (cloud.states[state].astype(np.float64) for state in (at, at + 1))
-            found, main = _step(x, y, cloud.scene, scenes, seed)
-            if main is not None:
-                sums[kind][:, place] = main
-            rows += [row | dict(kind=kind, layer=at + 1, n=len(x)) for row in found]
+            found, of_scenes = _step(x, y, cloud, scenes, seed)
+            for metric, own in of_scenes.items():
+                sums[kind, metric][:, place] = own
+            n = len(geometry.distinct(x)[0])
+            rows += [row | dict(kind=kind, layer=at + 1, n=n) for row in found]
     columns = ["kind", "layer", "metric", "value", "low", "high", "control", "n", "reason"]
     return pd.DataFrame(rows)[columns], sums
 
 
-def _step(x, y, scene, scenes, seed):
-    """The rows of one transition, and the sums of its `MAIN`, [scene, (error, total)], or None."""
-    rows, main = [], None
-    other = _of_other_scenes(scene, seed)
-    hidden = x.shape[1]
-    for held_out, ending in ((False, ""), (True, "_held_out")):
-        targets = [y, y - x] + ([y[other], (y - x)[other]] if held_out else [])
-        try:
-            left, target = linear_maps.linear_residuals(x, np.hstack(targets), held_out, seed, scene)
-        except MedlibError as error:
-            rows += [_missing(f"{name}{ending}", error) for name in ("linearity", "update_linearity")]
-            continue
-        blocks = np.stack([_scene_sums(_row_sums(part, hidden), scene, scenes) for part in (left, target)], axis=-1)
-        chance = [_rank(x) / (len(x) - 1)] * 2
-        if held_out:
-            chance = [_score(block.sum(axis=0)) for block in blocks[2:]]
-            main = blocks[1]
-        for name, block, level in zip(("linearity", "update_linearity"), blocks, chance, strict=False):
-            rows.append(_row(f"{name}{ending}", block, level, seed))
-    left, target = _rotated(x, y)
-    sums = np.stack([_scene_sums(_row_sums(part, hidden), scene, scenes)[0] for part in (left, target)], axis=-1)
-    return [*rows, _row("procrustes", sums, geometry.procrustes(x, y[other]), seed)], main
+def _step(x, y, cloud, scenes, seed):
+    """The rows of one transition, and the sums of `MAIN` and `FEWER`, metric -> [scene, (error, total)], if any."""
+    rows, kept = [], {}
+    other = _of_other_scenes(cloud.scene, seed)
+    try:
+        left, target = linear_maps.linear_residuals(x, np.hstack([y, y - x]))
+        chance = _rank(x) / (len(x) - 1)
+        sums = _sums(left, target, cloud.scene, scenes, x.shape[1])
+        rows += [_row(metric, sums(at), chance, seed) for at, metric in enumerate(IN_SAMPLE)]
+    except MedlibError as error:
+        rows += [_missing(metric, error) for metric in IN_SAMPLE]
+    try:
+        targets = np.hstack([y, y - x, y[other], (y - x)[other]])
+        left, target = linear_maps.linear_residuals(x, targets, True, seed, cloud.fold)
+        small = _but_largest(target[:, x.shape[1] : 2 * x.shape[1]])
+        sums = _sums(left, target, cloud.scene, scenes, x.shape[1])
+        for metric, at, dims in zip(HELD_OUT, (0, 1, 1), (slice(None), slice(None), small), strict=True):
+            kept[metric] = sums(at, dims)
+            rows.append(_row(metric, kept[metric], _score(sums(at + 2, dims).sum(axis=0)), seed))
+    except MedlibError as error:
+        rows += [_missing(metric, error) for metric in HELD_OUT]
+    rotated = _sums(*_rotated(x, y), cloud.scene, scenes, x.shape[1])(0)
+    rows.append(_row("procrustes", rotated, geometry.procrustes(x, y[other]), seed))
+    return rows, {metric: kept[metric] for metric in (MAIN, FEWER) if metric in kept}
+
+
+def _but_largest(target):
+    """The dimensions of a target but the `N_LARGEST` with the largest sum of squares: numbers."""
+    return np.sort(np.argsort(-(target**2).sum(axis=0), kind="stable")[N_LARGEST:])
+
+
+def _sums(left, target, scene, scenes, hidden):
+    """A function that gives the sums of one target of several over each scene: `[scene, (error, total)]`.
+
+    It takes the number of the target and the dimensions that count, all by default.
+    """
+    squares = [(part**2).reshape(len(part), -1, hidden) for part in (left, target)]
+
+    def of(at, dims=slice(None)):
+        rows = [part[:, at, dims].sum(axis=1) for part in squares]
+        return np.stack([np.bincount(scene, weights=row, minlength=scenes) for row in rows], axis=-1)
+
+    return of
 
 
 def _rotated(x, y):
@@ -69,16 +97,6 @@ def _rotated(x, y):
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     u, strength, v = np.linalg.svd(x.T @ y)
     return y - strength.sum() / (x**2).sum() * (x @ u @ v), y
-
-
-def _row_sums(values, hidden):
-    """Squared lengths of each row in blocks of columns: [block, n]."""
-    return np.stack([(part**2).sum(axis=1) for part in np.split(values, values.shape[1] // hidden, axis=1)])
-
-
-def _scene_sums(values, scene, scenes):
-    """Sums over the tokens of each scene: [block, n] -> [block, scene]."""
-    return np.stack([np.bincount(scene, weights=row, minlength=scenes) for row in values])
 
 
 def _of_other_scenes(scene, seed):
@@ -113,13 +131,17 @@ def _missing(metric, error):
     return dict(metric=metric, value=None, low=None, high=None, control=None, reason=str(error))
 
 
-def kinds_apart(sums, transitions, seed=0):
+def kinds_apart(sums, table, transitions, seed=0):
     """`MAIN` of image tokens less that of text tokens, by transition: `layer, metric, value, low, high, n`.
 
-    Scenes are resampled with the tokens of both kinds.  Transitions that were refused for either kind are left out.
+    >>> kinds_apart(sums, steps, range(0, model.n_layers, 5))
+
+    Scenes are resampled with the tokens of both kinds.  Transitions that were refused for either kind are left out, and
+    those from a state with too few distinct tokens.
     """
-    both = np.stack([sums["image"], sums["text"]], axis=2)  # [scene, transition, kind, (error, total)]
-    kept = np.isfinite(both).all(axis=(0, 2, 3))
+    both = np.stack([sums["image", MAIN], sums["text", MAIN]], axis=2)  # [scene, transition, kind, (error, total)]
+    layers, enough = np.array(list(transitions)) + 1, of_both(table)
+    kept = np.isfinite(both).all(axis=(0, 2, 3)) & [layer in enough for layer in layers.tolist()]
     if not kept.any():
         return pd.DataFrame(columns=["layer", "metric", "value", "low", "high", "n"])
 
@@ -128,14 +150,34 @@ def kinds_apart(sums, transitions, seed=0):
         return score[..., 0] - score[..., 1]
 
     value, low, high = stats.bootstrap(both[:, kept], difference, seed=seed)
-    layers = np.array(list(transitions))[kept] + 1
-    return pd.DataFrame(dict(layer=layers, metric=MAIN, value=value, low=low, high=high, n=len(both)))
+    return pd.DataFrame(dict(layer=layers[kept], metric=MAIN, value=value, low=low, high=high, n=len(both)))
 
 
 def peak(sums, transitions, seed=0):
-    """The block whose own contribution is the most linear, held out: `(layer, low, high)`, or None where refused."""
+    """The block whose own contribution is the most linear, held out: `(layer, low, high)`, or None where refused.
+
+    >>> peak(sums["image", MAIN], range(0, model.n_layers, 5))
+
+    Of the blocks that were measured; scenes are resampled and the maps held still, so the interval can have no width.
+    """
     kept = np.isfinite(sums).all(axis=(0, 2))
     if not kept.any():
         return None
     layers = np.array(list(transitions))[kept] + 1
     return stats.bootstrap(sums[:, kept], lambda values, axis: layers[_share(values, axis).argmax(axis=-1)], seed=seed)
+
+
+def of_pictures(sums, names, transitions):
+    """`MAIN` of the tokens of each picture: `kind, layer, metric, item, value`, what the intervals resample.
+
+    `names`: those of the scenes, in the order of the clouds.  A picture without a token of a kind has no row.
+    """
+    rows = [
+        dict(kind=kind, layer=at + 1, metric=f"{MAIN}_of_picture", item=name, value=float(_score(own)))
+        for (kind, metric), values in sums.items()
+        if metric == MAIN
+        for name, of_scene in zip(names, values, strict=False)  # the last scenes may be without tokens
+        for at, own in zip(transitions, of_scene, strict=True)
+        if own[1] > 0
+    ]
+    return pd.DataFrame(rows, columns=["kind", "layer", "metric", "item", "value"])

@@ -6,6 +6,8 @@ the shape of curves, not a height.
 
 import pandas as pd
 
+from medlib.chapters.embedding_geometry.enough_tokens import comparable
+
 BLOCKS, HIDDEN, TEXT_TOKENS = 32, 4096, 2747
 PEAK = 25  # the transition of 32 at which the centred linearity of B has its peak
 PUBLISHED = (  # our metric, tokens, from, to (in the order of the layers where B names one), what B says
@@ -25,14 +27,15 @@ def band(metric, kind):
 
 
 def beside_ours(table):
-    """B's numbers beside ours: `measure`, `tokens`, `project B`, `this run`, `by chance`.
+    """B's numbers beside ours: `measure`, `tokens`, `project B`, `this run`, `by chance`, `distinct tokens`.
 
     >>> beside_ours(pd.concat([steps, shapes]))
 
-    `table`: `kind, layer, metric, value, control, reason` of `linear_steps` and `cloud_shapes`.  Ours are the first and
-    the last value over the layers and, in brackets, the range; where there is none, the reason.
+    `table`: `kind, layer, metric, value, control, n, reason` of `linear_steps` and `cloud_shapes`.  Ours are the first
+    and the last value over the layers with enough distinct tokens and, in brackets, the range; where there is none, the
+    reason.
     """
-    rows = []
+    rows, table = [], comparable(table)
     for metric, kind, first, last, said in PUBLISHED:
         of_metric = table[(table["metric"] == metric) & (table["kind"] == kind)].sort_values("layer")
         part = of_metric.dropna(subset=["value"])
@@ -42,7 +45,7 @@ def beside_ours(table):
         chance = _curve(control, metric) if len(control) else ""
         theirs = f"{first:g} to {last:g}"
         row = {"measure": said, "tokens": kind, "project B": theirs, "this run": ours, "by chance": chance}
-        rows.append(row)
+        rows.append(row | {"distinct tokens": f"{part['n'].min():.0f}" if len(part) else ""})
     return pd.DataFrame(rows)
 
 

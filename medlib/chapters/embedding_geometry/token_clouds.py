@@ -19,13 +19,15 @@ from medlib.vision.states import KINDS
 class TokenCloud:
     """Distinct tokens of one kind: `states` [state 0..L, token, hidden], float32, and the `scene` of each, [token].
 
-    `read`: tokens that were read; `repeats`: how many of them repeated an earlier one and were left out; `spare`: how
-    many more were left out so that both kinds have as many; `with_repeats`: state -> [token, hidden], some states as
-    they were read, repeats and all.
+    `fold`: [token], what is fitted or scored together: the scene of an image token, the wording of a text token, since
+    the same words stand under every picture; `read`: tokens that were read; `repeats`: how many of them repeated an
+    earlier one and were left out; `spare`: how many more were left out so that both kinds have as many; `with_repeats`:
+    state -> [token, hidden], some states as they were read, repeats and all.
     """
 
     states: np.ndarray
     scene: np.ndarray
+    fold: np.ndarray
     read: int
     repeats: int
     spare: int
@@ -41,24 +43,32 @@ def token_clouds(model, items, n_tokens, seed=0, keep=()):
     each picture but the same ones whenever it is asked about again.  Of the text only what follows the picture is
     taken: what precedes it is the same in every prompt.  `keep`: the states to keep with repeats too.
     """
-    found = {kind: ([], []) for kind in KINDS}
+    found, wordings = {kind: ([], [], []) for kind in KINDS}, items["question"].unique().tolist()
     for number, (_, asked) in enumerate(items.groupby("scene", sort=False)):
         picture, _ = scans.draw(asked.iloc[0])
         prompts = [image_prompt(model, picture, question) for question in asked["question"]]
         for kind, part in token_states(model, prompts, sample=n_tokens, seed=seed + number).items():
-            ends = np.array([prompt.image[-1] for prompt in prompts])[part.tokens["prompt"]]
+            prompt_of = part.tokens["prompt"].to_numpy()
+            ends = np.array([prompt.image[-1] for prompt in prompts])[prompt_of]
+            scene = np.full(len(ends), number)
+            wording = np.array([wordings.index(question) for question in asked["question"]])[prompt_of]
             taken = np.full(len(ends), True) if kind == "image" else part.tokens["position"].to_numpy() > ends
             found[kind][0].append(part.states[:, taken])
-            found[kind][1].append(np.full(int(taken.sum()), number))
-    read = {kind: (np.concatenate(states, axis=1), np.concatenate(scene)) for kind, (states, scene) in found.items()}
-    first = {kind: np.flatnonzero(~linear_maps.repeated(states[-1])) for kind, (states, _) in read.items()}
+            found[kind][1].append(scene[taken])
+            found[kind][2].append((scene if kind == "image" else wording)[taken])
+    read = {
+        kind: (np.concatenate(states, axis=1), np.concatenate(scene), np.concatenate(fold))
+        for kind, (states, scene, fold) in found.items()
+    }
+    first = {kind: np.flatnonzero(~linear_maps.repeated(states[-1])) for kind, (states, *_) in read.items()}
     n = min(map(len, first.values()))
     clouds = {}
-    for kind, (states, scene) in read.items():
+    for kind, (states, scene, fold) in read.items():
         rows = np.sort(np.random.default_rng(seed).permutation(first[kind])[:n])
         clouds[kind] = TokenCloud(
             states[:, rows],
             scene[rows],
+            fold[rows],
             read=len(scene),
             repeats=len(scene) - len(first[kind]),
             spare=len(first[kind]) - n,

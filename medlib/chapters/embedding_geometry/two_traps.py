@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 DRAWS = 3
+COPY_DRAWS = 6  # of copies, whose effect differs more from draw to draw
 SIZES = (0.25, 0.5, 1.0, 1.25, 1.5, 2.0, 3.0)  # tokens, as multiples of the dimensions
 SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # of the tokens that are copies
 
@@ -75,13 +76,13 @@ def with_copies(x, seed=0):
 
     >>> with_copies(image.states[15])
 
-    `x`: distinct rows [n, hidden].  Returns `share`, `fit` ("lowest", "likelihood"), `value` (mean of three draws),
+    `x`: distinct rows [n, hidden].  Returns `share`, `fit` ("lowest", "likelihood"), `value` (mean of six draws),
     `low`, `high` (their range) and `clean`, the same fit on the distinct rows of each draw alone.
     """
     generator, rows = np.random.default_rng(seed), []
     for share in SHARES:
         drawn = []
-        for _ in range(DRAWS):
+        for _ in range(COPY_DRAWS):
             distinct = x[generator.permutation(len(x))[: len(x) - int(share * len(x))]]
             copies = distinct[generator.choice(len(distinct), int(share * len(x)), replace=False)]
             drawn.append((naive_dimensions(np.concatenate([distinct, copies])), naive_dimensions(distinct)))

@@ -149,7 +149,10 @@ def handovers(table, seed=0):
 
 
 def lead_of_lesion(table, seed=0):
-    """What the lesion's image tokens recover beyond as many others, by layer: `layer, value, low, high, n` (mean)."""
+    """What the lesion's image tokens recover beyond as many others, by layer: `layer, value, low, high, n` (median).
+
+    The others are the same in picture and twin but for what the vision tower and earlier blocks brought to them.
+    """
     wide = table[table["group"].isin(["lesion", "random"])]
     wide = wide.pivot(index="scene", columns=["group", "layer"], values="recovered")
     gap = wide["lesion"] - wide["random"]

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from medlib.chapters.image_tokens.answer_words import WORDS
 from medlib.vision.logit_lens import read_lens
 
+ANSWERS = {word for answers in WORDS.values() for word in answers}
 FIRST = 10  # words of a token that are looked at, as many as project B shows
 
 
@@ -21,8 +23,8 @@ class LensWords:
 
     `log_p`: log-probability of each word, nats; `hits`: how many of the token's first `FIRST` words are the word; both
     float32 `[picture, layer, token, word]`; `best`: the first word's token id, `[picture, layer, token]`; `layers`,
-    `words`: their names; `no_op`: the largest difference of the last layer's logits from the model's own, relative to
-    the largest.
+    `words`: their names, answers first and the sets of random words behind; `no_op`: the largest difference of the last
+    layer's logits from the model's own, relative to the largest.
     """
 
     log_p: np.ndarray
@@ -31,6 +33,16 @@ class LensWords:
     layers: list
     words: list
     no_op: float
+
+    @property
+    def answers(self):
+        """The names of the answer words."""
+        return [word for word in self.words if word in ANSWERS]
+
+    @property
+    def random(self):
+        """The names of the sets of random words."""
+        return [word for word in self.words if word not in ANSWERS]
 
     def of(self, measure, words=None):
         """A measure of some words, float64 `[picture, layer, token, word]`: "share" (of the first words) or "log_p"."""
@@ -46,6 +58,8 @@ class LensWords:
 
 def read(model, prompts, tokens, layers):
     """The lens at the image tokens of `ImagePrompt`s with one grid, for the words of `word_tokens`: `LensWords`.
+
+    >>> read(model, prompts, tokens | matched_words(model, tokens, ["bright", "dark"]), [0, 5])
 
     Raises `MedlibError` as `logit_lens` does: where the last layer does not give the model's own logits.
     """

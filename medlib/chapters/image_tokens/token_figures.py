@@ -30,7 +30,7 @@ NAMES = {
     "last": "last token",
 }
 _GREYS = dict(zip(PARTS, ("0.3", "0.4", "0.75", "0.6", "0.5", "0.2"), strict=True))
-FLAT = 0.01  # what differs by less, in nats or as a share, is drawn as a flat line
+FLAT = 0.1  # least height of a panel, in nats or as a share: one of ten words, so that less than a word looks flat
 TITLES = {"place": "lesion words, by place"}
 
 

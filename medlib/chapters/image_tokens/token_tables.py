@@ -57,11 +57,25 @@ def likeness(found, seed=0):
     return tables
 
 
+def beyond(found, seed=0):
+    """How much more of a picture's first words are another scene's than its own without what is shown: as `likeness`.
+
+    Another scene less the picture's pixels shuffled, and less a black picture, picture by picture.
+    """
+    own = found["as it is"]
+    scenes = lens_words.likeness_of_scenes(own)
+    tables = {}
+    for version in ("shuffled", "black"):
+        value, low, high = stats.bootstrap(scenes - lens_words.likeness(own, found[version]), seed=seed)
+        tables[version] = pd.DataFrame(dict(layer=own.layers, value=value, low=low, high=high, n=len(scenes)))
+    return tables
+
+
 def answer_shares(found, seed=0):
     """The share of answer words among the ten first words at image tokens: `variant, layer, value, low, high, n`."""
     rows = []
     for version, own in found.items():
-        values = own.together("share", own.words).mean(axis=2)
+        values = own.together("share", own.answers).mean(axis=2)
         if len(values) < 3:
             one = zip(own.layers, values[0], strict=True)
             rows += [dict(variant=version, layer=layer, value=value) for layer, value in one]
@@ -72,17 +86,30 @@ def answer_shares(found, seed=0):
     return pd.DataFrame(rows).assign(metric="answer_words")
 
 
+def gain(found, lesion):
+    """What lesion words gain by the lesion beyond random words, at each image token: nats, `[picture, layer, token]`.
+
+    `found`: version -> `LensWords`; `lesion`: bool `[picture]`, those with a lesion.
+    """
+    real, twin = (_beyond_random(found[version]) for version in ("as it is", "twin"))
+    return real[lesion] - twin
+
+
+def _beyond_random(own):
+    return own.together("log_p", LESION_WORDS) - own.of("log_p", own.random).mean(axis=-1)
+
+
 def largest_by_place(tests, states):
     """The state with the largest difference by place, by log-probability; the middle one of `states` without a test."""
     own = tests[(tests["comparison"] == "place") & (tests["measure"] == "log_p")]
     return int(own.loc[own["value"].idxmax(), "layer"]) if len(own) else states[len(states) // 2]
 
 
-def rows(tests, against, likenesses, shares, curves, estimates, handovers, sweep):
+def rows(tests, against, likenesses, gaps, shares, curves, estimates, handovers, sweep):
     """All of the chapter's numbers as rows of the results table.
 
-    `tests`, `against`: tables of word_tests.py and neuron_words.py; `curves`, `estimates`: part -> table; `sweep`: the
-    rows of single pictures.
+    `tests`, `against`: tables of word_tests.py and neuron_words.py; `likenesses`, `gaps`: of `likeness` and `beyond`;
+    `curves`, `estimates`: part -> table; `sweep`: the rows of single pictures.
     """
     tested = tests.rename(columns={"comparison": "domain"})
     parts = []
@@ -94,6 +121,9 @@ def rows(tests, against, likenesses, shares, curves, estimates, handovers, sweep
         own = neurons.assign(metric=neurons["metric"] + ("" if column == "value" else f"_{column}"))
         parts.append(_one(own, column))
     parts += [table.assign(domain="likeness", variant=label, metric="likeness") for label, table in likenesses.items()]
+    parts += [
+        table.assign(domain="likeness", variant=version, metric="likeness_beyond") for version, table in gaps.items()
+    ]
     parts.append(shares.assign(domain="answer words"))
     for metric, tables in (("recovered", curves), ("recovered_estimated", estimates)):
         parts += [table.assign(domain="patching", space=part, metric=metric) for part, table in tables.items()]

@@ -1,11 +1,12 @@
 """Do the words at image tokens follow what is known of the picture?  Two comparisons, each against its control.
 
-*Place*: answer words of lesions at tokens over the lesion, less those at the other tokens of the picture; held against
-the same places of the lesion-free twin, so that what a place always says does not count.
+*Place*: answer words of lesions at tokens over the lesion, less those at the other tokens of the picture, less the same
+at the same places of the lesion-free twin, so that what a place always says does not count; held against as many random
+words, so that what a lesion does to any word does not count either.
 
 *Own word*: the word of the picture's own answer, less the mean of the other answers of its kind, each word less its
 mean over pictures, so that a word that always comes first does not count; held against the same in the control picture
-(the twin, or the picture with its pixels shuffled).
+(the twin, or the picture with its pixels shuffled).  Here the other answers are the words that it is held against.
 
 Pictures are what is resampled and what is shuffled.  All layers and comparisons of a measure are one family for the
 false discovery rate.
@@ -30,26 +31,28 @@ def over_tokens(values, chosen):
 
 
 def place(real, twin, inside):
-    """What tokens over the lesion have more of than the others, in the picture and in its twin: two `[picture, layer]`.
+    """What tokens over the lesion have more of than the others, the picture less its twin: `[picture, layer, ...]`.
 
-    `real`, `twin`: `[picture, layer, token]`; `inside`: bool `[picture, token]`.
+    `real`, `twin`: `[picture, layer, token, ...]`; `inside`: bool `[picture, token]`.
     """
-    return tuple(over_tokens(values, inside) - over_tokens(values, ~inside) for values in (real, twin))
+    own, control = (over_tokens(values, inside) - over_tokens(values, ~inside) for values in (real, twin))
+    return own - control
 
 
-def place_test(real, twin, inside, seed=0, shuffles=SHUFFLES):
+def place_test(lesion, random, seed=0, shuffles=SHUFFLES):
     """The comparison by place: columns `own, control, value, low, high, p, n`, a row for each layer.
 
-    `own` and `control` are the means of `place`, `value` their difference with its interval; p is two-sided, from
-    shuffled signs of the differences: the scene and its twin trade places.
+    `lesion`: `place` of lesion words, `[picture, layer]`; `random`: of sets of random words, `[picture, layer, set]`,
+    whose mean counts.  `own` and `control` are their means over pictures, `value` the difference with its interval; p
+    is two-sided, from shuffled signs of the differences: the scene and its twin trade places.
     """
-    own, control = place(real, twin, inside)
-    difference = own - control
+    control = random.mean(axis=-1)
+    difference = lesion - control
     _enough(len(difference))
     interval = stats.bootstrap(difference, seed=seed)
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(shuffles, len(difference)))
     p = p_by_layer(difference.mean(0), signs @ difference / len(difference))
-    return _table(own.mean(0), control.mean(0), interval, p, len(difference))
+    return _table(lesion.mean(0), control.mean(0), interval, p, len(difference))
 
 
 def own_word_test(real, control, labels, seed=0, shuffles=SHUFFLES):
@@ -108,8 +111,10 @@ def _comparisons(found, table, inside, lesion, measure, seed):
 
     def by_place():
         _enough(int(lesion.sum()))
-        real = found["as it is"].together(measure, words)[lesion]
-        return place_test(real, found["twin"].together(measure, words), inside, seed)
+        pair = found["as it is"], found["twin"]
+        real, twin = (own.together(measure, words) for own in pair)
+        random = [own.of(measure, own.random) for own in pair]
+        return place_test(place(real[lesion], twin, inside), place(random[0][lesion], random[1], inside), seed)
 
     yield "place", by_place
     for kind, answers in WORDS.items():
