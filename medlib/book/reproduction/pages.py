@@ -58,13 +58,14 @@ def _entries(entries, chapters):
     if not entries:
         return "Nothing was executed again yet; `make reproduce` does, and `make record` keeps its report.\n"
     tables = {(c.name, c.technique): c.record["run"]["files"][f"{c.technique}.parquet"] for c in chapters}
-    shown = [row[:-1] for row in rows(entries)]
+    shown, again = [row[:-1] for row in rows(entries)], set()
     for row, entry in zip(shown, entries, strict=True):
-        earlier = entry["table"] != tables.get((entry["model"], entry["technique"]))
+        run = (entry["model"], entry["technique"])
+        earlier = entry["table"] != tables.get(run)
+        again |= set() if earlier else {run}
         verdict = entry["verdict"] + (", nothing allowed" if entry["exact"] else "")
         row += [verdict + (" (of an earlier record)" if earlier else "")]
         row += [seconds(entry["seconds"]) if "seconds" in entry else "", entry["finished"][:10]]
-    again = {(entry["model"], entry["technique"]) for entry in entries}
     not_again = [f"{technique} on {model}" for model, technique in tables if (model, technique) not in again]
     text = f"{summary(entries)}\n\n{table([*HEADER, 'time', 'day'], shown)}\n"
     text += f"Not executed again: {', '.join(not_again) or 'none'}.\n".replace("_", "\\_")

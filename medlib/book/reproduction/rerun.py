@@ -65,7 +65,8 @@ def reproduce(
         with _of_its_own(house, wanted, against, threads) as fresh:
             for record in wanted:
                 (announce or (lambda *told: None))(record["technique"], record["model"]["name"])
-                yield _told(record, _again(record, fresh, threads, limit), paths.runs(fresh), against, house, exact)
+                error = _again(record, house, fresh, threads, limit)
+                yield _told(record, error, paths.runs(fresh), against, house, exact)
     else:
         for record in wanted:
             yield _told(record, "", Path(executed), against, house, exact)
@@ -158,12 +159,12 @@ def _environment(**values):
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _again(record, fresh, threads, limit):
-    """Execute a recorded run in a house of its own; the error, or nothing."""
+def _again(record, house, fresh, threads, limit):
+    """Execute a run recorded in `house` in a house of its own; the error, or nothing."""
     given = {name: value for name, value in record["parameters"].items() if name != "model_name"}
     try:
         with _environment(OMP_NUM_THREADS=str(threads or record["threads"])):
-            model = execute.model_of(record, fresh)
+            model = execute.model_of(record, house)
             return execute.run(record["technique"], model, given, house=fresh, limit=limit).error
     except MedlibError as error:  # the chapter, or a parameter, is not there any more
         return str(error)
