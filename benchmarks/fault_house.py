@@ -255,9 +255,9 @@ def _kernel_of(process, house):
         return False
 
 
-def site(house):
+def site(house, name="html"):
     """The built book: its files' sha256 together, or None where there is no first page."""
-    folder = house / "_build" / "html"
+    folder = house / "_build" / name
     if not (folder / "index.html").is_file():
         return None
     digest = hashlib.sha256()
