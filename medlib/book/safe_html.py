@@ -29,7 +29,7 @@ ATTRIBUTES = {
     )
 }
 _LOADS = re.compile(r"url\s*\(|@import|expression\s*\(|javascript:|\\", re.I)
-_PLOTLY = re.compile(r'\s*<div>\s*<div id="[^"<>]*" class="plotly-graph-div"')
+_PLOTLY = re.compile(r'\s*<div(?: style="[^"<>]*")?>\s*<div id="[^"<>]*" class="plotly-graph-div"')
 _SCRIPT = re.compile(r"\s*window\.PLOTLYENV=")
 
 
