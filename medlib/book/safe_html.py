@@ -13,7 +13,7 @@ ALLOWED = {
 }
 ATTRIBUTES = {
     *("id", "class", "style", "scoped", "type", "title", "dir", "lang"),
-    *("scope", "colspan", "rowspan", "border", "align", "valign"),
+    *("scope", "colspan", "rowspan", "border", "align", "halign", "valign"),
 }
 _LOADS = re.compile(r"url\s*\(|@import|expression\s*\(|javascript:|\\", re.I)
 _PLOTLY = re.compile(r'\s*<div(?: style="[^"<>]*")?>\s*<div id="[^"<>]*" class="plotly-graph-div"')
