@@ -272,7 +272,8 @@ def main():
     given = parser.parse_args()
     wanted = given.only or [*SECTIONS, "damage", "made_up"]
     console = Console()
-    write("machine", bench.machine() | {"seed": given.seed})
+    machine = {name: value for name, value in bench.machine().items() if name != "model"}
+    write("machine", machine | {"seed": given.seed})
     found = []
     if set(wanted) & set(SECTIONS):
         with tempfile.TemporaryDirectory(prefix="faults-") as folder, house_of.small_disk(folder) as place:
