@@ -9,6 +9,7 @@ writes, renames or removes something.  A kill is SIGKILL.
 import hashlib
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -255,9 +256,9 @@ def _kernel_of(process, house):
         return False
 
 
-def site(house):
+def site(house, name="html"):
     """The built book: its files' sha256 together, or None where there is no first page."""
-    folder = house / "_build" / "html"
+    folder = house / "_build" / name
     if not (folder / "index.html").is_file():
         return None
     digest = hashlib.sha256()
@@ -270,9 +271,8 @@ def shown(house):
     """The value that the built book shows for the run; None where there is no such page."""
     page = house / "_build" / "html" / "runs" / MODEL / f"{TECHNIQUE}.html"
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    found = [word.split("<")[0] for word in text.split("layer ")[1:]]
-    numbers = [int(word.rstrip(".")) for word in found if word.rstrip(".").isdigit()]
-    return numbers[0] if numbers else None
+    found = re.search(r"layer (\d+)", re.sub(r"<[^<>]*>", "", text))  # the word may be a link to the glossary
+    return int(found[1]) if found else None
 
 
 # Disks that are full or may not be written

@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ARGUMENTS = {"run": ["run", house_of.TECHNIQUE], "record": ["record"], "build": ["build"]}
 SHARES = {"run": 0.4, "record": 0.45, "build": 0.15}  # of the kills
 KEPT, WHOLE = "the earlier one is there, byte by byte", "the new one is there, whole"
+ASIDE = "the earlier one stands aside, byte by byte, for the next build to put back"
 
 
 class Trials:
@@ -103,7 +104,8 @@ class Trials:
             return KEPT
         if name == "build":
             if site is None:
-                return "LOST: there is no book"
+                aside = before[2] is not None and house_of.site(self.house, "html.old") == before[2]
+                return ASIDE if aside else "LOST: there is no book"
             return WHOLE if house_of.shown(self.house) == self.value else "LOST: the book is half a book"
         found = house_of.value_of((self.local, self.committed)[place])
         if found == self.value or (either and found is not None):
@@ -270,7 +272,8 @@ def main():
     given = parser.parse_args()
     wanted = given.only or [*SECTIONS, "damage", "made_up"]
     console = Console()
-    write("machine", bench.machine() | {"kills": given.kills, "seed": given.seed})
+    machine = {name: value for name, value in bench.machine().items() if name != "model"}
+    write("machine", machine | {"seed": given.seed})
     found = []
     if set(wanted) & set(SECTIONS):
         with tempfile.TemporaryDirectory(prefix="faults-") as folder, house_of.small_disk(folder) as place:

@@ -235,6 +235,16 @@ def test_tables_and_figures_of_ours_are_taken_as_they_are():
     assert safe_html.shown(figure) == figure and SCRIPT not in figure
 
 
+def test_every_output_of_the_recorded_runs_is_taken_as_it_is():
+    seen = []
+    for file in tracked("book/runs/", suffix=".ipynb"):
+        for cell in nbformat.read(file, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                if html := output.get("data", {}).get("text/html"):
+                    seen.append(safe_html.shown(html) == html)
+    assert seen and all(seen)
+
+
 def test_a_script_that_says_it_is_plotlys_is_text():
     for html in (
         f"<table><tr><td><script>window.PLOTLYENV=1;{SCRIPT[8:]}</td></tr></table>",

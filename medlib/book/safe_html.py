@@ -12,24 +12,11 @@ ALLOWED = {
     *("b", "strong", "i", "em", "sub", "sup", "code", "pre", "small", "ul", "ol", "li", "style", "hr"),
 }
 ATTRIBUTES = {
-    *(
-        "id",
-        "class",
-        "style",
-        "type",
-        "title",
-        "scope",
-        "colspan",
-        "rowspan",
-        "border",
-        "align",
-        "valign",
-        "dir",
-        "lang",
-    )
+    *("id", "class", "style", "scoped", "type", "title", "dir", "lang"),
+    *("scope", "colspan", "rowspan", "border", "align", "halign", "valign"),
 }
 _LOADS = re.compile(r"url\s*\(|@import|expression\s*\(|javascript:|\\", re.I)
-_PLOTLY = re.compile(r'\s*<div>\s*<div id="[^"<>]*" class="plotly-graph-div"')
+_PLOTLY = re.compile(r'\s*<div(?: style="[^"<>]*")?>\s*<div id="[^"<>]*" class="plotly-graph-div"')
 _SCRIPT = re.compile(r"\s*window\.PLOTLYENV=")
 
 
