@@ -32,12 +32,13 @@ def _switch(folder, maps):
     runs = map_switch.intervals({model: found for model, (_, found) in maps.items()})
     (folder / "knowledge_maps").mkdir(exist_ok=True)
     runs.to_csv(folder / "knowledge_maps" / "maps.csv", index=False)
+    notebooks = ", ".join(f"[{model}](/{chapter.page}.ipynb)" for model, (chapter, _) in maps.items())
     return (
         f"```{{raw}} html\n{map_switch.page(runs, 'maps-switch')}\n```\n\n"
         ":::{container} figure-data\n"
         "Choose a model above the figure; point at a bar to read its layers and how often they are mapped. "
         "Outlined: the difference does not stand out from shuffled items. Grey: not known to the model. "
-        "Data: {download}`CSV </generated/knowledge_maps/maps.csv>`.\n:::\n"
+        f"Data: {{download}}`CSV </generated/knowledge_maps/maps.csv>`; notebooks: {notebooks}.\n:::\n"
     )
 
 
