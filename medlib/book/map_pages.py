@@ -14,6 +14,7 @@ from medlib.book.pages import Markdown, table
 from medlib.chapters.knowledge_map import map_figures, map_tables
 
 TECHNIQUE = "knowledge_map"
+DATA = "{download}`CSV </generated/knowledge_maps/maps.csv>`"  # of every figure of maps
 NO_MAP = "No map is in this copy of the book yet; `medlib run knowledge_map` makes one of the chapters that have run.\n"
 
 
@@ -38,7 +39,7 @@ def _switch(folder, maps):
         ":::{container} figure-data\n"
         "Choose a model above the figure; point at a bar to read its layers and how often they are mapped. "
         "Outlined: the difference does not stand out from shuffled items. Grey: not known to the model. "
-        f"Data: {{download}}`CSV </generated/knowledge_maps/maps.csv>`; notebooks: {notebooks}.\n:::\n"
+        f"Data: {DATA}; notebooks: {notebooks}.\n:::\n"
     )
 
 
@@ -63,7 +64,7 @@ def _figures(folder, maps):
         if space != "plain":
             text += ", in the domain or in its control. Outlined: the difference does not stand out from that of"
             text += " shuffled items, and has no part in what is black"
-        parts.append(f"{text}.\n:::\n")
+        parts.append(f"{text}. Data: {DATA}.\n:::\n")
     return "\n".join(parts)
 
 
