@@ -23,7 +23,7 @@ from medlib.book.claims.evidence import (
     written,
 )
 from medlib.book.claims.text_rules import known
-from medlib.book.map_pages import TECHNIQUE
+from medlib.book.map_pages import DATA, TECHNIQUE
 from medlib.book.pages import Markdown, table
 from medlib.chapters.knowledge_map import map_figures, map_prose, map_tables
 from medlib.errors import MedlibError
@@ -300,7 +300,8 @@ def _map(folder, maps):
         ":alt: Two panels with a band for each medical domain and bars at the layers that each technique points at; "
         "on the right less the control.\n\n"
         f"Layers that each technique points at in [`{model}`](/{chapter.page}.ipynb); right, less the control. "
-        f"Fainter: in fewer resamples. Grey: not known. Outlined: no more than shuffled items.{others}\n:::\n"
+        f"Fainter: in fewer resamples. Grey: not known. Outlined: no more than shuffled items.{others} "
+        f"Data: {DATA}.\n:::\n"
     )
 
 

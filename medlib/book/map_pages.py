@@ -14,6 +14,7 @@ from medlib.book.pages import Markdown, table
 from medlib.chapters.knowledge_map import map_figures, map_tables
 
 TECHNIQUE = "knowledge_map"
+DATA = "{download}`CSV </generated/knowledge_maps/maps.csv>`"  # of every figure of maps
 NO_MAP = "No map is in this copy of the book yet; `medlib run knowledge_map` makes one of the chapters that have run.\n"
 
 
@@ -32,12 +33,13 @@ def _switch(folder, maps):
     runs = map_switch.intervals({model: found for model, (_, found) in maps.items()})
     (folder / "knowledge_maps").mkdir(exist_ok=True)
     runs.to_csv(folder / "knowledge_maps" / "maps.csv", index=False)
+    notebooks = ", ".join(f"[{model}](/{chapter.page}.ipynb)" for model, (chapter, _) in maps.items())
     return (
         f"```{{raw}} html\n{map_switch.page(runs, 'maps-switch')}\n```\n\n"
         ":::{container} figure-data\n"
         "Choose a model above the figure; point at a bar to read its layers and how often they are mapped. "
         "Outlined: the difference does not stand out from shuffled items. Grey: not known to the model. "
-        "Data: {download}`CSV </generated/knowledge_maps/maps.csv>`.\n:::\n"
+        f"Data: {DATA}; notebooks: {notebooks}.\n:::\n"
     )
 
 
@@ -62,7 +64,7 @@ def _figures(folder, maps):
         if space != "plain":
             text += ", in the domain or in its control. Outlined: the difference does not stand out from that of"
             text += " shuffled items, and has no part in what is black"
-        parts.append(f"{text}.\n:::\n")
+        parts.append(f"{text}. Data: {DATA}.\n:::\n")
     return "\n".join(parts)
 
 
