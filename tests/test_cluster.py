@@ -96,7 +96,7 @@ def test_a_later_local_run_that_is_stale_hides_a_committed_one_from_the_book_and
     commit(house)
     outcome = execute.run("lesion", MODEL, {"domains": "age"}, house)
     assert outcome.state == "done", outcome.error
-    assert Matrix({}, house).to_do() == [Cell("lesion", MODEL), MAP]
+    assert set(Matrix({}, house).to_do()) == {Cell("lesion", MODEL), MAP}  # its table is not the map's either
 
 
 def test_a_mark_of_an_earlier_run_is_removed_where_the_run_is_gone(house):
