@@ -101,7 +101,7 @@ def _curves(runs, folder):
     parts.append(
         "Of ours the first and the last layer, and in brackets the range over all that were measured. "
         f"B's are ranges of curves, and so approximate ({notes}). "
-        f"States with less than {enough_tokens.LEAST:.0%} of the different tokens that other states have are left out.\n"
+        f"States with less than {enough_tokens.LEAST:.0%} of the different tokens of other states are left out.\n"
     )
     header = ["measure", "layers", "project B", "this book", "random tokens"]
     parts.append(table(header, [row for both in points for row in _point_rows(*both, runs)]))
