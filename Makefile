@@ -46,7 +46,7 @@ pdf: $(READY)  # Print the whole book to one PDF (needs chromium)
 	@$(PYTHON) -m medlib pdf
 
 test: $(READY) $(TOOLED)  # Run the tests
-	@$(PYTHON) -m pytest --numprocesses $(JOBS) --dist loadgroup
+	@$(PYTHON) -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: $(READY)  # Check style, format, and that each notebook's two files agree
 	@$(PYTHON) -m ruff check

@@ -144,15 +144,6 @@ def embedded_tokenizer(embedded_model):
     return embedded_model.tokenizer
 
 
-def pytest_collection_modifyitems(config, items):
-    """On several workers: those of the book on one, since it is built in one place; else a file's tests together."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        of_book = not {"this_book", "full_book", "chromium"}.isdisjoint(item.fixturenames)
-        item.add_marker(pytest.mark.xdist_group("book" if of_book else item.path.name))
-
-
 def pytest_sessionfinish(session, exitstatus):
     """In CI a skipped test is a failed one: nothing may pass unseen."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -73,7 +73,7 @@ def test_bare_make_lists_every_target_with_its_comment():
 
 def test_ci_calls_the_two_commands_of_the_readme_and_allows_no_skip():
     script = (ROOT / ".ci" / "run").read_text()
-    assert script.splitlines()[-2:] == ["make test", "make book"]
+    assert script.splitlines()[-2:] == ["time make test", "time make book"]
     assert "export CI=true" in script
     assert "set -euo pipefail" in script
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
