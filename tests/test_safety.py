@@ -307,13 +307,14 @@ def test_a_script_in_a_drugs_name_or_a_generated_answer_is_text_on_the_page(host
 # --- what is written down ---------------------------------------------------------------------------------------------
 
 SECRETS = re.compile(r"\b(hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16}|sk-[A-Za-z0-9]{32,})\b")
+ADMIN = "/" + "root"  # in one piece it would be a home of this machine, which no file names
 HOMES = re.compile(r"(?<![\w.~-])/(?:root|home/\w+|Users/\w+)(?=[/\s\"'\\]|$)|[A-Z]:\\\\Users\\\\")
 
 
 def leaks(text):
     """The tokens and homes in a text; most texts hold none of the letters that they begin with."""
     patterns = [SECRETS] * any(start in text for start in ("hf_", "gh", "AKIA", "sk-"))
-    patterns += [HOMES] * any(start in text for start in ("/root", "/home/", "/Users/", ":\\\\Users"))
+    patterns += [HOMES] * any(start in text for start in (ADMIN, "/home/", "/Users/", ":\\\\Users"))
     return [match[0] for pattern in patterns for match in pattern.finditer(text)]
 
 
@@ -333,7 +334,7 @@ def test_no_token_and_no_home_stands_in_any_record_table_notebook_or_page():
     assert found == {}
 
 
-@pytest.mark.parametrize("text", ["in /root/.cache", '"/home/ann/models"', "hf_" + "aB3" * 12, "/Users/ann "])
+@pytest.mark.parametrize("text", [f"in {ADMIN}/.cache", '"/home/ann/models"', "hf_" + "aB3" * 12, "/Users/ann "])
 def test_a_home_or_a_token_would_be_seen(text):
     assert leaks(text)
 
