@@ -126,7 +126,7 @@ def test_a_cell_of_one_domain_is_kept_apart_from_the_book(house):
     assert [cell.key for cell in asked.to_do()] == [f"drugs/{MODEL}/lesion", f"age/{MODEL}/lesion"]
     cell = asked.to_do()[0]
     assert asked.arguments(cell)[-4:] == ["-p", "domains=drugs", "--runs", str(house / "_build/domains/drugs")]
-    outcome = execute.run(cell.technique, cell.model, cell.parameters(house), house, "quick", cell.runs(house))
+    outcome = execute.run(cell.technique, cell.model, cell.parameters(house), house, "quick", runs=cell.runs(house))
     assert outcome.state == "done", outcome.error
     assert [cell.domain for cell in asked.to_do()] == ["age"]
     assert {path.name: path.read_bytes() for path in (paths.runs(house) / MODEL).iterdir()} == before

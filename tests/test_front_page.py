@@ -204,7 +204,7 @@ def test_one_screen_holds_the_question_the_map_the_findings_the_practice_and_the
     tab, heard = visit("desk")
     tab.goto((this_book / "index.html").as_uri())
     for part in (
-        "h1",
+        "article h1",
         ".front-map img",
         ".front-findings ol > li:nth-child(3)",
         ".front-practice table",
