@@ -186,6 +186,24 @@ def test_what_did_not_run_comes_back_as_not_run():
     }
 
 
+def test_what_was_looked_at_in_some_layers_only_is_so_in_the_table_the_figure_and_the_words():
+    line = made.ages({"age": 2 + made.step(8, 10)[1:]})
+    tables = {
+        name: one({"age": made.bump(range(7, 13))})
+        for name, one in (("lesion", made.lesion), ("saliency", made.saliency))
+    }
+    cells = mapping.cells(tables | {"ages": line[line["layer"] % 3 == 0]}, ["age"], n=10)
+    layers = map_tables.layers(cells, ["age"])
+    written = results.tidy(map_tables.layer_rows(layers, "plain"), model="m", technique="knowledge_map", seed=0)
+    back = map_tables.read_back(written, "plain")
+    assert set(back[back["technique"] == "geometry"]["status"]) == {"not at every layer"}
+    assert map_prose.intervals(layers, {}).loc["age", "geometry"] == "not at every layer"
+    axes = plt.figure().subplots()
+    map_figures.lanes(axes, back, ["age"])
+    assert " geometry: not at every layer" in [text.get_text() for text in axes.texts]
+    plt.close()
+
+
 def test_the_advice_is_json_names_the_planted_layers_and_what_was_checked(table):
     advice = map_tables.advice(table)
     one = json.loads(json.dumps(advice, allow_nan=False))["domains"]["drugs"]
