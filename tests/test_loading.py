@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import importlib
 import json
 import os
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 
 import huggingface_hub.constants
 import pytest
@@ -373,6 +375,14 @@ def test_without_network_the_answer_says_so_and_what_there_is(hub, monkeypatch):
     assert refused("lab/tiny", "cannot be reached", "smollm2-135m").__cause__ is not None
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     refused("lab/tiny", "HF_HUB_OFFLINE is set")
+
+
+@pytest.mark.parametrize("kind", ["ProxyError", "ReadError", "RemoteProtocolError", "ReadTimeout", "TooManyRedirects"])
+def test_a_connection_that_breaks_is_a_message_and_no_traceback(monkeypatch, kind):
+    client = importlib.import_module(huggingface_hub.errors.HTTPError.__module__.partition(".")[0])
+    broken = mock.Mock(side_effect=getattr(client, kind)("it broke\nhalfway"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    assert refused("lab/tiny", "lab/tiny could not be fetched: it broke Try again").__cause__ is not None
 
 
 def test_a_name_of_the_zoo_is_fetched_from_its_hub_id_at_its_revision(hub):

@@ -183,7 +183,7 @@ def _snapshot(hub_id, revision, files):
             f"{hub_id} is not on this machine and {why}. Connect once to fetch it, or give a local folder with its "
             f"config, tokenizer and safetensors. Without the Hub there is {zoo.names()[0]}."
         ) from error
-    except (hub_errors.HfHubHTTPError, OSError) as error:
+    except (hub_errors.HTTPError, OSError) as error:  # HTTPError: of the client that the hub library itself uses
         raise MedlibError(f"{hub_id} could not be fetched: {_first_line(error)} Try again, or see {page}.") from error
 
 
