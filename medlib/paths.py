@@ -48,11 +48,14 @@ def slug(model):
     >>> slug("org/model-7b"), slug("/home/me/models/mine")
     ('org--model-7b', 'mine')
 
-    Names that differ only in letters that a file name cannot have are told apart by a hash.
+    Two names never share one: a name that could not be read back from it (letters that a file name cannot have, `--`,
+    an empty part) gets `---` and a hash, which no other has.  Where a file system takes A for a, so do its folders.
     """
     name = folder_name(model) if model.startswith(("/", "~", ".")) else model
     plain = re.sub(r"[^A-Za-z0-9._-]", "-", name.replace("/", "--")).lstrip(".-") or "model"
-    return plain if name.isascii() else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    if "---" not in plain and plain.replace("--", "/") == name:
+        return plain
+    return f"{plain}---{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
 def folder_name(folder):
@@ -62,7 +65,10 @@ def folder_name(folder):
     """
     from medlib.models import zoo
 
-    name = Path(folder).expanduser().resolve().name
+    try:
+        name = Path(folder).expanduser().resolve().name
+    except (ValueError, RuntimeError):  # no file has such a name, or nobody here has such a home
+        name = Path(folder).name
     return f"{name}-folder" if name in zoo.names() else name
 
 

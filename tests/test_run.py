@@ -13,6 +13,7 @@ import pytest
 import medlib
 from medlib import MedlibError, paths, results
 from medlib import run as run_module
+from medlib.models import zoo
 
 ROWS = [{"metric": "kl", "value": 1.0, "domain": "drugs", "item": item} for item in ("aspirin", "aspirin", "insulin")]
 
@@ -132,9 +133,9 @@ def test_peak_memory_grows_with_what_the_process_holds(start):
         ("org/model-7b", "org--model-7b"),
         (str(Path.home() / "models/mine"), "mine"),
         ("../../etc", "etc"),
-        ("a\\b:c", "a-b-c"),
+        ("a\\b:c", "a-b-c---c4b70e9a4f42a166"),
         ("./smollm2-135m", "smollm2-135m-folder"),
-        ("./模型", "model-c98e11"),
+        ("./模型", "model---c98e118e0a43f078"),
         ("..", None),
     ],
 )
@@ -142,6 +143,25 @@ def test_a_models_name_makes_a_file_name_that_stays_in_its_folder(model, name, t
     slug = paths.slug(model)
     assert slug == name if name else "/" not in slug
     assert (tmp_path / slug).resolve().parent == tmp_path.resolve()
+
+
+def test_two_models_never_share_a_folder_and_those_of_the_zoo_and_the_hub_have_plain_ones():
+    alike = ["org/m", "org--m", "org---m", "org/-m", "org-/m", "org//m", "org\\m", "org-m", "org:m", "org m", "org/m/n"]
+    alike += ["org/m--n", "org--m/n", "模", "型", "model", "\ud800", "\udc80", "a\udc80", "a-"]
+    alike += [paths.slug(name) for name in alike if "---" in paths.slug(name)]
+    slugs = {paths.slug(name) for name in alike}
+    assert len(slugs) == len(set(alike)) == len(alike)
+    assert (paths.slug("/org/m"), paths.slug("./org--m")) == ("m", paths.slug("org--m"))  # folders: by their names
+    for name in zoo.names():
+        assert paths.slug(name) == name
+        if hub := zoo.entry(name).get("hub"):
+            assert paths.slug(hub) == hub.replace("/", "--")
+
+
+@pytest.mark.parametrize("model", ["/models/\ud800", "./\udc80", "/models/a\0b", "~nobody-of-this-name/m"])
+def test_a_folder_that_cannot_be_has_a_file_name_all_the_same(model):
+    slug = paths.slug(model)
+    assert slug.isascii() and not set("/\0~") & set(slug)
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
