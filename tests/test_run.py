@@ -4,6 +4,8 @@ import getpass
 import json
 import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,6 +76,29 @@ def test_the_record_names_no_home_host_user_or_token(start, monkeypatch):
     assert platform.node() not in text
     assert f"/{getpass.getuser()}" not in text
     assert record_of(run)["model"]["source"]["id"] == "~/models/mine"
+
+
+@pytest.mark.parametrize("variable", ["HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME", "HOME"])
+def test_the_token_of_a_login_is_hidden_wherever_the_hub_library_keeps_it(variable, tmp_path, monkeypatch):
+    places = {"HF_TOKEN_PATH": "", "HF_HOME": "token", "XDG_CACHE_HOME": "huggingface/token"}
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", *places):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "x" / places.get(variable, ".cache/huggingface/token")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("hf_fromthefile\n")
+    monkeypatch.setenv(variable, str(tmp_path / "x"))
+    assert paths.public({"a": ["token hf_fromthefile"]}) == {"a": ["token <token>"]}
+    asked = f"import huggingface_hub as hub; assert hub.get_token() == {file.read_text().strip()!r}"
+    subprocess.run([sys.executable, "-c", asked], check=True)
+    file.unlink()
+    assert paths.public("token hf_fromthefile") == "token hf_fromthefile"
+    monkeypatch.setenv("HF_TOKEN", " hf_fromoutside\n")  # the hub library trims it
+    assert paths.public("token hf_fromoutside") == "token <token>"
+
+
+def test_the_library_of_the_hub_is_not_imported_to_hide_its_token():
+    hidden = "import sys; from medlib import paths; paths.public('x'); assert 'huggingface_hub' not in sys.modules"
+    subprocess.run([sys.executable, "-c", hidden], check=True)
 
 
 def test_records_of_equal_runs_differ_in_time_and_memory_alone(start):
