@@ -189,6 +189,22 @@ def test_a_folder_that_cannot_be_has_a_file_name_all_the_same(model):
     assert slug.isascii() and not set("/\0~") & set(slug)
 
 
+def test_half_a_character_is_refused_in_what_is_given_and_shown_as_it_is_typed_elsewhere(start):
+    for given in ({"path": "a\udc80"}, {"paths": ["a\ud800"]}, {"a": {"\ud800": 1}}):
+        with pytest.raises(MedlibError, match="has half a character"):
+            start(**given)
+    run = start()
+    for value, text in (("\ud800", None), (1, "one\ud800")):
+        with pytest.raises(MedlibError, match="x is .*has half a character"):
+            run.number("x", value, text)
+    run.check("seen", passed=True, detail="file a\udc80.png, face \U0001f600")
+    run.model.source = {"kind": "folder", "id": "b\udc80"}
+    run.save(ROWS)
+    record = json.loads((run.folder / "lesion.json").read_bytes().decode("utf-8"))
+    assert record["checks"][0]["detail"] == "file a\\udc80.png, face \U0001f600"
+    assert record["model"]["source"]["id"] == "b\\udc80"
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "x.json"
     paths.write_atomically(path, b"old")
