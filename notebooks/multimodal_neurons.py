@@ -24,6 +24,8 @@ n_scenes = 30  # scenes that both are asked of [12..]
 counts = "5 20 80"  # how many units are taken out, fewest first
 n_draws = 3  # random sets of units beside each set, for each scene [1..]
 n_map = 5  # units whose activity makes a map [1..]
+n_curves = 10  # scenes whose picture is filled token by token [3..]
+n_steps = 16  # steps of filling from a blur [2..]
 n_words = 5  # units of each answer whose words are shown [1..]
 seed = 0  # draws the scenes, the halves, random units and bootstrap resamples [0..]
 
@@ -32,7 +34,9 @@ import matplotlib.pyplot as plt
 
 import medlib
 from medlib import figures, vision
+from medlib.chapters.grad_cam import filled_curves, heat_figures, heat_prose
 from medlib.chapters.multimodal_neurons import (
+    neuron_curves,
     neuron_effects,
     neuron_maps,
     neuron_questions,
@@ -54,6 +58,8 @@ parameters = dict(
     counts=counts,
     n_draws=n_draws,
     n_map=n_map,
+    n_curves=n_curves,
+    n_steps=n_steps,
     n_words=n_words,
     seed=seed,
 )
@@ -224,7 +230,7 @@ ranks[columns].style.format(precision=2).hide()
 chosen = asked, prompts, measured, lesion_kind, n_map
 scores, maps = neuron_maps.scored(model, *chosen, seed=seed)
 with vision.randomised(model, seed):
-    noise, _ = neuron_maps.scored(model, *chosen, draws=0, seed=seed)
+    noise, noise_maps = neuron_maps.scored(model, *chosen, draws=0, seed=seed)
 scores = neuron_maps.with_random_weights(scores, noise)
 compared = neuron_maps.compared(scores, seed)
 
@@ -242,6 +248,31 @@ columns = ["score", "measure", "less", "value", "low", "high", "n"]
 differences[columns].style.format(precision=3).hide()
 
 # %% [markdown]
+# ### Does the answer go with their map?
+#
+# As for maps of attention and gradient, the picture of {glue:text}`n_curves` scenes is filled token by token, hottest first (*deletion*), or a filled one is restored (*insertion*) {cite:p}`petsiuk2018rise`; from the twin, the same slice without its lesion, and from a blur.
+# Deletion into the twin: {glue:text}`deletion_twin`; into the blur: {glue:text}`deletion_blur`.
+# Insertion into the twin: {glue:text}`insertion_twin`; into the blur: {glue:text}`insertion_blur`.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Probability of the answer as tokens are filled in the order of the first units' map, or restored: mean over scenes, on a logarithmic axis from one token in a hundred on; bands: 95 % bootstrap intervals of the lesion's own order and of a random one.", "name": "fig-neurons-curves"}, "image": {"alt": "Four panels with curves of the probability of the answer over the share of tokens: deletion and insertion, filled from the twin and from a blur."}}
+filled = neuron_curves.filled(
+    model,
+    asked,
+    prompts,
+    maps,
+    noise_maps,
+    lesion_kind,
+    n_curves,
+    n_steps,
+    seed,
+)
+areas = filled_curves.areas(filled, filled_curves.CONTROLS, seed)
+heat_figures.filling(
+    filled_curves.mean_curves(filled, seed), neuron_curves.DRAWN
+)
+plt.show()
+
+# %% [markdown]
 # ## The numbers
 
 # %% tags=["hide-input"]
@@ -251,6 +282,10 @@ numbers |= say.of_effects(effects) | say.of_specificity(specificity)
 numbers |= say.of_pictures(of_picture) | say.of_accuracy(accuracy)
 numbers |= say.of_loudness(loudness)
 numbers |= say.of_maps(compared)
+for fill in filled_curves.FILLS:
+    numbers |= heat_prose.of_curves(
+        areas, fill, filled_curves.CONTROLS, neuron_curves.MAPS
+    )
 numbers |= say.of_agreement(agreements[first], "both")
 numbers |= say.of_agreement(agreements["contribution and direct"], "norm")
 for score in neuron_removal.WHERE:
@@ -265,7 +300,7 @@ for score in neuron_removal.WHERE:
     numbers |= say.of_words(words[score], others[score], score)
 for key, (value, text) in numbers.items():
     run.number(key, value, text)
-for key in ("n_scenes", "n_draws"):
+for key in ("n_scenes", "n_draws", "n_curves"):
     run.number(key, parameters[key])
 run.number("n_blocks", model.n_layers)
 run.number("repeated", asked.attrs["repeated"])
@@ -281,6 +316,7 @@ run.save(
         agreements,
         halves,
         compared,
+        areas,
         words,
         taken,
         lesion_kind,

@@ -17,6 +17,7 @@ from medlib.chapters.multimodal_neurons import (
 )
 
 SITES = pd.DataFrame({"layer": np.repeat([1, 2, 3, 4], 50), "unit": np.tile(np.arange(50), 4)})
+AREAS = ["map", "fill", "curve", "control", "value", "low", "high", "n"]
 ANSWERS = {"polarity": ("bright", "dark"), "plane": ("axial", "coronal")}
 
 
@@ -267,10 +268,12 @@ def test_all_tables_are_rows_of_the_results_table_and_can_be_drawn():
     of_picture, specific = neuron_effects.of_picture(found, asked), neuron_effects.specificity(found)
     effects, accuracy = neuron_effects.effects(found), neuron_effects.accuracy(measured, asked)
     loudness = neuron_effects.loudness(found)
-    tables = effects, of_picture, loudness, specific, accuracy, agreements, halves, compared(0.5)
+    areas = pd.DataFrame([("gradient", "twin", "deletion", None, 0.2, 0.1, 0.3, 4)], columns=AREAS)
+    tables = effects, of_picture, loudness, specific, accuracy, agreements, halves, compared(0.5), areas
     rows = neuron_tables.rows(*tables, {"gradient": words}, found, "polarity")
     tidy = results.tidy(rows, model="m", technique="multimodal_neurons", seed=0)
     assert tidy["value"].notna().all() and {"drop, first less random", "balanced accuracy"} <= set(tidy["metric"])
+    assert tidy.loc[tidy["metric"] == "deletion_area", ["component", "space"]].values.tolist() == [["gradient", "twin"]]
     assert {"drop, first less matched", "drop, where wrong", "written by matched over first"} <= set(tidy["metric"])
     figure, grid = neuron_figures.costs(effects, "drop", "drop, logits")
     assert [axes.get_title() for axes in grid.flat][:2] == ["plane, by the contribution", "plane, by the gradient"]

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from medlib import figures, scans, vision
-from medlib.chapters.grad_cam.heat_maps import MAPS
+from medlib.chapters.grad_cam.heat_maps import JUDGED, MAPS
 from medlib.chapters.grad_cam.heat_scores import CONTROLS
 from medlib.chapters.grad_cam.lesion_scenes import ask
 from medlib.chapters.grad_cam.logit_sum import PAIRS
@@ -17,6 +17,7 @@ BASE_LOOKS = {  # map -> label, line style
     "brightness": (CONTROLS["brightness"], (0, (5, 1, 1, 1, 1, 1))),
 }
 CONTROL_LOOKS = [figures.LOOKS[name] for name in ("difference", "other", "medical", "control")]  # one for each
+FILLED = JUDGED | {"grad_cam randomised": "Grad-CAM, random weights"}
 SHORT = {"attention": "attention", "rollout": "rollout", "grad_cam": "answer", "contrast": "answer − other"}
 SHORT |= {"all_logits": "all logits", "head": "tower's head", "lesion": "lesion", "centre": "centre"}
 
@@ -63,10 +64,11 @@ def control_differences(compared, metric, xlabel):
     return figure, axes
 
 
-def filling(curves):
+def filling(curves, maps=FILLED):
     """Deletion and insertion beside each other, a row for each filling: mean probability of the answer, with intervals.
 
-    `curves`: `filled_curves.mean_curves`.  The axis is logarithmic from one token in a hundred on, since a lesion has
+    `curves`: `filled_curves.mean_curves`; `maps`: map -> label, those drawn besides the lesion's own order and the
+    controls.  The axis is logarithmic from one token in a hundred on, since a lesion has
     few.  The figure and its axes.
     """
     fills = list(dict.fromkeys(curves["fill"]))
@@ -74,8 +76,7 @@ def filling(curves):
     figure, axes = plt.subplots(
         len(fills), 2, sharey=True, sharex=True, figsize=size, layout="constrained", squeeze=False
     )
-    names = dict(lesion="the lesion itself", **MAPS, head="the tower's own head")
-    names |= {"grad_cam randomised": "Grad-CAM, random weights", "brightness": CONTROLS["brightness"]}
+    names = dict(lesion="the lesion itself", **maps, brightness=CONTROLS["brightness"])
     names |= dict(centre=CONTROLS["centre"], random="random tokens of the brain")
     looks = [
         dict(color="black", ls="-"),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from medlib import stats
 from medlib.chapters.grad_cam.filled_curves import void
-from medlib.chapters.grad_cam.heat_maps import MAPS
+from medlib.chapters.grad_cam.heat_maps import JUDGED, MAPS
 from medlib.chapters.grad_cam.heat_scores import CONTROLS, METRICS, at_layers
 from medlib.chapters.grad_cam.logit_sum import PAIRS
 from medlib.chapters.grad_cam.shares import share
@@ -212,13 +212,13 @@ def of_shifted(pointing, seed=0):
     return {"shifted_points": (other["value"], text + spoken(less, "{:+.2f}"))}
 
 
-def of_curves(areas, fill, controls):
+def of_curves(areas, fill, controls, names=JUDGED):
     """By which maps the answer goes first and comes back first, beyond every control: key -> `(value, text)`.
 
-    The maps that fail are named too.  The value is the number of those that pass, or "void" where the lesion's own
-    order does no better than a random one, since such a test could not tell a good map.
+    `names`: map -> what it is called, those that are judged.  The maps that fail are named too.  The value is the
+    number of those that pass, or "void" where the lesion's own order does no better than a random one, since such a
+    test could not tell a good map.
     """
-    names = MAPS | {"head": "the tower's own head"}
     part = areas[(areas["fill"] == fill) & areas["control"].isin(controls) & areas["map"].isin(names)]
     found = {}
     for curve, side in (("deletion", "high"), ("insertion", "low")):

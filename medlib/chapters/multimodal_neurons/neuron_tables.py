@@ -5,12 +5,15 @@ import pandas as pd
 from medlib import results
 
 
-def rows(effects, of_picture, loudness, specificity, accuracy, agreements, halves, compared, words, taken, maps_of):
+def rows(
+    effects, of_picture, loudness, specificity, accuracy, agreements, halves, compared, areas, words, taken, maps_of
+):
     """Tables of this chapter, one under the other, as the results table takes them.
 
     `domain` is the kind of question that is asked, `component` the score with the number of units, `item` the scene or
     unit.  `agreements`: label -> rows of `neuron_scores.agreement`; `halves`: score -> those of `halves`; `words`:
-    score -> those of `words`; `taken`: of `take_out`, each scene's own numbers; `maps_of`: the kind the maps are of.
+    score -> those of `words`; `areas`: of `filled_curves.areas`; `taken`: of `take_out`, each scene's own numbers;
+    `maps_of`: the kind the maps and areas are of.
     """
     named = {"difference": "first less random", "difference from matched": "first less matched"}
     units = effects["units"].replace(named)
@@ -54,6 +57,13 @@ def rows(effects, of_picture, loudness, specificity, accuracy, agreements, halve
             component=compared["score"],
             variant=compared["map"] + compared["less"].map(lambda name: f" less {name}" if name else ""),
             metric=compared["measure"],
+        ),
+        areas.assign(
+            domain=maps_of,
+            component=areas["map"],
+            space=areas["fill"],
+            variant=("less " + areas["control"].astype(object)).where(areas["control"].notna(), None),
+            metric=areas["curve"] + "_area",
         ),
     ]
     tables = {name: table.assign(metric=table["metric"] + " of " + name) for name, table in agreements.items()}
