@@ -311,7 +311,8 @@ pd.DataFrame(age_prose.places(reads, elsewhere)).T.style
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The states of one wording (late) along their first two principal components at three states, each kind around its own mean, coloured by the number. Above: men and women; below: road and trail. In brackets the share of the variance within kinds in the picture.", "name": "fig-ages-pictures"}, "image": {"alt": "Six clouds of points, three states for people above and routes below, coloured by age or length, the two kinds as circles and triangles."}}
 late = frame["variant"] == "late"
-number_figures.pictures(states[:, late], frame[late], chosen)
+flat = number_figures.flattened(states[:, late], frame[late], chosen)
+number_figures.pictures(flat)
 plt.show()
 
 # %% tags=["remove-cell"]
@@ -329,7 +330,8 @@ ordered, shapes = (moved, moved_control), (shape, noise)
 table = age_tables.table(
     read, ordered, shapes, umap, elsewhere, everywhere, factors
 )
-run.save(table)
+drawn = age_tables.drawn(overall, flat)
+run.save(pd.concat([table, drawn], ignore_index=True))
 
 # %% [markdown]
 # ## What would change our mind

@@ -29,13 +29,35 @@ def table(read, moved, shapes, umap, found, everywhere, factors):
     return whole[whole.columns.intersection(results.COLUMNS)].assign(component="residual stream")
 
 
+def drawn(overall, flat):
+    """What two figures show beyond `table`: each step over all layers, and the points of the clouds, as its rows.
+
+    `overall`: family -> `age_steps.over_all`; `flat`: of `number_figures.flattened`, one wording.
+    """
+    parts = []
+    for family, steps in overall.items():
+        named = dict(metric="step_over_all", domain=DOMAIN_OF[family], item=steps["step"].map(name))
+        parts.append(steps.assign(value=steps["even"], **named))
+    for axis in ("first", "second"):
+        points = flat.assign(metric=f"{axis}_component", domain=flat["family"].map(DOMAIN_OF))
+        parts.append(
+            points.assign(item=points["number"], variant=points["kind"], value=results.significant(flat[axis]))
+        )
+    whole = pd.concat(parts, ignore_index=True)
+    return whole[whole.columns.intersection(results.COLUMNS)].assign(component="residual stream", space="raw")
+
+
 def _read(r2, control, difference, reading):
     yield r2.assign(metric="ridge_r2")
     yield control.assign(metric="ridge_r2_control_task")
     yield difference.assign(metric="ridge_r2_difference", domain="age", variant="minus numbers")
     by_number = reading.groupby(["domain", "cluster", "layer"])
     for column, metric in (("explained", "ridge_r2"), ("residual", "ridge_residual")):
-        rows = by_number[column].mean().reset_index(name="value")
+        rows = by_number[column].agg(value="mean", low="min", high="max").reset_index()
+        if column == "residual":
+            rows[["low", "high"]] = results.significant(rows[["low", "high"]])  # of prompts: a range, no interval
+        else:
+            rows = rows.drop(columns=["low", "high"])
         yield rows.assign(metric=metric, item=rows["cluster"])
 
 
