@@ -9,6 +9,7 @@ from vision_models import FAMILIES
 from medlib import MedlibError, results, scans, vision
 from medlib.chapters.grad_cam import heat_prose, heat_rows, heat_scores, lesion_scenes, planted_token, tower_head
 from medlib.scans import model as scans_model
+from medlib.stats import Interval
 
 POINTING = {"grad_cam": 0.4, "contrast": 0.5, "attention": 0.12}
 

@@ -108,8 +108,8 @@ def test_what_the_figures_show_beside_is_saved_as_it_is_drawn():
     curve = table.query("metric == 'recovered_by_block' and domain == 'drugs'")
     assert set(curve["component"]) == {"mlp"} and set(curve["space"]) == {"last"}
     np.testing.assert_allclose(curve["value"], at_last["drugs"]["MLP"]["value"])
-    estimate = table.query("metric == 'recovered_estimated' and space == 'subject'")
-    np.testing.assert_allclose(estimate["value"], first_order["drugs"]["subject"]["value"])
+    estimate = table.query("metric == 'recovered_estimated' and space == 'last'")
+    np.testing.assert_allclose(estimate["value"], first_order["drugs"]["last"]["value"])
     counts = table["metric"].value_counts()
     assert counts["span"] == counts["largest_share"] == counts["largest_change"] == len(spans)
 

@@ -7,7 +7,7 @@ from conftest import tiny_model
 from scipy.stats import kstest, rankdata
 
 import medlib
-from medlib import figures, geometry
+from medlib import figures, geometry, results
 from medlib.chapters.progression import (
     planted_stages,
     stage_figures,
