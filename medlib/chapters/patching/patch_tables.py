@@ -164,7 +164,7 @@ def drawn(at_parts, first_order, spans):
         one = dict(domain=spans["domain"], variant=numbered, metric=metric, component="residual")
         rows.append(pd.DataFrame(one | dict(value=results.significant(spans[column]))))
     table = pd.concat(rows, ignore_index=True)
-    return table[table.columns.intersection(results.COLUMNS)].astype({"layer": "Int64", "n": "Int64"})
+    return table.reindex(columns=results.COLUMNS).astype({"layer": "Int64", "n": "Int64"})
 
 
 def results_of(sweeps, medians, handovers, agreement, by_side, controls):
