@@ -350,9 +350,9 @@ def test_ranges_of_project_b_and_chance_are_rows():
     x = made_up("noise")["text"].states.astype(float)
     few = two_traps.few_tokens(x[0], x[1])
     table = results.tidy(embedding_tables.drawn(few), model="m", technique="embedding_geometry", seed=0)
-    own = table.query("metric == 'anisotropy' and component == 'text'").set_index("variant")["value"]
-    assert own.to_dict() == {"project B, lowest": 0.08, "project B, highest": 0.13}
-    chance = table.query("metric == 'few_tokens_in_sample'")
+    own = table.query("metric == 'anisotropy_of_project_b' and component == 'text'").set_index("variant")["value"]
+    assert own.to_dict() == {"lowest": 0.08, "highest": 0.13}
+    chance = table.query("metric == 'few_tokens_by_chance'")
     assert chance["value"].tolist() == few.query("data == 'noise' and score == 'in sample'")["chance"].tolist()
 
 

@@ -166,7 +166,7 @@ def drawn(depths, curves, signs, mean_share, top, place):
         long = pd.DataFrame(results.significant(share[:, top]), columns=[f"dimension {one}" for one in top])
         long = long.rename_axis("layer").reset_index().melt("layer", var_name="space")
         parts.append(long.assign(metric="share_of_dimension", variant=f"{side} domains", place=place))
-    table = pd.concat(parts, ignore_index=True).rename(columns={"place": "component"})
+    table = pd.concat(parts, ignore_index=True).rename(columns={"place": "component"}).dropna(subset=["value"])
     return table[table.columns.intersection(results.COLUMNS)]
 
 

@@ -41,12 +41,12 @@ def drawn(few):
     `few`: of `two_traps.few_tokens`.  A range is two rows, its ends named in `variant`.
     """
     rows = [
-        dict(metric=metric, component=kind, variant=f"project B, {end}", value=value)
+        dict(metric=f"{metric}_of_project_b", component=kind, variant=end, value=value)
         for metric, kind, *_ in project_b.PUBLISHED
         for end, value in zip(("lowest", "highest"), project_b.band(metric, kind), strict=True)
     ]
     noise = few[(few["data"] == "noise") & (few["score"] == "in sample")]
-    chance = dict(metric="few_tokens_in_sample", component="text", variant="dimensions over tokens less one")
+    chance = dict(metric="few_tokens_by_chance", component="text")
     parts = [pd.DataFrame(rows), pd.DataFrame(chance | dict(position=noise["tokens"], value=noise["chance"]))]
     return pd.concat(parts, ignore_index=True).reindex(columns=results.COLUMNS)
 

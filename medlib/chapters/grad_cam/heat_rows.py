@@ -82,7 +82,7 @@ def drawn(table, overlays, curves, tokens, span, kind):
     numbers = {name: significant(curves[name]) for name in ("value", "low", "high")}
     parts.append(curves.assign(domain=kind, **named | numbers))
     whole = dict(metric="moved_to_twin", domain="lesion", component="whole picture", **span._asdict())
-    table = pd.concat([*parts, pd.DataFrame([whole])], ignore_index=True)
+    table = pd.concat([*parts, pd.DataFrame([whole])], ignore_index=True).dropna(subset=["value"])
     return table[table.columns.intersection(COLUMNS)]
 
 

@@ -141,7 +141,7 @@ def map_rows(heats, scenes, state):
     """
     shown = results.significant(heats).reshape(len(heats), -1)
     index = pd.MultiIndex.from_product([map(str, scenes), range(shown.shape[1])], names=["item", "position"])
-    table = pd.DataFrame({"value": shown.ravel()}, index=index).reset_index()
+    table = pd.DataFrame({"value": shown.ravel()}, index=index).reset_index().dropna(subset=["value"])
     return table.assign(domain="place", layer=state, metric="lesion_words_gain")
 
 

@@ -99,7 +99,7 @@ def drawn(specificity, maps, kind):
     for (scene, score), heat in maps.items():
         where = dict(metric="activity", domain=kind, item=str(scene), component=score)
         points = {"position": range(heat.size), "value": results.significant(heat).ravel()}
-        parts.append(pd.DataFrame(points).assign(**where))
+        parts.append(pd.DataFrame(points).dropna(subset=["value"]).assign(**where))
     return pd.concat([part.reindex(columns=results.COLUMNS) for part in parts], ignore_index=True)
 
 

@@ -164,6 +164,7 @@ def drawn(at_parts, first_order, spans):
         one = dict(domain=spans["domain"], variant=numbered, metric=metric, component="residual")
         rows.append(pd.DataFrame(one | dict(value=results.significant(spans[column]))))
     table = pd.concat(rows, ignore_index=True)
+    table = table[np.isfinite(table["value"].astype(float))]  # two runs alike: nothing to divide by, and no point drawn
     return table.reindex(columns=results.COLUMNS).astype({"layer": "Int64", "n": "Int64"})
 
 

@@ -61,7 +61,7 @@ def drawn(apart, flat, layer, shown, by_view, left, dealt):
     place = views["view"].str.split(", ", n=2)
     named = dict(variant=place.str[:2].str.join(", "), space=place.str[2], metric=views["measure"] + "_over_states")
     parts.append(views.assign(**named))
-    whole = pd.concat(parts, ignore_index=True)
+    whole = pd.concat(parts, ignore_index=True).dropna(subset=["value"])
     return whole[whole.columns.intersection(results.COLUMNS)].assign(component="residual stream")
 
 
