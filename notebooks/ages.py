@@ -155,7 +155,8 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Residuals of the probe, out of fold: number read minus true number, at three states. Above zero, it reads too high; the few numbers read worst lie outside. Lines: mean over both kinds and three wordings; bands: their whole range. Dotted: 17|18.", "name": "fig-ages-residuals"}, "image": {"alt": "Three panels, one for each state, with the residual against the number, for ages and for miles, each with a band."}}
 chosen = [layers[0], layers[len(layers) // 2], layers[-1]]
-number_figures.residuals(reading[reading["layer"].isin(chosen)], known)
+of_chosen = reading[reading["layer"].isin(chosen)]
+number_figures.residuals(of_chosen, known)
 plt.show()
 
 # %% [markdown]
@@ -330,7 +331,7 @@ ordered, shapes = (moved, moved_control), (shape, noise)
 table = age_tables.table(
     read, ordered, shapes, umap, elsewhere, everywhere, factors
 )
-drawn = age_tables.drawn(overall, flat)
+drawn = age_tables.drawn(overall, flat, of_chosen)
 run.save(pd.concat([table, drawn], ignore_index=True))
 
 # %% [markdown]

@@ -79,9 +79,6 @@ def _selected(table, selection):
         own &= texts.isin([text for text in texts.unique() if re.fullmatch(selection[column], text)])
     if own.any() and "first" in selection:
         own &= table[selection["first"]] == table.loc[own, selection["first"]].iloc[0]
-    if own.any() and "layers" in selection:
-        layers = sorted(table.loc[own, "layer"].unique())
-        own &= table["layer"].isin([layers[0], layers[len(layers) // 2], layers[-1]])
     return own
 
 

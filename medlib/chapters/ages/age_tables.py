@@ -29,12 +29,16 @@ def table(read, moved, shapes, umap, found, everywhere, factors):
     return whole[whole.columns.intersection(results.COLUMNS)].assign(component="residual stream")
 
 
-def drawn(overall, flat):
-    """What two figures show beyond `table`: each step over all layers, and the points of the clouds, as its rows.
+def drawn(overall, flat, reading):
+    """What figures show beyond `table`, as its rows: steps over all layers, points of clouds, ranges of residuals.
 
-    `overall`: family -> `age_steps.over_all`; `flat`: of `number_figures.flattened`, one wording.
+    `overall`: family -> `age_steps.over_all`; `flat`: of `number_figures.flattened`, one wording; `reading`: of
+    `number_line.readings`, with `domain`, at the states that are shown.
     """
-    parts = []
+    each = reading.groupby(["domain", "cluster", "layer"])["residual"]
+    ranges = results.significant(each.agg(["mean", "min", "max"]))
+    ranges = pd.DataFrame(ranges, each.mean().index, columns=["value", "low", "high"]).reset_index()
+    parts = [ranges.assign(metric="ridge_residual_range", item=ranges["cluster"])]
     for family, steps in overall.items():
         named = dict(metric="step_over_all", domain=DOMAIN_OF[family], item=steps["step"].map(name))
         parts.append(steps.assign(value=steps["even"], **named))
@@ -53,11 +57,7 @@ def _read(r2, control, difference, reading):
     yield difference.assign(metric="ridge_r2_difference", domain="age", variant="minus numbers")
     by_number = reading.groupby(["domain", "cluster", "layer"])
     for column, metric in (("explained", "ridge_r2"), ("residual", "ridge_residual")):
-        rows = by_number[column].agg(value="mean", low="min", high="max").reset_index()
-        if column == "residual":
-            rows[["low", "high"]] = results.significant(rows[["low", "high"]])  # of prompts: a range, no interval
-        else:
-            rows = rows.drop(columns=["low", "high"])
+        rows = by_number[column].mean().reset_index(name="value")
         yield rows.assign(metric=metric, item=rows["cluster"])
 
 
