@@ -183,9 +183,8 @@ plt.show()
 # {glue:text}`most_changed`.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How far each token of the first question, and of the closing pieces of the template, is from itself over pictures: one minus SelfSim, states upwards.", "name": "fig-contextualisation-tokens"}, "image": {"alt": "A heat map, tokens of the prompt behind the picture across and states upwards: one minus the mean cosine over pictures."}}
-context_figures.change_map(
-    token_changes.change_map(raw[0]), read.tokens[question]
-)
+change_map = token_changes.change_map(raw[0])
+context_figures.change_map(change_map, read.tokens[question])
 plt.show()
 
 # %%
@@ -243,7 +242,12 @@ parts = {
     "slices alone": [] if of_slices is None else [of_slices],
     "scans, shuffled": [of_mixed],
     "black picture": [at_black],
+    "published": [context_tables.of_published(model.n_layers)],
 }
+parts["scans"] += [
+    context_tables.of_change_map(change_map, read.tokens[question], question),
+    context_tables.of_shown(scenes, panels.shape[1]),
+]
 run.save(context_tables.results_table(parts))
 
 # %% [markdown]

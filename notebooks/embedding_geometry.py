@@ -254,11 +254,13 @@ for key, (value, words) in numbers.items():
 
 # %%
 pictures = linear_steps.of_pictures(sums, items["scene"].unique(), steps_at)
-run.save(
+rows = [
     embedding_tables.results_table(
         steps, shapes, apart, pictures, few, copied, read
-    )
-)
+    ),
+    embedding_tables.drawn(few),
+]
+run.save(pd.concat(rows, ignore_index=True))
 
 # %% [markdown]
 # ## What would change our mind

@@ -32,6 +32,7 @@ seed = 0  # draws scenes, random tokens, random weights and the bootstrap resamp
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
+import pandas as pd
 
 import medlib
 from medlib import figures, vision
@@ -172,9 +173,10 @@ say.table_of_other_kinds(others)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first reported scenes: the picture with the outline of the lesion, and the maps over it at their layers. Each map has its own colours, from its least to its largest value; so even a map of nothing has a hottest token.", "name": "fig-grad-cam-overlays"}, "image": {"alt": "A row for each scene: a grey slice with a small outlined lesion, then the same slice under coloured maps, each with the outline."}}
 shown = score.shown(answered, first, reported, n_shown)
-draw.overlays(
-    draw.to_show(model, shown, maps, noise_maps, head_maps, chosen, traces)
+overlays = draw.to_show(
+    model, shown, maps, noise_maps, head_maps, chosen, traces
 )
+draw.overlays(overlays)
 plt.show()
 
 # %% [markdown]
@@ -216,7 +218,8 @@ filled = filled_curves.filled_curves(
     model, some, ordered, steps=n_steps, seed=seed
 )
 areas = filled_curves.areas(filled, filled_curves.CONTROLS, seed)
-draw.filling(filled_curves.mean_curves(filled, seed))
+mean_curves = filled_curves.mean_curves(filled, seed)
+draw.filling(mean_curves)
 plt.show()
 
 # %% [markdown]
@@ -236,7 +239,8 @@ patched = patch.lesion_patch(
     model, pairs, range(0, model.n_layers + 1, stride), n_draws, seed
 )
 moved = patch.patch_curves(patched, seed)
-draw.patch_figure(moved, patch.whole_span(patched, seed))
+span = patch.whole_span(patched, seed)
+draw.patch_figure(moved, span)
 plt.show()
 
 # %% [markdown]
@@ -270,7 +274,12 @@ run.number("left_out", patched.attrs["left_out"])
 at = score.at_layers(found, chosen)
 curves = curves.assign(metric="pointing_by_layer")
 tables = compared, curves, knows, alike_curves, moved, areas, at
-run.save(heat_rows.rows(*tables, others, shifted, first))
+n_tokens = int(prompt.view.in_picture().sum())
+rows = [
+    heat_rows.rows(*tables, others, shifted, first),
+    heat_rows.drawn(shown, overlays, mean_curves, n_tokens, span, first),
+]
+run.save(pd.concat(rows, ignore_index=True))
 
 # %% [markdown]
 # ## What would change our mind

@@ -31,6 +31,7 @@ seed = 0  # draws the random neurons and tokens, shuffles and resamples [0..]
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 import medlib
 from medlib import figures, scans
@@ -279,7 +280,7 @@ for key, (value, text) in numbers.items():
     run.number(key, value, text)
 for key in ("neurons", "yes"):
     run.number(key, parameters[key])
-run.save(
+rows = [
     token_tables.rows(
         tests,
         against,
@@ -290,8 +291,10 @@ run.save(
         estimates,
         handovers,
         exact,
-    )
-)
+    ),
+    token_tables.map_rows(heats, scene_numbers[: len(heats)], state),
+]
+run.save(pd.concat(rows, ignore_index=True))
 
 # %% [markdown]
 # ## What would change our mind

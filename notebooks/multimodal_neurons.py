@@ -31,6 +31,7 @@ seed = 0  # draws the scenes, the halves, random units and bootstrap resamples [
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
+import pandas as pd
 
 import medlib
 from medlib import figures, vision
@@ -235,7 +236,8 @@ scores = neuron_maps.with_random_weights(scores, noise)
 compared = neuron_maps.compared(scores, seed)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Where the first units are active, over the picture: bright is more. White: the lesion's outline. The first scenes of the set, not chosen by their maps.", "name": "fig-neurons-maps"}, "image": {"alt": "Brain slices under a coloured grid of image tokens, two rows for the two scores, with the outline of the lesion."}}
-draw.examples(asked, prompts, maps, lesion_kind)
+shown_maps = draw.first_scenes(maps)
+draw.examples(asked, prompts, shown_maps, lesion_kind)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Whether the first units' map points at the lesion: share of the hottest token's pixels that lie in it (left), and overlap of the region hotter than half of the range with it (right), beside the middle of the brain, tokens of the brain in random order, the tokens whose brightness stands out in the picture itself, random units of the same layers, and the same units with the weights of the model in random order. Mean over scenes with a lesion, with its 95 % bootstrap interval.", "name": "fig-neurons-hits"}, "image": {"alt": "Two panels of points with intervals for two scores: the map of the first units and its five baselines."}}
@@ -306,7 +308,7 @@ run.number("n_blocks", model.n_layers)
 run.number("repeated", asked.attrs["repeated"])
 
 # %% tags=["hide-input"]
-run.save(
+rows = [
     neuron_tables.rows(
         effects,
         of_picture,
@@ -320,8 +322,10 @@ run.save(
         words,
         taken,
         lesion_kind,
-    )
-)
+    ),
+    neuron_tables.drawn(specificity, shown_maps, lesion_kind),
+]
+run.save(pd.concat(rows, ignore_index=True))
 
 # %% [markdown]
 # ## What would change our mind

@@ -9,6 +9,7 @@ from vision_models import FAMILIES
 from medlib import MedlibError, results, scans, vision
 from medlib.chapters.grad_cam import heat_prose, heat_rows, heat_scores, lesion_scenes, planted_token, tower_head
 from medlib.scans import model as scans_model
+from medlib.stats import Interval
 
 POINTING = {"grad_cam": 0.4, "contrast": 0.5, "attention": 0.12}
 
@@ -254,6 +255,22 @@ def test_all_that_was_measured_fits_the_results_table():
         compared, curves, knows(), likeness, None, areas.drop(columns="layer"), at, alone, shifted, "lesion"
     )
     assert "pointing_other_kind" not in set(results.tidy(rows, model="m", technique="grad_cam", seed=0)["metric"])
+
+
+def test_maps_and_curves_are_saved_as_they_are_drawn():
+    heat = np.array([[0.123456, 0.0], [1.0, 2.0]])
+    shown = pd.DataFrame({"scene": [5, 7]})
+    overlays = [(None, None, {"attention": heat}), (None, None, {"attention": 2 * heat})]
+    curves = pd.DataFrame(dict(map="head", fill="twin", curve="deletion", share=[0.0, 0.25], n=3))
+    curves = curves.assign(value=[0.9, 0.5], low=[0.8, 0.4], high=[1.0, 0.6])
+    rows = heat_rows.drawn(shown, overlays, curves, 4, Interval(2.0, 1.0, 3.0), "lesion")
+    table = results.tidy(rows, model="m", technique="grad_cam", seed=0)
+    second = table.query("metric == 'map' and item == '7'")
+    assert second["position"].tolist() == [0, 1, 2, 3] and second["value"].tolist() == [0.2469, 0, 2, 4]
+    curve = table.query("metric == 'deletion'")
+    assert curve["position"].tolist() == [0, 1] and curve["high"].tolist() == [1.0, 0.6]
+    whole = table.query("component == 'whole picture'")[["value", "low", "high"]]
+    assert whole.to_numpy().tolist() == [[2, 1, 3]]
 
 
 def test_few_scenes_of_a_kind_are_left_out_and_shown_scenes_are_the_first():

@@ -275,6 +275,10 @@ def test_all_tables_are_rows_of_the_results_table_and_can_be_drawn():
     assert tidy["value"].notna().all() and {"drop, first less random", "balanced accuracy"} <= set(tidy["metric"])
     assert tidy.loc[tidy["metric"] == "deletion_area", ["component", "space"]].values.tolist() == [["gradient", "twin"]]
     assert {"drop, first less matched", "drop, where wrong", "written by matched over first"} <= set(tidy["metric"])
+    maps = {(3, "gradient"): np.array([[0.0, 0.5], [1.0, 0.25]])}
+    drawn = results.tidy(neuron_tables.drawn(specific, maps, "polarity"), model="m", technique="t", seed=0)
+    assert drawn.query("metric == 'activity' and item == '3'")["value"].tolist() == [0, 0.5, 1, 0.25]
+    assert drawn.query("metric == 'drop, other question'")["value"].tolist() == specific["other"].tolist()
     figure, grid = neuron_figures.costs(effects, "drop", "drop, logits")
     assert [axes.get_title() for axes in grid.flat][:2] == ["plane, by the contribution", "plane, by the gradient"]
     lines = grid.flat[0].get_lines()

@@ -207,7 +207,8 @@ def test_maps_are_scored_on_scenes_with_a_lesion_beside_five_baselines(measured)
     assert centre.pointing.nunique() == 1
     compared = neuron_maps.compared(table)
     assert len(compared) == 2 * 2 * (6 + 5) and (compared.n == 7).all()
-    _, grid = neuron_figures.examples(asked, prompts, maps, "polarity", count=2)
+    first = neuron_figures.first_scenes(maps, count=2)
+    _, grid = neuron_figures.examples(asked, prompts, first, "polarity")
     assert grid.shape == (2, 2)
     bare = asked.assign(mask=[~mask & mask for mask in asked["mask"]])
     with pytest.raises(MedlibError, match="No scene of 'polarity' has a lesion"):

@@ -121,13 +121,19 @@ def sharing(tables, counts):
     return figure, axes
 
 
-def examples(asked, prompts, maps, kind, count=3):
+def first_scenes(maps, count=3):
+    """The maps of the first `count` scenes of both halves; `maps`: (scene, score) -> map, of `neuron_maps.scored`."""
+    scenes = [*dict.fromkeys(scene for scene, _ in maps)][:count]
+    return {(scene, score): heat for (scene, score), heat in maps.items() if scene in scenes}
+
+
+def examples(asked, prompts, maps, kind):
     """Maps of the first units over their pictures, a row for each score, with the lesion's outline in white.
 
-    `maps`: those of `neuron_maps.scored`.  The first `count` scenes of both halves.  The figure and its axes.
+    `maps`: of `first_scenes`.  The figure and its axes.
     """
     scores = [*dict.fromkeys(score for _, score in maps)]
-    scenes = [*dict.fromkeys(scene for scene, _ in maps)][:count]
+    scenes = [*dict.fromkeys(scene for scene, _ in maps)]
     size = (2.3 * len(scenes), 2.4 * len(scores))
     figure, grid = plt.subplots(len(scores), len(scenes), squeeze=False, figsize=size, layout="constrained")
     for across, scene in enumerate(scenes):

@@ -89,6 +89,30 @@ def rows(
     return pd.concat([part.reindex(columns=results.COLUMNS) for part in parts], ignore_index=True)
 
 
+def drawn(specificity, maps, kind):
+    """What figures show beyond `rows`, as its rows: what units cost on each question, and maps over pictures.
+
+    `specificity`: of neuron_effects.py; `maps`: (scene, score) -> `[row, column]`, of questions of a `kind`.
+    `position` is the image token, in reading order.
+    """
+    parts = [
+        specificity.assign(
+            domain=specificity["chosen_for"],
+            component=_sized(specificity),
+            metric=f"drop, {name} question",
+            value=specificity[name],
+            low=None,
+            high=None,
+        )
+        for name in ("own", "other")
+    ]
+    for (scene, score), heat in maps.items():
+        where = dict(metric="activity", domain=kind, item=str(scene), component=score)
+        points = {"position": range(heat.size), "value": results.significant(heat).ravel()}
+        parts.append(pd.DataFrame(points).dropna(subset=["value"]).assign(**where))
+    return pd.concat([part.reindex(columns=results.COLUMNS) for part in parts], ignore_index=True)
+
+
 def by_scene(taken):
     """Each scene's own numbers, mean over random draws, as rows of the results table."""
     own = taken.groupby(["scene", "question_kind", "chosen_for", "score", "k", "units"])[["drop", "lost"]].mean()
