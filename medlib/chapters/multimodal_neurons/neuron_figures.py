@@ -116,7 +116,7 @@ def sharing(tables, counts):
         one.set(xscale="log", xlabel="first units", ylabel="share in common", ylim=(-0.03, 1.03))
         one.set_xticks(counts, counts)
         one.minorticks_off()
-        one.label_outer()
+    figures.outer(axes.values())
     figures.legend(figure, axes.values(), ncol=2)
     return figure, axes
 
@@ -137,7 +137,7 @@ def examples(asked, prompts, maps, kind, count=3):
             axes = grid[down, across]
             drawn = overlay(axes, prompts[place], maps[scene, score], limits=(0, 1))
             axes.contour(row["mask"], [0.5], colors="white", linewidths=1.5)
-            axes.set_title(f"{row['answer']}, by the {score}", fontsize="small")
+            axes.set_title(f"{row['answer']}, {score}", fontsize="small")
     figure.colorbar(drawn, ax=grid, label="activity, share of each unit's largest", shrink=0.8)
     return figure, grid
 
