@@ -6,7 +6,7 @@
 # - On {glue:text}`n_reported` scenes that had no part in choosing its layer, the hottest token of Grad-CAM touches the lesion in {glue:text}`hit_grad_cam` of them, of Grad-CAM against the other answer in {glue:text}`hit_contrast`, of attention in {glue:text}`hit_attention` and of its rollout through all layers in {glue:text}`hit_rollout`; the centre of the brain does in {glue:text}`hit_centre`, a random token of the brain in {glue:text}`hit_random`, and the token whose brightness stands out most, which needs no model, in {glue:text}`hit_brightness`.
 # - {glue:text}`head`.
 # - The map of the sum of all logits touches it in {glue:text}`hit_all_logits`. {glue:text}`sum_verdict`.
-# - When the picture turns into the same slice without the lesion, token by token ({glue:text}`n_curves` scenes), the answer goes: {glue:text}`deletion_twin`. When the lesion is put back, the answer returns: {glue:text}`insertion_twin`.
+# - When the picture turns into the same slice without the lesion, token by token ({glue:text}`n_curves` scenes), the answer goes {glue:text}`deletion_twin`. When the lesion is put back, the answer returns {glue:text}`insertion_twin`.
 # - Do the lesion's tokens carry the answer, whatever the maps say? {glue:text}`causal`.
 # - The lesions are painted, so their place is known; they look like no disease in particular.
 
@@ -133,7 +133,7 @@ heads = tower_head.head_of(model)
 of_head, head_maps = tower_head.head_scores(model, heads, answered)
 compared = score.compared(found, bases, chosen, reported, of_head, seed)
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How well each map points at the lesion, by layer: mean pointing score over the reported scenes with its 95 % bootstrap interval. Dashed: the same map of the same model with its weights in random order. Horizontal lines: what needs no map, and the lesion itself on the grid of tokens, which is the most that a map can reach. At layer 1 the last token has read nothing of the question, so what attention and rollout point at there is no answer's.", "name": "fig-grad-cam-layers"}, "image": {"alt": "A panel for each of five maps with two curves of the pointing score over layers and their interval bands, of the model and of random weights, and horizontal lines for the centre of the brain, a random token, brightness alone, and the lesion itself."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How well each map points at the lesion, by layer: mean pointing score over the reported scenes with its 95 % bootstrap interval. Orange, dashed: the same map of the same model with its weights in random order. Horizontal lines: brightness alone (green), the centre of the brain and a random token (grey), which need no map; the tower's own head (purple), and the lesion itself on the grid of tokens, which is the most that a map can reach. At layer 1 the last token has read nothing of the question, so what attention and rollout point at there is no answer's.", "name": "fig-grad-cam-layers"}, "image": {"alt": "A panel for each of five maps with two curves of the pointing score over layers and their interval bands, of the model and of random weights, and horizontal lines for the centre of the brain, a random token, brightness alone, and the lesion itself."}}
 curves = score.layer_curves(found, reported, "pointing", seed)
 of_first = curves[curves["kind"] == first]
 levels = score.levels(compared, first, "pointing")
@@ -143,7 +143,7 @@ plt.show()
 # %% [markdown]
 # The layer of each map but rollout is the one that points best in the other half of the scenes.
 # *Brightness alone* is the token of the brain whose pixels are farthest from the brain's median in the picture itself: it knows no question and no model.
-# The table gives its scores on the reported half, and how far its pointing score is beyond each control, with 95 % intervals of the paired differences.
+# The table gives the scores of each map on the reported half, and then its pointing score *less* that of each control, with 95 % intervals of the paired differences.
 # *hit*: the hottest token touches the lesion; *overlap*: intersection over union of the lesion and the pixels above half of the map's range.
 
 # %%
@@ -203,11 +203,11 @@ shifted = logit_sum.shifted_pointing(
 #
 # The picture is filled token by token, hottest first (*deletion*), or a filled one is restored (*insertion*) {cite:p}`petsiuk2018rise`.
 # Filled from the twin, only tokens of the lesion can change anything, and every token is a step; filled from a blur of the picture, the model meets what it never saw, and the steps grow from one token on, since a lesion has two or three.
-# Deletion into the blur: {glue:text}`deletion_blur`.
-# Insertion into the blur: {glue:text}`insertion_blur`.
+# By deletion into the blur the answer goes: {glue:text}`deletion_blur`.
+# By insertion into the blur it returns: {glue:text}`insertion_blur`.
 # Where the lesion's own order does no better than a random one, the test could not tell a good map from a bad one, and is void.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Probability of the answer as tokens are filled in the order of a map, or restored: mean over scenes, on a logarithmic axis from one token in a hundred on; bands: 95 % bootstrap intervals of the lesion's own order and of a random one.", "name": "fig-grad-cam-curves"}, "image": {"alt": "Four panels with curves of the probability of the answer over the share of tokens: deletion and insertion, filled from the twin and from a blur."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Probability of the answer as tokens are filled in the order of a map, or restored: mean over scenes, on a logarithmic axis from one token in a hundred on. Maps are in colours, controls in grey; bands: 95 % bootstrap intervals of the lesion's own order (black) and of a random one (light blue). Curves that lie on each other fill the same tokens first.", "name": "fig-grad-cam-curves"}, "image": {"alt": "Four panels with curves of the probability of the answer over the share of tokens: deletion and insertion, filled from the twin and from a blur."}}
 some = score.shown(answered, first, reported, n_curves)
 ordered = filled_curves.at_chosen(
     maps, noise_maps, chosen, chosen_layers, head_maps

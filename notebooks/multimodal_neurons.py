@@ -5,12 +5,12 @@
 #
 # - Without the {glue:text}`n_most` first units by the gradient at the image tokens the right answer loses, beyond what as many random units of the same layers cost it, {glue:text}`cost_gradient` (logits); without those by the direct contribution at the last token {glue:text}`cost_contribution`.
 # - Random units are mostly nearly silent; beyond units of the same layers that write as much, the first ones cost it {glue:text}`beyond_matched_gradient` by the gradient, and {glue:text}`beyond_matched_contribution` by the contribution.
-# - Where an answer is right, the loss of its own units costs it more than where it is wrong by {glue:text}`picture_gradient` by the gradient, and by {glue:text}`picture_contribution` by the contribution: units that only raise a word would show no difference, and what is lost where it is wrong is the part that only raises the word.
+# - The loss of its own units costs an answer more where it is right than where it is wrong, by {glue:text}`picture_gradient` by the gradient, and by {glue:text}`picture_contribution` by the contribution: units that only raise a word would show no difference, and what is lost where it is wrong is the part that only raises the word.
 # - The first units by the contribution lie in blocks {glue:text}`blocks_contribution` of {glue:text}`n_blocks`, those by the gradient in {glue:text}`blocks_gradient`: what is written at the last token in a late block may be an answer that is there already.
 # - Against the scene's other question that is {glue:text}`specific_gradient` by the gradient, and {glue:text}`specific_contribution` by the contribution.
 # - The two scores agree to a rank correlation of {glue:text}`both_ranks` over all units, {glue:text}`both_within` within layers; of their {glue:text}`n_most` first units they share {glue:text}`both_shared`.
-# - On the picture, {glue:text}`map_gradient`.
-# - And {glue:text}`map_contribution`.
+# - Active at the lesion? By the gradient: {glue:text}`map_gradient`.
+# - By the contribution: {glue:text}`map_contribution`.
 # - The model is right in {glue:text}`accuracy`; of a kind that it cannot answer, nothing can be carried.
 # - The slices are made up and the lesions painted, so this says something about methods and about one model, and nothing about patients.
 
@@ -69,11 +69,12 @@ run = medlib.Run("multimodal_neurons", model, parameters, seed)
 asked = neuron_questions.choose(kinds, n_scenes, seed)
 prompts = neuron_questions.prompts_of(model, asked)
 lesion_kind, other_kind = kinds.split()
-asked.groupby(["question_kind", "answer"], sort=False).agg(
+counts = asked.groupby(["question_kind", "answer"], sort=False).agg(
     scenes=("scene", "nunique"),
     in_first_half=("half", lambda half: int((half == 0).sum())),
     such_as=("question", "first"),
 )
+neuron_tables.shown(counts.reset_index())
 
 # %% [markdown]
 # ## Does the method find what is planted?
@@ -109,7 +110,7 @@ run.check(
     detail=f"{measured.no_op:.0e} of the largest logit",
 )
 accuracy = neuron_effects.accuracy(measured, asked, seed)
-accuracy.style.format(precision=2).hide()
+neuron_tables.shown(accuracy)
 
 # %% [markdown]
 # ## What do they write?
@@ -127,11 +128,11 @@ for score in neuron_removal.WHERE:
     others[score] = neuron_scores.words_of_random(
         model, asked, prompts, words[score], seed
     )
-shown = ["question_kind", "answer", "layer", "unit", "score", "words"]
-words["gradient"][shown].style.format(precision=3).hide()
+columns = ["question_kind", "answer", "layer", "unit", "score", "words"]
+neuron_tables.shown(words["gradient"], columns, precision=3)
 
 # %% tags=["hide-input"]
-words["contribution"][shown].style.format(precision=2).hide()
+neuron_tables.shown(words["contribution"], columns)
 
 # %% [markdown]
 # ## What is lost without them?
@@ -211,7 +212,7 @@ plt.show()
 # %% tags=["hide-input"]
 ranks = agreements[first][agreements[first]["k"].isna()]
 columns = ["question_kind", "answer", "metric", "value", "low", "high", "n"]
-ranks[columns].style.format(precision=2).hide()
+neuron_tables.shown(ranks, columns, precision=3)
 
 # %% [markdown]
 # ## Are they active at the lesion?
@@ -239,7 +240,7 @@ plt.show()
 # %% tags=["hide-input"]
 differences = compared[compared["less"] != ""]
 columns = ["score", "measure", "less", "value", "low", "high", "n"]
-differences[columns].style.format(precision=3).hide()
+neuron_tables.shown(differences, columns, precision=3)
 
 # %% [markdown]
 # ## The numbers

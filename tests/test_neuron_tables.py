@@ -250,7 +250,9 @@ def test_a_map_that_passes_by_one_measure_alone_fails_and_what_beats_it_is_named
         "the map by the gradient fails: it beats its baselines in 9 of 10 comparisons, all of them by"
     )
     assert (
-        "by pointing; by overlap it is worse than random units (0.3" in text and "by pointing it is worse" not in text
+        "by pointing; by overlap it has 0.2" in text
+        and "worse than random units (0.3" in text
+        and "by pointing it has" not in text
     )
     text = neuron_prose.of_maps(compared(0.0))["map_gradient"][1]
     assert text.count("worse than brain centre") == 2 and "brightness alone (0.2" in text

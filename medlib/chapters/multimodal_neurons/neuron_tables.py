@@ -79,6 +79,21 @@ def rows(effects, of_picture, loudness, specificity, accuracy, agreements, halve
     return pd.concat([part.reindex(columns=results.COLUMNS) for part in parts], ignore_index=True)
 
 
+HEADINGS = {
+    "question_kind": "question",
+    "in_first_half": "in the first half",
+    "such_as": "such as",
+    "less": "less that of",
+}
+
+
+def shown(table, columns=None, precision=2):
+    """A table, or some of its columns, as the page shows it: under headings in words, without an index."""
+    return (
+        (table if columns is None else table[columns]).rename(columns=HEADINGS).style.format(precision=precision).hide()
+    )
+
+
 def by_scene(taken):
     """Each scene's own numbers, mean over random draws, as rows of the results table."""
     own = taken.groupby(["scene", "question_kind", "chosen_for", "score", "k", "units"])[["drop", "lost"]].mean()
