@@ -190,7 +190,7 @@ plt.show()
 # %%
 changes = token_changes.of_questions(raw, read.tokens, seed)
 first = changes[changes["variant"] == question]
-context_prose.table_of_tokens(first).style.hide()
+context_prose.table_of_tokens(first).style.format(escape="html").hide()
 
 # %% [markdown]
 # ## Three measures, beside random tokens

@@ -7,7 +7,7 @@
 # - One direction takes {glue:text}`anisotropy_image` of the variance of image tokens and {glue:text}`anisotropy_text` of that of text tokens; without the {glue:text}`n_largest` largest dimensions {glue:text}`anisotropy_few_image` and {glue:text}`anisotropy_few_text`.
 # - The intrinsic dimension is {glue:text}`dimension_image` for image tokens and {glue:text}`dimension_text` for text tokens; Gaussian clouds of the same covariance have {glue:text}`gaussian_image` and {glue:text}`gaussian_text`. {glue:text}`scale`.
 # - Left out of all ranges and counts, for too few distinct tokens: {glue:text}`left_out`.
-# - {glue:text}`order_of_b`; the block whose own contribution to image tokens is the most linear {glue:text}`peak`.
+# - {glue:text}`order_of_b`; the block whose own contribution to image tokens is the most linear is {glue:text}`peak`.
 # - Two numbers come out whatever the data are: in-sample linearity of as many tokens as dimensions or fewer is {glue:text}`few_tokens`; and of copies in a cloud, {glue:text}`copies`.
 
 # %% [markdown] tags=["card"]

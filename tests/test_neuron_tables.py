@@ -296,3 +296,10 @@ def test_all_tables_are_rows_of_the_results_table_and_can_be_drawn():
     assert told["beyond_matched_gradient"][0] == pytest.approx(2, abs=0.3)
     said = neuron_prose.of_words(words, words.assign(says=False), "gradient")
     assert said["says_gradient"] == (1.0, "100% against 0% of random units of the same layers")
+
+
+def test_a_page_shows_headings_in_words_and_words_of_units_as_they_are():
+    table = pd.DataFrame(dict(question_kind=["plane"], words=["<br>, a"], score=[0.1234], other=[1]))
+    html = neuron_tables.shown(table, ["question_kind", "words", "score"], precision=3).to_html()
+    assert ">question<" in html and "&lt;br&gt;, a" in html and "0.123" in html and "other" not in html
+    assert ">other<" in neuron_tables.shown(table).to_html()

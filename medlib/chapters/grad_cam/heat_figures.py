@@ -99,7 +99,7 @@ def filling(curves):
             title = f"{curve}, filled from {'the' if fill == 'twin' else 'a'} {fill} (n = {here['n'].max()})"
             one.set_title(title, fontsize="small")
             one.set_xscale("symlog", linthresh=0.01, linscale=0.5)
-            one.set(xlabel="share of tokens", ylabel="probability of the answer", xlim=(0, 1))
+            one.set(xlabel="share of tokens", ylabel="probability", xlim=(0, 1))
             one.set_xticks([0, 0.01, 0.1, 1], ["0", "1 %", "10 %", "100 %"])
             one.minorticks_off()
             one.label_outer()

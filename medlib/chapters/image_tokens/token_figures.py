@@ -49,8 +49,9 @@ def comparisons(tests, measure):
             figures.curve(one, rows[["layer"]].assign(value=rows[column]), look, label)
         figures.curve(one, rows, "difference", "difference")
         clear = rows[rows["q"] < 0.05]
-        at_foot = dict(transform=one.get_xaxis_transform(), clip_on=False, label="q < 5 %" if len(clear) else None)
-        one.plot(clear["layer"], [0.03] * len(clear), "k.", ms=7, **at_foot)
+        if len(clear):  # an empty line would have no place, and upset the layout
+            at_foot = dict(transform=one.get_xaxis_transform(), clip_on=False, ms=7, label="q < 5 %")
+            one.plot(clear["layer"], [0.03] * len(clear), "k.", **at_foot)
         one.set_title(f"{TITLES.get(name, f'own word: {name}')} (n = {rows['n'].iloc[0]})", fontsize="small")
         one.set_xlabel("state")
         bottom, top = one.get_ylim()

@@ -90,7 +90,10 @@ HEADINGS = {
 def shown(table, columns=None, precision=2):
     """A table, or some of its columns, as the page shows it: under headings in words, without an index."""
     return (
-        (table if columns is None else table[columns]).rename(columns=HEADINGS).style.format(precision=precision).hide()
+        (table if columns is None else table[columns])
+        .rename(columns=HEADINGS)
+        .style.format(precision=precision, escape="html")
+        .hide()
     )
 
 
