@@ -6,7 +6,7 @@
 # - On {glue:text}`n_reported` scenes that had no part in choosing its layer, the hottest token of Grad-CAM touches the lesion in {glue:text}`hit_grad_cam` of them, of Grad-CAM against the other answer in {glue:text}`hit_contrast`, of attention in {glue:text}`hit_attention` and of its rollout through all layers in {glue:text}`hit_rollout`; the centre of the brain does in {glue:text}`hit_centre`, a random token of the brain in {glue:text}`hit_random`, and the token whose brightness stands out most, which needs no model, in {glue:text}`hit_brightness`.
 # - {glue:text}`head`.
 # - The map of the sum of all logits touches it in {glue:text}`hit_all_logits`. {glue:text}`sum_verdict`.
-# - When the picture turns into the same slice without the lesion, token by token ({glue:text}`n_curves` scenes), the answer goes {glue:text}`deletion_twin`. When the lesion is put back, the answer returns {glue:text}`insertion_twin`.
+# - When the picture turns into the same slice without the lesion, token by token ({glue:text}`n_curves` scenes), the answer goes: {glue:text}`deletion_twin`. When the lesion is put back, the answer returns: {glue:text}`insertion_twin`.
 # - Do the lesion's tokens carry the answer, whatever the maps say? {glue:text}`causal`.
 # - The lesions are painted, so their place is known; they look like no disease in particular.
 
@@ -203,8 +203,8 @@ shifted = logit_sum.shifted_pointing(
 #
 # The picture is filled token by token, hottest first (*deletion*), or a filled one is restored (*insertion*) {cite:p}`petsiuk2018rise`.
 # Filled from the twin, only tokens of the lesion can change anything, and every token is a step; filled from a blur of the picture, the model meets what it never saw, and the steps grow from one token on, since a lesion has two or three.
-# By deletion into the blur the answer goes: {glue:text}`deletion_blur`.
-# By insertion into the blur it returns: {glue:text}`insertion_blur`.
+# Deletion into the blur: {glue:text}`deletion_blur`.
+# Insertion into the blur: {glue:text}`insertion_blur`.
 # Where the lesion's own order does no better than a random one, the test could not tell a good map from a bad one, and is void.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Probability of the answer as tokens are filled in the order of a map, or restored: mean over scenes, on a logarithmic axis from one token in a hundred on. Maps are in colours, controls in grey; bands: 95 % bootstrap intervals of the lesion's own order (black) and of a random one (light blue). Curves that lie on each other fill the same tokens first.", "name": "fig-grad-cam-curves"}, "image": {"alt": "Four panels with curves of the probability of the answer over the share of tokens: deletion and insertion, filled from the twin and from a blur."}}
@@ -287,5 +287,6 @@ run.save(heat_rows.rows(*tables, others, shifted, first))
 # Grad-CAM is of first order in the attention to image tokens; how far an estimate of first order there is from what patching does, the chapter on image tokens measures.
 # After the tower, a token's state is not only about its own patch, so a map may be right about the token and wrong about the pixels.
 # A map of the model with random weights has a hottest token too, and looks as convincing.
+# The model was trained once, from one seed; intervals are over scenes, and do not cover another training.
 # The lesions are painted and the brain is an average, so this is about the maps and not about patients.
 # The method is on [its own page](../../methods/grad_cam.md).

@@ -308,5 +308,6 @@ run.save(
 # The lens asks what would come next after an image token, and image tokens were never trained to say what comes next; a word that is not read may be held in another form.
 # A word that is read need not be used: only the patches are about cause, and they trace one answer.
 # Neuron attribution multiplies thousands of directions by an unembedding, and always gives words.
+# The model was trained once, from one seed; intervals are over pictures, and do not cover another training.
 # The pictures are slices of one brain template with painted lesions; what holds here says nothing about patients.
 # The lens on image tokens is that of {cite:t}`neo2025interpreting`, the neuron attribution that of {cite:t}`schwettmann2023multimodal` on pre-activations; the method is on [its own page](../../methods/image_tokens.md).

@@ -304,6 +304,7 @@ run.save(
 # The gradient at the image tokens is of first order; how far such an estimate there is from what patching does, the chapter on image tokens measures.
 # The picture may reach the answer through attention alone, or through many units that each do little; neither score would show it.
 # Half of the scenes choose each set, so an interval over scenes is one for these sets, and not for those that other scenes would choose.
+# The model was trained once, from one seed; intervals are over scenes, and do not cover another training.
 # A unit active at the lesion need not tell anything about it: a bright spot is also just bright.
 # The weights of the language model were quantised to 4 bits and de-quantised on loading, if its card says so.
 # The method is on [its own page](../../methods/multimodal_neurons.md).

@@ -138,7 +138,7 @@ def _of(table, metric, kind):
 
 def _band(axes, edges, label="project B", colour="0.6"):
     if edges is not None:
-        axes.axhspan(*edges, color=sns.desaturate(colour, 0.4), alpha=0.2, lw=0, zorder=0, label=label)
+        axes.axhspan(*edges, color=sns.desaturate(colour, 0.4), alpha=0.35, lw=0, zorder=0, label=label)
 
 
 def _refused(axes, table, metrics, kind):
