@@ -5,12 +5,12 @@
 #
 # - Without the {glue:text}`n_most` first units by the gradient at the image tokens the right answer loses, beyond what as many random units of the same layers cost it, {glue:text}`cost_gradient` (logits); without those by the direct contribution at the last token {glue:text}`cost_contribution`.
 # - Random units are mostly nearly silent; beyond units of the same layers that write as much, the first ones cost it {glue:text}`beyond_matched_gradient` by the gradient, and {glue:text}`beyond_matched_contribution` by the contribution.
-# - Where an answer is right, the loss of its own units costs it more than where it is wrong by {glue:text}`picture_gradient` by the gradient, and by {glue:text}`picture_contribution` by the contribution: units that only raise a word would show no difference, and what is lost where it is wrong is the part that only raises the word.
+# - The loss of its own units costs an answer more where it is right than where it is wrong, by {glue:text}`picture_gradient` by the gradient, and by {glue:text}`picture_contribution` by the contribution: units that only raise a word would show no difference, and what is lost where it is wrong is the part that only raises the word.
 # - The first units by the contribution lie in blocks {glue:text}`blocks_contribution` of {glue:text}`n_blocks`, those by the gradient in {glue:text}`blocks_gradient`: what is written at the last token in a late block may be an answer that is there already.
 # - Against the scene's other question that is {glue:text}`specific_gradient` by the gradient, and {glue:text}`specific_contribution` by the contribution.
 # - The two scores agree to a rank correlation of {glue:text}`both_ranks` over all units, {glue:text}`both_within` within layers; of their {glue:text}`n_most` first units they share {glue:text}`both_shared`.
-# - On the picture, {glue:text}`map_gradient`.
-# - And {glue:text}`map_contribution`.
+# - Active at the lesion? By the gradient: {glue:text}`map_gradient`.
+# - By the contribution: {glue:text}`map_contribution`.
 # - The model is right in {glue:text}`accuracy`; of a kind that it cannot answer, nothing can be carried.
 # - The slices are made up and the lesions painted, so this says something about methods and about one model, and nothing about patients.
 
@@ -76,11 +76,12 @@ run = medlib.Run("multimodal_neurons", model, parameters, seed)
 asked = neuron_questions.choose(kinds, n_scenes, seed)
 prompts = neuron_questions.prompts_of(model, asked)
 lesion_kind, other_kind = kinds.split()
-asked.groupby(["question_kind", "answer"], sort=False).agg(
+counts = asked.groupby(["question_kind", "answer"], sort=False).agg(
     scenes=("scene", "nunique"),
     in_first_half=("half", lambda half: int((half == 0).sum())),
     such_as=("question", "first"),
 )
+neuron_tables.shown(counts.reset_index())
 
 # %% [markdown]
 # ## Does the method find what is planted?
@@ -116,7 +117,7 @@ run.check(
     detail=f"{measured.no_op:.0e} of the largest logit",
 )
 accuracy = neuron_effects.accuracy(measured, asked, seed)
-accuracy.style.format(precision=2).hide()
+neuron_tables.shown(accuracy)
 
 # %% [markdown]
 # ## What do they write?
@@ -134,11 +135,11 @@ for score in neuron_removal.WHERE:
     others[score] = neuron_scores.words_of_random(
         model, asked, prompts, words[score], seed
     )
-shown = ["question_kind", "answer", "layer", "unit", "score", "words"]
-words["gradient"][shown].style.format(precision=3).hide()
+columns = ["question_kind", "answer", "layer", "unit", "score", "words"]
+neuron_tables.shown(words["gradient"], columns, precision=3)
 
 # %% tags=["hide-input"]
-words["contribution"][shown].style.format(precision=2).hide()
+neuron_tables.shown(words["contribution"], columns)
 
 # %% [markdown]
 # ## What is lost without them?
@@ -218,7 +219,7 @@ plt.show()
 # %% tags=["hide-input"]
 ranks = agreements[first][agreements[first]["k"].isna()]
 columns = ["question_kind", "answer", "metric", "value", "low", "high", "n"]
-ranks[columns].style.format(precision=2).hide()
+neuron_tables.shown(ranks, columns, precision=3)
 
 # %% [markdown]
 # ## Are they active at the lesion?
@@ -247,16 +248,17 @@ plt.show()
 # %% tags=["hide-input"]
 differences = compared[compared["less"] != ""]
 columns = ["score", "measure", "less", "value", "low", "high", "n"]
-differences[columns].style.format(precision=3).hide()
+neuron_tables.shown(differences, columns, precision=3)
 
 # %% [markdown]
 # ### Does the answer go with their map?
 #
 # As for maps of attention and gradient, the picture of {glue:text}`n_curves` scenes is filled token by token, hottest first (*deletion*), or a filled one is restored (*insertion*) {cite:p}`petsiuk2018rise`; from the twin, the same slice without its lesion, and from a blur.
-# Deletion into the twin: {glue:text}`deletion_twin`; into the blur: {glue:text}`deletion_blur`.
-# Insertion into the twin: {glue:text}`insertion_twin`; into the blur: {glue:text}`insertion_blur`.
+# When the picture turns into its twin, the answer goes {glue:text}`deletion_twin`; when the lesion is put back, it returns {glue:text}`insertion_twin`.
+# Deletion into the blur: {glue:text}`deletion_blur`.
+# Insertion into the blur: {glue:text}`insertion_blur`.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Probability of the answer as tokens are filled in the order of the first units' map, or restored: mean over scenes, on a logarithmic axis from one token in a hundred on; bands: 95 % bootstrap intervals of the lesion's own order and of a random one.", "name": "fig-neurons-curves"}, "image": {"alt": "Four panels with curves of the probability of the answer over the share of tokens: deletion and insertion, filled from the twin and from a blur."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Probability of the answer as tokens are filled in the order of the first units' map, or restored: mean over scenes, on a logarithmic axis from one token in a hundred on; bands: 95 % bootstrap intervals of the lesion's own order (black) and of a random one (light blue). Controls are grey. Curves that lie on each other fill the same tokens first.", "name": "fig-neurons-curves"}, "image": {"alt": "Four panels with curves of the probability of the answer over the share of tokens: deletion and insertion, filled from the twin and from a blur."}}
 filled = neuron_curves.filled(
     model,
     asked,
@@ -269,9 +271,8 @@ filled = neuron_curves.filled(
     seed,
 )
 areas = filled_curves.areas(filled, filled_curves.CONTROLS, seed)
-heat_figures.filling(
-    filled_curves.mean_curves(filled, seed), neuron_curves.DRAWN
-)
+mean_curves = filled_curves.mean_curves(filled, seed)
+heat_figures.filling(mean_curves, draw.FILLED)
 plt.show()
 
 # %% [markdown]
@@ -308,6 +309,7 @@ run.number("n_blocks", model.n_layers)
 run.number("repeated", asked.attrs["repeated"])
 
 # %% tags=["hide-input"]
+n_tokens = int(prompts[0].view.in_picture().sum())
 rows = [
     neuron_tables.rows(
         effects,
@@ -323,7 +325,9 @@ rows = [
         taken,
         lesion_kind,
     ),
-    neuron_tables.drawn(specificity, shown_maps, lesion_kind),
+    neuron_tables.drawn(
+        specificity, shown_maps, mean_curves, n_tokens, lesion_kind
+    ),
 ]
 run.save(pd.concat(rows, ignore_index=True))
 
@@ -343,6 +347,7 @@ run.save(pd.concat(rows, ignore_index=True))
 # The gradient at the image tokens is of first order; how far such an estimate there is from what patching does, the chapter on image tokens measures.
 # The picture may reach the answer through attention alone, or through many units that each do little; neither score would show it.
 # Half of the scenes choose each set, so an interval over scenes is one for these sets, and not for those that other scenes would choose.
+# The model was trained once, from one seed; intervals are over scenes, and do not cover another training.
 # A unit active at the lesion need not tell anything about it: a bright spot is also just bright.
 # The weights of the language model were quantised to 4 bits and de-quantised on loading, if its card says so.
 # The method is on [its own page](../../methods/multimodal_neurons.md).

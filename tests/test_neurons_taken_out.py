@@ -222,7 +222,7 @@ def test_the_picture_is_filled_in_the_order_of_the_units_map(measured):
     with vision.randomised(model, 0):
         _, noise = neuron_maps.scored(*chosen, draws=0)
     table = neuron_curves.filled(model, asked, prompts, maps, noise, "polarity", 3, steps=3)
-    assert set(table["map"]) == {*neuron_curves.DRAWN, *filled_curves.BASES} and set(table["scene"]) == {1, 2, 3}
+    assert set(table["map"]) == {*neuron_figures.FILLED} and set(table["scene"]) == {1, 2, 3}
     own = table[(table["fill"] == "twin") & (table["map"] == "gradient") & (table["curve"] == "deletion")]
     for scene, part in own.groupby("scene"):
         row = asked[(asked["scene"] == scene) & (asked["question_kind"] == "polarity")].iloc[0]

@@ -11,7 +11,7 @@ from medlib.chapters.multimodal_neurons.neuron_removal import WHERE
 from medlib.errors import MedlibError
 
 MAPS = {score: f"first units by the {score}" for score in WHERE}
-DRAWN = MAPS | {f"{score} randomised": f"the same by the {score}, random weights" for score in WHERE}
+RANDOMISED = {score: f"{score} randomised" for score in WHERE}
 
 
 def filled(model, asked, prompts, maps, noise_maps, kind, count, steps=16, seed=0):
@@ -27,7 +27,7 @@ def filled(model, asked, prompts, maps, noise_maps, kind, count, steps=16, seed=
         if (row.scene, next(iter(MAPS))) not in maps or row.question_kind != kind or len(parts) == count:
             continue
         every = {score: maps[row.scene, score] for score in MAPS}
-        every |= {f"{score} randomised": noise_maps[row.scene, score] for score in MAPS}
+        every |= {name: noise_maps[row.scene, score] for score, name in RANDOMISED.items()}
         every |= bases(prompt, row.brain, row.mask, [seed, row.scene])
         found = of_prompt(model, prompt, row.answer, every, row.twin, steps=steps)
         parts.append(found.assign(scene=row.scene))

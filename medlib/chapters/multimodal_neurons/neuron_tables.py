@@ -89,11 +89,12 @@ def rows(
     return pd.concat([part.reindex(columns=results.COLUMNS) for part in parts], ignore_index=True)
 
 
-def drawn(specificity, maps, kind):
-    """What figures show beyond `rows`, as its rows: what units cost on each question, and maps over pictures.
+def drawn(specificity, maps, curves, tokens, kind):
+    """What figures show beyond `rows`, as its rows: what units cost on each question, maps over pictures, curves.
 
-    `specificity`: of neuron_effects.py; `maps`: (scene, score) -> `[row, column]`, of questions of a `kind`.
-    `position` is the image token, in reading order.
+    `specificity`: of neuron_effects.py; `maps`: (scene, score) -> `[row, column]`, of questions of a `kind`; `curves`:
+    of `filled_curves.mean_curves`, over `tokens` image tokens.  `position` is the image token, in reading order, and of
+    a curve the number of tokens that are filled.
     """
     parts = [
         specificity.assign(
@@ -110,7 +111,29 @@ def drawn(specificity, maps, kind):
         where = dict(metric="activity", domain=kind, item=str(scene), component=score)
         points = {"position": range(heat.size), "value": results.significant(heat).ravel()}
         parts.append(pd.DataFrame(points).dropna(subset=["value"]).assign(**where))
+    filled = (curves["share"] * tokens).round().astype(int)
+    named = dict(metric=curves["curve"], component=curves["map"], space=curves["fill"], position=filled)
+    numbers = {name: results.significant(curves[name]) for name in ("value", "low", "high")}
+    parts.append(curves.assign(domain=kind, **named | numbers))
     return pd.concat([part.reindex(columns=results.COLUMNS) for part in parts], ignore_index=True)
+
+
+HEADINGS = {
+    "question_kind": "question",
+    "in_first_half": "in the first half",
+    "such_as": "such as",
+    "less": "less that of",
+}
+
+
+def shown(table, columns=None, precision=2):
+    """A table, or some of its columns, as the page shows it: under headings in words, without an index."""
+    return (
+        (table if columns is None else table[columns])
+        .rename(columns=HEADINGS)
+        .style.format(precision=precision, escape="html")
+        .hide()
+    )
 
 
 def by_scene(taken):
