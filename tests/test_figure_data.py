@@ -102,6 +102,15 @@ def test_a_figure_may_be_drawn_from_what_an_interactive_one_shows():
     assert rows["frame"].tolist() == ["0", "2", "4", "6"] * 2 and rows["x"].tolist() == [0, 2, 4, 6, 9, 9, 9, 9]
 
 
+def test_a_figure_whose_rows_a_run_lacks_leads_to_all_summaries(tmp_path):
+    figure = {"mystnb": {"figure": {"caption": "A line.", "name": "fig-lesion-drop-m"}}}
+    notebook = new_notebook(cells=[new_code_cell("1", metadata=figure)])
+    figure_data.link(notebook, "runs/m/lesion", tmp_path, a_table(), long=True)
+    assert "`CSV </runs/m/lesion.csv>`" in notebook.cells[0].metadata["mystnb"]["figure"]["caption"]
+    assert [file.name for file in tmp_path.iterdir()] == ["lesion.csv"]
+    assert len(pd.read_csv(tmp_path / "lesion.csv")) == 12
+
+
 @pytest.mark.parametrize(("long", "ending"), [(True, ".parquet"), (False, ".csv")])
 def test_the_caption_leads_to_these_rows_and_to_the_whole(tmp_path, long, ending):
     named = [new_code_cell("1", metadata={"mystnb": {"figure": {"caption": "A line.", "name": name}}})

@@ -28,7 +28,8 @@ def link(notebook, page, folder, table, long=False):
     """Add the line to the captions of an executed notebook, in place, and a cell after what Plotly drew.
 
     `page` is the chapter's place in the book, such as `runs/smollm2-135m/lesion`; the tables of figures go into
-    `folder`.  `table`: the run's; `long`: it lies in the book as parquet, and not as CSV.
+    `folder`.  `table`: the run's; `long`: it lies in the book as parquet, and not as CSV.  A figure without rows of its
+    own, in a run that left something out or is older than its selection, leads to all summaries.
     """
     _, model, technique = page.split("/")
     drawn = {place: _drawn(cell) for place, cell in enumerate(notebook.cells)}
@@ -42,10 +43,12 @@ def link(notebook, page, folder, table, long=False):
         if figure.get("caption"):
             name = figure.get("name", "").removesuffix(f"-{model}")
             whole = f"{page}.parquet" if long else f"{page}.csv"
-            own = name if name in _rows_of_figures() else technique
-            if own == name or long:
+            rows = drawn_from(table, name, points_of)
+            selected = name in _rows_of_figures() and len(rows) > 0
+            own = name if selected else technique
+            if selected or long:
                 if not (folder / f"{own}.csv").exists():
-                    rows = drawn_from(table, name, points_of)
+                    rows = rows if selected else drawn_from(table, None)
                     rows.to_csv(folder / f"{own}.csv", index=False, float_format=DIGITS)
                 files = {"CSV": f"runs/{model}/{own}.csv", "whole table": whole}
             else:
