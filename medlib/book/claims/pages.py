@@ -105,7 +105,9 @@ def _verdict(claim, model, verdict, figures):
     lines += [f"- *control*: {one}" for one in verdict.controls]
     page, labels = figures[model, claim.chapters[0]]
     label = f"{claim.figure}-{slug(model)}"
-    lines.append(f"- [the figure](#{label})" if label in labels else f"- [the chapter]({page})")
+    chapter = f"{claim.chapters[0].replace('_', ' ')} on {model}"
+    shown = f"[the figure](#{label})" if label in labels else f"[the chapter]({page})"
+    lines.append(f"- {shown} of {chapter}")
     return lines
 
 
