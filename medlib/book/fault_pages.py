@@ -29,19 +29,19 @@ def _faults(rows, found):
             row["fault"],
             row["command"],
             row["n"] or "–",
+            "not tried" if row.get("skipped") else "yes" if row["holds"] else "NO",
             row.get("skipped") or _counted(row["outcomes"]),
             "–" if row.get("skipped") else _counted(row["next"]) or "as it should",
             "; ".join(row["messages"]) or "–",
-            "not tried" if row.get("skipped") else "yes" if row["holds"] else "NO",
         ]
         for row in rows
     ]
-    header = ["what was done", "to what", "times", "what was there then", "the next call", "what was said"]
+    header = ["what was done", "to what", "times", "held", "what was there then", "the next call", "what was said"]
     tried = sum(row["n"] for row in rows)
     kinds = [row for row in rows if not row.get("skipped")]
     held = sum(row["holds"] for row in kinds)
     said = f"{tried:,} faults in all, {killed} of them kills; {held} of {len(kinds)} kinds held each time.\n\n"
-    return said + table([*header, "held"], lines) + _machine(found)
+    return said + table(header, lines) + _machine(found)
 
 
 def _cases(rows):
