@@ -231,7 +231,7 @@ def _example(ran):
             title = next(claim.title for claim in claims() if claim.key == key)
             model, verdict = next(iter(able[key].items()))
             return (
-                f" {word.capitalize()} on {len(able[key])} of {len(ran[key])}: "
+                f" {word.capitalize()} on {len(able[key])} of {len(ran[key])} models: "
                 f"[{title}](#claim-{key.lower()}), in `{model}` "
                 f"{_value(verdict.numbers[0])}; control {_value(verdict.controls[0])}."
             )

@@ -28,7 +28,8 @@ def said(reasons):
 def mark(reasons, command):
     """The note on the page of a stale run: because of what, and the command that makes it anew."""
     lines = [":::{warning}", f"**This run is stale**: since it was made, {_escaped(said(reasons))}."]
-    lines += ["Its numbers are those of what it was made from.", "", "```console", command, "```", ":::"]
+    lines += ["Its numbers are those of what it was made from; [what stale means](/matrix.md)."]
+    lines += ["", "```console", command, "```", ":::"]
     return "\n".join(lines)
 
 
