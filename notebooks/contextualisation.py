@@ -211,6 +211,9 @@ published.beside(own, model.n_layers).style.format(
 
 # %% [markdown]
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 lead = token_changes.lead(raw[0], seed)

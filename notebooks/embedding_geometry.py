@@ -221,6 +221,9 @@ plt.show()
 # On the states as they were read, {glue:text}`repeats_factor`.
 #
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 apart = [

@@ -266,6 +266,9 @@ plt.show()
 # {glue:text}`estimate`.
 #
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 handovers = image_sites.handovers(exact, seed)

@@ -295,6 +295,9 @@ grades.style.format(precision=1)
 
 # %% [markdown]
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 agreement = ways.agreement_of_ways(tables_of_ways)

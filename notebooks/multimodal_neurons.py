@@ -277,6 +277,9 @@ plt.show()
 
 # %% [markdown]
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 verdict = say.verdict(effects, of_picture, specificity, accuracy)

@@ -318,9 +318,9 @@ def test_domains_in_which_mapped_layers_matter_are_counted_by_kind_map_and_scope
     ]
     judged = pd.DataFrame(rows, columns=["domain", "kind", "map", "technique", "scope", "beaten", "p"])
     found = map_prose.matters(judged, ["drugs", "age"])
-    assert found["steering"] == (1, "1 of 2 domains with such layers (drugs)")
-    assert found["steering_late"] == (1, "1 of 1 domains with such layers (age)")
-    assert found["lesion_beyond"] == (0, "0 of 0 domains with such layers")
+    assert found["steering"] == (1, "1 of 2 domains (drugs)")
+    assert found["steering_late"] == (1, "1 of 1 domains (age)")
+    assert found["lesion_beyond"] == (0, "0 of 0 domains")
 
 
 def test_what_is_grey_is_said():
@@ -349,7 +349,7 @@ def test_every_number_of_the_prose_has_a_value_and_words(maps):
     assert numbers["agree"] == (1, "1 of 1 known medical domains (drugs)")
     assert numbers["agree_controls"][1] == "1 of 1 known controls (foods)"
     assert numbers["stand_out"][1] == "4 of 4" and numbers["layers_plain"][1].startswith("drugs ")
-    assert numbers["steering"][1].split(" (")[0].endswith("of 1 domains with such layers")
+    assert numbers["steering"][1].split(" (")[0].endswith("of 1 domains")
     shown = map_prose.judged_table(judged)
     assert (shown["layers"] > 0).all() and shown["random runs beaten"].str.contains(" to ").all()
     words = map_prose.intervals(map_tables.layers(maps["plain"], NAMES), known | {"foods": False})
