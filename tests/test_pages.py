@@ -92,6 +92,19 @@ def test_pages_follow_the_reader_into_the_dark(full_book, visit, scheme, lighter
     assert (background > text) == (lighter == "background")
 
 
+def test_in_the_dark_tables_take_the_pages_colours_and_figures_are_dimmed(this_book, visit):
+    tab, _ = visit("desk", "dark")
+    tab.goto((this_book / "runs" / "smollm2-135m" / "patching.html").as_uri())
+    styled = tab.locator(".text_html:has(table):not(:has(table.dataframe))").first
+    body = tab.evaluate("getComputedStyle(document.body).color")
+    assert styled.evaluate("e => getComputedStyle(e).backgroundColor") == "rgba(0, 0, 0, 0)"
+    assert styled.evaluate("e => getComputedStyle(e).color") == body
+    figure, picture = (tab.locator(f".cell_output {name}").first for name in (".plotly-graph-div", "img"))
+    dimmed = [one.evaluate("e => getComputedStyle(e).filter") for one in (figure, picture)]
+    assert dimmed[0] == dimmed[1] != "none"
+    assert picture.evaluate("e => getComputedStyle(e).padding") == "0px"
+
+
 def test_the_data_of_a_page_is_one_click_away(full_book, visit):
     tab, _ = visit()
     tab.goto((full_book / "runs" / "smollm2-135m" / "lesion.html").as_uri())
