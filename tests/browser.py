@@ -124,6 +124,7 @@ def visit(chromium):
         context = chromium.new_context(viewport=size, color_scheme=scheme)
         contexts.append(context)
         context.set_offline(server is None)
+        context.set_default_timeout(180_000)  # milliseconds; a busy machine takes its time
         heard = []
         near = (server or "file:", "data:", "blob:")
         tab = context.new_page()
