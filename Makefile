@@ -46,7 +46,7 @@ pdf: $(READY)  # Print the whole book to one PDF (needs chromium)
 	@$(PYTHON) -m medlib pdf
 
 test: $(READY) $(TOOLED)  # Run the tests
-	@$(PYTHON) -m pytest --numprocesses $(JOBS) --dist loadfile
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  # Check style, format, and that each notebook's two files agree
 	@$(PYTHON) -m ruff check

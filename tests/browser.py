@@ -1,5 +1,6 @@
 """The browser of the tests of pages: Debian's chromium without a network, and the books that it opens."""
 
+import os
 import shutil
 import threading
 from functools import partial
@@ -7,6 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import sync_playwright
 from standins import TITLES, a_house, a_run
 
@@ -17,6 +19,7 @@ WIDTHS = {"desk": (1280, 900), "phone": (390, 844)}
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-dev-shm-usage"),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no address but this machine's, by name or number
 ]
 
 # What is wrong with the page that is open, as sentences.
@@ -44,18 +47,39 @@ COMPLAINTS = """async () => {
 
 
 @pytest.fixture(scope="session")
-def this_book():
+def this_book(once):
     """The book of this checkout: its pages and the runs it has."""
-    return building.build(ROOT).parent
+    return once("this_book", lambda folder: building.build(ROOT).parent)
 
 
 @pytest.fixture(scope="session")
-def full_book(tmp_path_factory):
+def full_book(once):
     """The same pages with a stand-in run for each technique, so that every kind of page is there."""
-    house = a_house(tmp_path_factory.mktemp("house"), ROOT)
-    for technique in TITLES:
-        a_run(house / "book" / "runs", technique, "smollm2-135m")
-    return building.build(house).parent
+
+    def build(folder):
+        house = a_house(folder, ROOT)
+        for technique in TITLES:
+            a_run(house / "book" / "runs", technique, "smollm2-135m")
+        return building.build(house).parent
+
+    return once("full_book", build)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Make something once for all workers, in a folder of its own that they share, and say where it is."""
+    mine = tmp_path_factory.getbasetemp()
+    common = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "once"
+
+    def where(name, make):
+        folder, told = common / name, common / f"{name}.path"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(common / f"{name}.lock"):
+            if not told.is_file():
+                told.write_text(str(make(folder)), encoding="utf-8")
+            return Path(told.read_text(encoding="utf-8"))
+
+    return where
 
 
 @pytest.fixture(params=["this_book", "full_book"])
@@ -91,7 +115,7 @@ def chromium():
 def visit(chromium):
     """Open a page offline in a window of a width; returns the tab and what it asked for or complained of.
 
-    With `server`, the address of one on this machine, that one is reached and nothing else.
+    With `server`, the address of one on this machine, that one is reached and no other machine.
     """
     contexts = []
 
@@ -100,10 +124,11 @@ def visit(chromium):
         context = chromium.new_context(viewport=size, color_scheme=scheme)
         contexts.append(context)
         context.set_offline(server is None)
+        context.set_default_timeout(180_000)  # milliseconds; a busy machine takes its time
         heard = []
         near = (server or "file:", "data:", "blob:")
-        context.route(lambda url: not url.startswith(near), lambda route: _refuse(route, heard))
         tab = context.new_page()
+        tab.on("request", lambda request: _far(request.url, near, heard))
         tab.on(
             "console", lambda line: heard.append(f"console: {line.text}") if line.type in ("error", "warning") else None
         )
@@ -116,9 +141,9 @@ def visit(chromium):
         context.close()
 
 
-def _refuse(route, heard):
-    heard.append(f"asked the network for {route.request.url}")
-    route.abort()
+def _far(url, near, heard):
+    if not url.startswith(near):
+        heard.append(f"asked the network for {url}")
 
 
 def pages(site):

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 import transformers as tf
-from browser import chromium, full_book, server, site, this_book, visit  # noqa: F401  fixtures for every file
+from browser import chromium, full_book, once, server, site, this_book, visit  # noqa: F401  fixtures for every file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 import medlib
@@ -20,6 +20,13 @@ SIZES = dict(
 HEADS = dict(num_attention_heads=4, num_key_value_heads=2)
 GEMMA = dict(head_dim=8, sliding_window=4, layer_types=["sliding_attention", "full_attention"] * 2)
 LLAVA_IMAGE = 60
+
+# The files that take longest; of those that open the book of this checkout one alone comes at once, and builds it.
+LONG = (
+    *("access", "execute", "cluster", "adapt", "book", "lesions", "printing", "pages", "neurons_taken_out", "served"),
+    *("claims", "safety", "sites", "smollm2", "map_chapter", "concepts", "precision", "geometry", "planted"),
+    *("streaming", "figure_data", "book_plotly", "build_alone", "chat", "reproduction"),
+)
 
 
 def llava_config():
@@ -142,6 +149,16 @@ def embedded_model(request):
 @pytest.fixture
 def embedded_tokenizer(embedded_model):
     return embedded_model.tokenizer
+
+
+def pytest_collection_modifyitems(items):
+    """Workers take files in this order: the long ones first, so that none is left with one of them at the end."""
+    place = {f"test_{name}": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--screenshots", action="store_true", help="keep pictures of all pages in _build/screenshots")
 
 
 def pytest_sessionfinish(session, exitstatus):

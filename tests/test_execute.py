@@ -279,10 +279,10 @@ def test_a_notebook_that_takes_longer_than_its_limit_has_failed_and_says_so(hous
     if limit == "side by side":
         slow = TINY.replace('mode = "good"', 'mode = "slow"').replace("time.sleep(60)", "time.sleep(600)")
         (house / "notebooks" / "slow.py").write_text(slow)
-        (outcome,) = execute.run_all(["slow"], [MODEL], house, jobs=2, limit=0.5)
+        (outcome,) = execute.run_all(["slow"], [MODEL], house, jobs=2, limit=0.1)
     else:
         outcome = execute.run("tiny", MODEL, {"mode": "slow"}, house=house, limit=limit)
-    minutes = 0.5 if limit == "side by side" else limit
+    minutes = 0.1 if limit == "side by side" else limit
     assert outcome.state == "failed"
     assert outcome.error == f"It was ended after {minutes:g} minutes, the limit it was given; `--limit` gives it more."
     partial = pairs.read(folder_of(house) / f"{outcome.technique}.failed.ipynb")

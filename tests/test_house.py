@@ -105,3 +105,10 @@ def test_no_committed_run_holds_a_token_a_home_or_a_key(word):
 def test_the_readmes_picture_is_that_of_the_recorded_run():
     picture, _ = generated.headline(pairs.read(ROOT / "book" / "runs" / zoo.names()[0] / "patching.ipynb"))
     assert (ROOT / "book" / "_static" / "overview.png").read_bytes() == picture
+
+
+def test_the_files_of_tests_that_come_first_are_there_once():
+    from conftest import LONG
+
+    assert [name for name in LONG if not (ROOT / "tests" / f"test_{name}.py").is_file()] == []
+    assert len(set(LONG)) == len(LONG)

@@ -7,16 +7,24 @@ from browser import COMPLAINTS, WIDTHS, name, pages
 from bs4 import BeautifulSoup
 
 
+def article(path):
+    text = path.read_text(encoding="utf-8")
+    return text.partition("<article")[2].partition("</article>")[0] or text
+
+
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_reads_well_offline(site, visit, width):
+def test_every_page_that_this_book_has_not_reads_well_offline(full_book, this_book, visit, width):
     tab, heard = visit(width)
+    known = {name(this_book, path): article(path) for path in pages(this_book)}  # test_access.py reads these
+    own = [path for path in pages(full_book) if article(path) != known.get(name(full_book, path))]
+    assert {"intro.html", "record.html", "runs/smollm2-135m/lesion.html"} <= {name(full_book, path) for path in own}
     wrong = {}
-    for path in pages(site):
+    for path in own:
         tab.goto(path.as_uri())
         complaints = [*tab.evaluate(COMPLAINTS), *heard]
         heard.clear()
         if complaints:
-            wrong[name(site, path)] = complaints
+            wrong[name(full_book, path)] = complaints
     assert wrong == {}
 
 
