@@ -158,7 +158,8 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--screenshots", action="store_true", help="keep pictures of all pages in _build/screenshots")
+    told = "keep pictures of all pages in _build/screenshots, as CI does"
+    parser.addoption("--screenshots", action="store_true", default="CI" in os.environ, help=told)
 
 
 def pytest_sessionfinish(session, exitstatus):
