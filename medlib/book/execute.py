@@ -1,7 +1,7 @@
 """Execute notebooks: one, or all that are not current.
 
-A run is written in a work folder and moved into place when it is whole: a failed, interrupted or killed one never
-replaces what an earlier one found. Of a failed run the partial notebook stays beside it, as
+A run is written in a work folder and put in its place when it is whole (placing.py): a failed, interrupted or killed
+one never replaces what an earlier one found. Of a failed run the partial notebook stays beside it, as
 `<technique>.failed.ipynb`.
 
 Whether a run is current is a matter of content, not of dates: its record holds the sha256 of the notebook, of every
@@ -27,14 +27,14 @@ from time import perf_counter
 from typing import NamedTuple
 
 from medlib import paths, results
-from medlib.book import at_hand, fitting, lease, pairs, profiles, recorded, stamp
+from medlib.book import at_hand, fitting, lease, pairs, placing, profiles, recorded, stamp
 from medlib.book import parameters as told
+from medlib.book.placing import PARTS
 from medlib.book.recorded import complete
 from medlib.errors import MedlibError
 from medlib.run import PACKAGE, RECORD_VERSION, data, sha256, write_record
 
 TRIES = 3  # a kernel that dies before it answers has run nothing: another took its port between choice and use
-PARTS = (".parquet", ".ipynb", ".json")  # in the order in which they are put in place
 HERE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # this machine, whose name is nobody's business
 ENOUGH = {"full": ("current",), "quick": ("current", "quick")}  # states of a run that serves for a profile
 
@@ -72,11 +72,16 @@ def run(technique, model=None, parameters=None, house=None, profile="full", limi
     notebook, defaults, values = _prepare(technique, model, given, house)
     model = values["model_name"]
     fitting.check(notebook, technique, model)
-    folder = (runs or paths.runs(house)) / paths.slug(model)
+    runs = runs or paths.runs(house)
+    folder = runs / paths.slug(model)
+    placing.check(folder)
+    placing.settle(house, runs)
     work = _work_folder(house, technique, model)
     started = perf_counter()
     try:
         error = _execute(notebook, values, work, house, limit)
+        if not error and _others_came(work, technique, house):
+            error = _execute(notebook, values, work, house, limit)
         executed = _partial(work, notebook)
         if not error:
             error = "; ".join(problems(executed))
@@ -89,9 +94,7 @@ def run(technique, model=None, parameters=None, house=None, profile="full", limi
             _keep_failed(executed, error, profile, folder / f"{technique}.failed.ipynb", house)
             return Outcome(technique, model, "failed", seconds, None, error)
         record = _finish(executed, written, values, defaults, seconds, house)
-        for part in PARTS:  # written anew and not moved: `runs` may be on another disk
-            paths.write_atomically(folder / f"{technique}{part}", written.with_suffix(part).read_bytes())
-        (folder / f"{technique}.failed.ipynb").unlink(missing_ok=True)
+        placing.place(written.parent, folder, technique, house)
         return Outcome(technique, model, "done", seconds, record["peak_memory_bytes"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -180,6 +183,7 @@ def kept(technique, model=None, parameters=None, house=None, profile="full", run
     house = house or paths.root()
     given = profiles.parameters(profile, technique, house) | (parameters or {})
     model = _prepare(technique, model, given, house)[2]["model_name"]
+    placing.settle(house, runs or paths.runs(house))
     if runs is None:
         found = recorded.latest(model, technique, house)
         if found is None:
@@ -199,7 +203,9 @@ def state(technique, model, parameters=None, house=None, runs=None):
     """
     house = house or paths.root()
     _, _, values = _prepare(technique, model, parameters or {}, house)
-    folder = (runs or paths.runs(house)) / paths.slug(model)
+    runs = runs or paths.runs(house)
+    placing.settle(house, runs)
+    folder = runs / paths.slug(model)
     record = complete(folder, technique)
     reasons = _changes(record, technique, values, house) if record else []
     if record and not reasons:
@@ -288,38 +294,47 @@ def problems(notebook):
 def record(house=None):
     """Promote the local runs to those committed with the book: `(promoted, refused)`, lists of phrases.
 
-    Only runs that are whole, passed and current are promoted, each file atomically and the record last.
+    Only runs that are whole, passed and current are promoted.
     """
     house = house or paths.root()
-    promoted, refused = [], []
-    known = techniques(house)
-    for path in sorted(paths.runs(house).glob("*/*.json")):
-        technique, folder = path.stem, path.parent
-        name = f"{technique} on {folder.name}"
-        found = complete(folder, technique)
-        if technique not in known or not found:
-            refused.append(f"{name}: {'incomplete' if technique in known else 'there is no such notebook any more'}")
-            continue
-        wrong = problems(pairs.read(path.with_suffix(".ipynb")))
-        if not wrong:
-            try:
-                _, defaults, values = _prepare(technique, found["model"]["name"], {}, house)
-                wrong = _changes(found, technique, values, house)
-                if profiles.of(found["parameters"], defaults, technique, house) == "quick":
-                    wrong = ["a quick run; the book keeps full ones, `medlib run` without a profile"]
-            except MedlibError:
-                wrong = ["its model is not to be found here"]
-        if wrong:
-            refused.append(f"{name}: {', '.join(wrong)}")
-            continue
-        target = paths.committed(house) / folder.name
-        before = complete(target, technique)
-        if before and before["run"] == found["run"]:
-            continue
-        for part in PARTS:
-            paths.write_atomically(target / f"{technique}{part}", path.with_suffix(part).read_bytes())
-        promoted.append(name)
+    passed, promoted, refused = [], [], []
+    work = _work_folder(house, "record", "runs")
+    try:
+        with placing.still(house):
+            for path in sorted(paths.runs(house).glob("*/*.json")):
+                technique, model = path.stem, path.parent.name
+                wrong = _refusal(path.parent, technique, house)
+                before = complete(paths.committed(house) / model, technique)
+                if wrong:
+                    refused.append(f"{technique} on {model}: {', '.join(wrong)}")
+                elif not before or before["run"] != json.loads(path.read_text())["run"]:
+                    for part in PARTS:
+                        paths.write_atomically(work / model / f"{technique}{part}", path.with_suffix(part).read_bytes())
+                    passed.append((technique, model))
+        for technique, model in passed:
+            placing.place(work / model, paths.committed(house) / model, technique, house)
+            promoted.append(f"{technique} on {model}")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return promoted, refused
+
+
+def _refusal(folder, technique, house):
+    """Why a local run is not promoted, as phrases; empty where it is."""
+    if technique not in techniques(house):
+        return ["there is no such notebook any more"]
+    found = complete(folder, technique)
+    if not found:
+        return ["incomplete"]
+    if wrong := problems(pairs.read(folder / f"{technique}.ipynb")):
+        return wrong
+    try:
+        _, defaults, values = _prepare(technique, found["model"]["name"], {}, house)
+        if profiles.of(found["parameters"], defaults, technique, house) == "quick":
+            return ["a quick run; the book keeps full ones, `medlib run` without a profile"]
+        return _changes(found, technique, values, house)
+    except MedlibError:
+        return ["its model is not to be found here"]
 
 
 def glue_key(key, record):
@@ -535,6 +550,13 @@ def _finish(executed, written, values, defaults, seconds, house):
         record["run"]["made_of"] = made_of
     write_record(record, written)
     return record
+
+
+def _others_came(work, technique, house):
+    """Whether a table that a run was made of was put in its place while the run read: it may have met half a run."""
+    written = next(work.glob(f"*/{technique}.json"), None)
+    made_of = written and recorded.noted(written.parent)
+    return bool(made_of and recorded.other_tables(made_of, json.loads(written.read_text())["model"]["name"], house))
 
 
 def _keep_failed(notebook, error, profile, path, house):

@@ -8,7 +8,7 @@ import json
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import at_hand, execute, fitting, pairs, profiles
+from medlib.book import at_hand, execute, fitting, pairs, placing, profiles
 from medlib.errors import MedlibError
 from medlib.models import zoo
 
@@ -53,6 +53,7 @@ def matrix(house=None):
     A run with parameters of its own has a cell with the profile "own".
     """
     house = house or paths.root()
+    placing.settle(house)
     places = (paths.runs(house), paths.committed(house))
     notebooks = {name: pairs.read(house / "notebooks" / f"{name}.py") for name in execute.techniques(house)}
     found = []
@@ -91,7 +92,7 @@ def _standing(folder, technique, house):
             stands[execute.profile_of(record, house)] = ("stale", reasons) if reasons else ("current", [])
         except MedlibError:
             stands[execute.profile_of(record, house)] = ("unknown", ["its model is not to be found here"])
-    elif any((folder / f"{technique}{part}").exists() for part in execute.PARTS):
+    elif any((folder / f"{technique}{part}").exists() for part in placing.PARTS):
         stands["full"] = ("stale", ["its files do not belong together"])
     failed = folder / f"{technique}.failed.ipynb"
     if failed.is_file():

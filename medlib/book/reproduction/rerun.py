@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from medlib import paths, results
-from medlib.book import at_hand, execute, stamp
+from medlib.book import at_hand, execute, placing, stamp
 from medlib.book.reproduction import compare
 from medlib.errors import MedlibError
 from medlib.models import zoo
@@ -60,6 +60,7 @@ def reproduce(
     """
     house = house or paths.root()
     against = Path(against or paths.committed(house))
+    placing.settle(house, against)
     wanted = _recorded(models, techniques, against)
     if executed is None:
         with _of_its_own(house, wanted, against, threads) as fresh:
@@ -138,7 +139,7 @@ def _of_its_own(house, wanted, against, threads):
         folder = paths.slug(record["model"]["name"])
         for technique in record["run"].get("made_of", {}):
             if (record["model"]["name"], technique) not in now and execute.complete(against / folder, technique):
-                for part in execute.PARTS:
+                for part in placing.PARTS:
                     file = against / folder / f"{technique}{part}"
                     paths.write_atomically(paths.runs(fresh) / folder / file.name, file.read_bytes())
     with _environment(MEDLIB_CACHE=str(fresh / "cache")):
