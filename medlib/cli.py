@@ -261,10 +261,11 @@ def new_chapter(name: str):
 @app.command("map")
 def map_of(model: str = typer.Argument(help="A name, id or folder for which the chapter knowledge_map has run.")):
     """Print a model's knowledge map as JSON: which layers to touch for each domain, and how sure that is."""
-    from medlib import results
-    from medlib.book import recorded
+    from medlib import paths, results
+    from medlib.book import placing, recorded
     from medlib.chapters.knowledge_map import map_tables
 
+    placing.settle(paths.root())
     run_of_it = recorded.latest(model, "knowledge_map")
     if run_of_it is None:
         raise MedlibError(
@@ -292,8 +293,9 @@ def pdf():
     from medlib.book import building, printing
 
     root = paths.root()
-    site = building.build(root).parent
-    print(f"The book on paper: {printing.pdf(site, root / '_build/source/_toc.yml', root / '_build/book.pdf')}")
+    with building.built(root) as page:  # no other process builds it anew while it is printed
+        target = printing.pdf(page.parent, root / "_build/source/_toc.yml", root / "_build/book.pdf")
+    print(f"The book on paper: {target}")
 
 
 @app.command()

@@ -1,16 +1,14 @@
 """A run goes to its place whole: whenever a process is killed, the earlier run is there or the new one is."""
 
 import errno
-import os
 import shutil
-import signal
-import sys
 import threading
 import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from kills import killed
 from standins import a_notebook, a_run
 
 from medlib import paths, results
@@ -21,7 +19,6 @@ from medlib.book.reproduction import rerun
 MODEL, TECHNIQUE = "smollm2-135m", "lesion"
 NOTEBOOK = "# %% [markdown]\n# # Q\n\n# %% tags=['parameters']\nmodel_name = 'smollm2-135m'\n"
 EARLIER, LATER, LAST = 1.0, 2.0, 3.0
-OPERATIONS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "open")
 
 
 @pytest.fixture(scope="module")
@@ -81,27 +78,6 @@ def stand_ready(house, folder, done=0):
 
 def hidden(folder):
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
-
-
-def killed(at, function, *arguments):
-    """Call a function in a process that is killed just before its file operation number `at`; whether it was."""
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def hook(event, arguments):
-            nonlocal count
-            if event in OPERATIONS:
-                count += 1
-                if count == at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(hook)
-        try:
-            function(*arguments)
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 def test_a_kill_before_any_file_operation_leaves_the_earlier_run_or_the_later(house, whole):
