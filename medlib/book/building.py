@@ -42,6 +42,7 @@ from medlib.book import (
     placing,
     project_b_pages,
     reading,
+    safe_html,
     scans_pages,
     speed_pages,
     tables,
@@ -396,6 +397,7 @@ def _take_in(chapter, source, stale=None):
         table.to_csv(target.with_suffix(".csv"), index=False)
     shutil.copyfile(chapter.file(".json"), target.with_suffix(".json"))
     notebook = chapter.notebook
+    safe_html.make_safe(notebook)
     data = nbformat.v4.new_markdown_cell(pages.data_line(chapter), id="data-of-this-page")
     tagged = [i for i, cell in enumerate(notebook.cells) if "card" in cell.metadata.get("tags", [])]
     notebook.cells.insert(tagged[0] + 1 if tagged else len(notebook.cells), data)
