@@ -18,7 +18,7 @@ from kills import killed
 from standins import a_house, a_run
 
 from medlib import MedlibError, cli
-from medlib.book import building, execute, leash, printing
+from medlib.book import building, current, leash, printing
 
 ROOT = Path(__file__).resolve().parent.parent
 HOLD = "import sys, time\nfrom medlib.book import building\nfrom pathlib import Path\n"
@@ -196,7 +196,7 @@ def house(tmp_path):
 
 def test_a_stale_run_is_in_the_book_and_says_so_on_its_page_and_in_the_matrices(house, monkeypatch):
     why = {"lesion": ["medlib/lesion.py changed"], "geometry": []}
-    monkeypatch.setattr(execute, "why_stale", lambda record, house: why[record["technique"]])
+    monkeypatch.setattr(current, "why_stale", lambda record, house: why[record["technique"]])
     for technique in why:
         (house / "notebooks" / f"{technique}.py").write_text(
             "# %% [markdown]\n# # Q\n\n# %% tags=['parameters']\nmodel_name = 'smollm2-135m'\n"

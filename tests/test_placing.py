@@ -12,7 +12,7 @@ from kills import killed
 from standins import a_notebook, a_run
 
 from medlib import paths, results
-from medlib.book import building, execute, matrix, placing, recorded
+from medlib.book import building, current, execute, kernels, matrix, placing, promote, recorded
 from medlib.book.placing import PARTS
 from medlib.book.reproduction import rerun
 
@@ -111,9 +111,9 @@ def test_what_a_failed_run_left_goes_when_a_later_one_is_in_place(house):
 
 
 READERS = {
-    "state": lambda house: execute.state(TECHNIQUE, MODEL, house=house),
+    "state": lambda house: current.state(TECHNIQUE, MODEL, house=house),
     "kept": lambda house: execute.kept(TECHNIQUE, MODEL, house=house),
-    "record": lambda house: execute.record(house),
+    "record": lambda house: promote.record(house),
     "status": lambda house: matrix.matrix(house),
     "book": lambda house: building.choose(house),
     "reproduce": lambda house: next(rerun.reproduce([MODEL], house=house, executed=paths.runs(house))),
@@ -204,7 +204,7 @@ def test_a_run_comes_from_another_disk_too(house, monkeypatch):
 
 
 def test_a_folder_that_takes_no_run_is_refused_before_anything_runs(house, monkeypatch):
-    monkeypatch.setattr(execute, "_execute", lambda *told: pytest.fail("it ran"))
+    monkeypatch.setattr(kernels, "execute", lambda *told: pytest.fail("it ran"))
     (house / "full").write_text("")
     with pytest.raises(OSError, match="full"):
         execute.run(TECHNIQUE, MODEL, house=house, runs=house / "full")
@@ -223,7 +223,7 @@ def test_a_chapter_whose_tables_were_put_in_place_while_it_read_them_is_executed
             placing.place(work(house), local(house), TECHNIQUE, house)
         return ""
 
-    monkeypatch.setattr(execute, "_execute", made)
+    monkeypatch.setattr(kernels, "execute", made)
     (house / "notebooks" / "late.py").write_text(NOTEBOOK)
     assert execute.run("late", MODEL, house=house).state == "done"
     assert len(set(executed)) == len(executed) == 2

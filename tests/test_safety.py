@@ -19,7 +19,7 @@ from standins import a_notebook, a_run
 
 import medlib
 from medlib import MedlibError, cli, paths
-from medlib.book import building, execute, safe_html, stamp
+from medlib.book import building, current, execute, safe_html, stamp
 from medlib.models import loading
 from medlib.results import TEXTS
 
@@ -177,7 +177,7 @@ def test_parameters_are_read_without_running_them(house, tmp_path):
     text = f'# %% tags=["parameters"]\nmodel_name = __import__("pathlib").Path({str(marker)!r}).touch()\n'
     (house / "notebooks" / "strange.py").write_text(text)
     with pytest.raises(MedlibError, match="must assign one plain value"):
-        execute.state("strange", "smollm2-135m", house=house)
+        current.state("strange", "smollm2-135m", house=house)
     assert not marker.exists()
 
 

@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 
 from medlib import paths, results
 from medlib.book import (
+    current,
     disk_pages,
     execute,
     fault_pages,
@@ -42,6 +43,7 @@ from medlib.book import (
     placing,
     project_b_pages,
     reading,
+    recorded,
     safe_html,
     scans_pages,
     speed_pages,
@@ -323,7 +325,7 @@ def _runs(folder):
 def _why_stale(chapter, root):
     """Why a run is stale, as phrases; what cannot be told, because its model is not here, is not held against it."""
     try:
-        return execute.why_stale(chapter.record, root)
+        return current.why_stale(chapter.record, root)
     except MedlibError:
         return []
 
@@ -334,7 +336,7 @@ def _problems(chapter):
     missing = [chapter.file(suffix).name for suffix in placing.PARTS if not chapter.file(suffix).is_file()]
     if missing:
         return [*found, f"incomplete: {', '.join(missing)} missing"]
-    if not execute.complete(chapter.folder, chapter.technique):
+    if not recorded.complete(chapter.folder, chapter.technique):
         return [*found, "its files are not those of one execution"]
     forms = {"schema": ("table", results.SCHEMA_VERSION), "record": ("record", RECORD_VERSION)}
     for key, (what, ours) in forms.items():
