@@ -92,7 +92,8 @@ class Trials:
     def look(self, name, before, either=False):
         """What became of what `name` was writing, as a phrase; one that begins with LOST is a fault of ours.
 
-        A run that stands ready is put in its place first, as by whoever reads runs.  `either`: of two at once the one that came last counts, whichever it was.
+        A run that stands ready is put in its place first, as by whoever reads runs.  `either`: of two at once the one
+        that came last counts, whichever it was.
         """
         placing.settle(self.house)
         local, committed, site = self.there()
