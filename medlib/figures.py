@@ -58,6 +58,22 @@ def panels(names, height=2.3, **options):
     return figure, dict(zip(names, grid.flat, strict=False))
 
 
+def outer(axes):
+    """Labels at the left, and at the lowest panel of each column, also above a place that stays empty.
+
+    >>> figures.outer(axes.values())
+
+    `axes`: those of `panels`, which share their x axis, once all labels are set.
+    """
+    axes = list(axes)
+    lowest = {one.get_subplotspec().colspan.start: (one, one.get_xlabel()) for one in axes}
+    for one in axes:
+        one.label_outer()
+    for one, label in lowest.values():
+        one.tick_params(labelbottom=True)
+        one.set_xlabel(label)
+
+
 def legend(figure, axes, **options):
     """One legend for a figure of panels, below it: what is drawn in `axes` (a list), each label once."""
     found = {}
@@ -113,7 +129,7 @@ def _finished(figure, axes, ylabel, centre, options):
         if centre is not None:
             one.axhline(centre, color="0.6", lw=1, zorder=0)
         one.set(ylabel=ylabel, **options)
-        one.label_outer()
+    outer(axes.values())
     legend(figure, axes.values())
     return figure, axes
 

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -48,11 +49,14 @@ def slug(model):
     >>> slug("org/model-7b"), slug("/home/me/models/mine")
     ('org--model-7b', 'mine')
 
-    Names that differ only in letters that a file name cannot have are told apart by a hash.
+    Two names never share one: a name that could not be read back from it (letters that a file name cannot have, `--`,
+    an empty part) gets `---` and a hash, which no other has.  Where a file system takes A for a, so do its folders.
     """
     name = folder_name(model) if model.startswith(("/", "~", ".")) else model
     plain = re.sub(r"[^A-Za-z0-9._-]", "-", name.replace("/", "--")).lstrip(".-") or "model"
-    return plain if name.isascii() else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    if "---" not in plain and plain.replace("--", "/") == name:
+        return plain
+    return f"{plain}---{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
 def folder_name(folder):
@@ -62,7 +66,10 @@ def folder_name(folder):
     """
     from medlib.models import zoo
 
-    name = Path(folder).expanduser().resolve().name
+    try:
+        name = Path(folder).expanduser().resolve().name
+    except (ValueError, RuntimeError):  # no file has such a name, or nobody here has such a home
+        name = Path(folder).name
     return f"{name}-folder" if name in zoo.names() else name
 
 
@@ -88,18 +95,39 @@ def public(value, house=None):
 
     >>> public(f"{Path.home()}/models/mine")
     '~/models/mine'
+
+    The tokens are those that `huggingface_hub.get_token` finds in the environment and in the file of `hf auth login`.
     """
+    return _without(value, _tokens(), _places(house))
+
+
+def _without(value, tokens, places):
     if isinstance(value, dict):
-        return {public(key, house): public(item, house) for key, item in value.items()}
+        return {_without(key, tokens, places): _without(item, tokens, places) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [public(item, house) for item in value]
+        return [_without(item, tokens, places) for item in value]
     if not isinstance(value, str):
         return value
-    for token in filter(None, map(os.environ.get, ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))):
+    for token in tokens:
         value = value.replace(token, "<token>")
     value = re.sub(rf"{re.escape(tempfile.gettempdir())}/ipykernel_\d+/\d+\.py", "<cell>", value)
-    places = {sys.prefix: "<python>", sys.base_prefix: "<python>", str(house or root()): ".", str(Path.home()): "~"}
-    for place, name in sorted(places.items(), key=lambda item: -len(item[0])):
-        if len(place) > 1:  # a home of "/" would match everything
-            value = re.sub(rf"(?<![\w.-]){re.escape(place)}(?![\w.-])", name, value)
+    for place, name in places:
+        value = re.sub(rf"(?<![\w.-]){re.escape(place)}(?![\w.-])", name, value)
     return value
+
+
+def _places(house):
+    """Folders of this machine with what stands for them, the longest first."""
+    places = {sys.prefix: "<python>", sys.base_prefix: "<python>", str(house or root()): ".", str(Path.home()): "~"}
+    places = {place: name for place, name in places.items() if len(place) > 1}  # a home of "/" would match everything
+    return sorted(places.items(), key=lambda item: -len(item[0]))
+
+
+def _tokens():
+    """Tokens of the Hub, found without its library: to import it takes long, and it may ask the network for one."""
+    given = [os.environ.get(name, "") for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
+    file = os.environ.get("HF_TOKEN_PATH", str(Path(os.environ.get("HF_HOME", cache), "token")))
+    with suppress(OSError, ValueError, RuntimeError):  # nobody has logged in
+        given.append(Path(os.path.expandvars(file)).expanduser().read_text())
+    return [token for text in given if (token := text.replace("\r", "").replace("\n", "").strip())]

@@ -133,6 +133,16 @@ def read(path):
     return tidy(arrow.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
 
 
+def significant(values, digits=4):
+    """Numbers to so many significant digits, as an array of their shape: enough to draw, and short to keep.
+
+    >>> significant([0.123456, 98765.4])
+    array([1.235e-01, 9.876e+04])
+    """
+    values = np.asarray(values, dtype=float)
+    return np.array([float(f"{value:.{digits}g}") for value in values.ravel()]).reshape(values.shape)
+
+
 def _as_text(values):
     def text(value):
         if pd.isna(value):

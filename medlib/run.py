@@ -22,6 +22,7 @@ from medlib import paths, results
 from medlib.errors import MedlibError
 
 RECORD_VERSION = 1
+HALF = re.compile("[\ud800-\udfff]")  # a half of a character (lone surrogate)
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -74,7 +75,7 @@ class Run:
                 f"The number {key!r} is recorded already, as {self.numbers[key]['text']!r}: choose another key."
             )
         value = _as_json(key, value)
-        text = str(value if text is None else text)
+        text = _as_json(key, str(value if text is None else text))
         self.numbers[key] = {"value": value, "text": text}
         self._write_record()
         _glue(key, text)
@@ -125,8 +126,12 @@ class Run:
 
 
 def write_record(record, path):
-    """Write a record as JSON, atomically and with sorted keys, so that two of them compare line by line."""
+    """Write a record as JSON, atomically and with sorted keys, so that two of them compare line by line.
+
+    Half characters, which no UTF-8 can hold, come in with names of files; each is written as what Python shows of it.
+    """
     text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text = HALF.sub(lambda half: rf"\\u{ord(half[0]):04x}", text)
     paths.write_atomically(path, f"{text}\n".encode())
 
 
@@ -168,13 +173,19 @@ def data(parameters, house=None, used=None):
 
 
 def _as_json(name, value):
-    """Numpy and torch scalars as plain numbers; MedlibError for what JSON has no word for."""
+    """Numpy and torch scalars as plain numbers; MedlibError for what JSON or UTF-8 has no word for."""
     if isinstance(value, dict):
-        return {str(key): _as_json(f"{name}[{key!r}]", item) for key, item in value.items()}
+        return {
+            _as_json(f"a key of {name}", str(key)): _as_json(f"{name}[{key!r}]", item) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_as_json(name, item) for item in value]
     if not isinstance(value, bool | int | float | str | None) and hasattr(value, "item"):
         value = value.item()
+    if isinstance(value, str) and HALF.search(value):
+        raise MedlibError(
+            f"{name} is {value!r}, which has half a character (a surrogate) and is no text. Leave it out."
+        )
     if isinstance(value, bool | int | str | None) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise MedlibError(f"{name} is {value!r}; a record holds finite numbers, text, true, false, null and lists of them.")

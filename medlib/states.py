@@ -34,6 +34,8 @@ def states_at(model, prompts, places=PLACES):
 
     >>> states_at(model, [Prompt.fill("{entity} is used to treat", "Insulin")])["mean"].shape
     (31, 1, 576)
+
+    States that are NaN or infinite anywhere are refused, as are logits that are.
     """
     if wrong := [place for place in places or ["nothing"] if place not in PLACES]:
         raise MedlibError(f'{wrong[0]!r} is not a place. Choose "last", "entity" or "mean".')
@@ -58,6 +60,11 @@ def states_at(model, prompts, places=PLACES):
         ends = []
         in_step(walk(batch, ends) for batch in group)
         check_no_op(ends, "activations")
+    if wrong := [layer for layer, states in enumerate(found.swapaxes(0, 1)) if not np.isfinite(states).all()]:
+        raise MedlibError(
+            f"activations refused: on {model.name}, state {wrong[0]} of 0..{model.n_layers} is NaN or infinite. Try a "
+            "wider dtype; if it stays so, the weights are damaged."
+        )
     return dict(zip(places, found, strict=True))
 
 

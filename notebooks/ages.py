@@ -155,7 +155,8 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Residuals of the probe, out of fold: number read minus true number, at three states. Above zero, it reads too high; the few numbers read worst lie outside. Lines: mean over both kinds and three wordings; bands: their whole range. Dotted: 17|18.", "name": "fig-ages-residuals"}, "image": {"alt": "Three panels, one for each state, with the residual against the number, for ages and for miles, each with a band."}}
 chosen = [layers[0], layers[len(layers) // 2], layers[-1]]
-number_figures.residuals(reading[reading["layer"].isin(chosen)], known)
+of_chosen = reading[reading["layer"].isin(chosen)]
+number_figures.residuals(of_chosen, known)
 plt.show()
 
 # %% [markdown]
@@ -311,7 +312,8 @@ pd.DataFrame(age_prose.places(reads, elsewhere)).T.style
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The states of one wording (late) along their first two principal components at three states, each kind around its own mean, coloured by the number. Above: men and women; below: road and trail. In brackets the share of the variance within kinds in the picture.", "name": "fig-ages-pictures"}, "image": {"alt": "Six clouds of points, three states for people above and routes below, coloured by age or length, the two kinds as circles and triangles."}}
 late = frame["variant"] == "late"
-number_figures.pictures(states[:, late], frame[late], chosen)
+flat = number_figures.flattened(states[:, late], frame[late], chosen)
+number_figures.pictures(flat)
 plt.show()
 
 # %% tags=["remove-cell"]
@@ -329,7 +331,8 @@ ordered, shapes = (moved, moved_control), (shape, noise)
 table = age_tables.table(
     read, ordered, shapes, umap, elsewhere, everywhere, factors
 )
-run.save(table)
+drawn = age_tables.drawn(overall, flat, of_chosen)
+run.save(pd.concat([table, drawn], ignore_index=True))
 
 # %% [markdown]
 # ## What would change our mind

@@ -179,7 +179,8 @@ size = {
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Three more signs at each layer: the share of the variance in the first principal component, the intrinsic dimension, and the largest over the median absolute activation. Markers: states as they are, mean over domains and templates, the band from the lowest to the highest domain. Thin lines: without the largest dimensions of the other domains.", "name": "fig-collapse-signs"}, "image": {"alt": "Three panels of curves over layers, medical domains and controls: first component, intrinsic dimension and largest over median activation, each with a band over domains and without the largest dimensions."}}
-collapse_figures.signs(signs, size, controls, place)
+sign_means = collapse_tables.sign_means(signs, size, controls, place)
+collapse_figures.signs(sign_means)
 plt.show()
 
 # %% [markdown]
@@ -268,11 +269,18 @@ share = pd.concat(
     for name in names
 )
 every_depth = pd.concat([found, without.drop(columns="count")])
-run.save(
+drawn = {
+    "effective_rank_over_templates": ranks,
+    "mean_cosine_over_templates": cosines,
+    "silhouette_above_shuffled_over_items": curves,
+}
+rows = [
     collapse_tables.results_table(
         every_depth, signs, scores, frames, size, share, place
-    )
-)
+    ),
+    collapse_tables.drawn(found, drawn, sign_means, mean_share, top, place),
+]
+run.save(pd.concat(rows, ignore_index=True))
 
 # %% [markdown]
 # Each sign, states as they are, as a mean over the layers of clouds that collapse at the place *{glue:text}`place`*, and over the others of the domain.

@@ -163,15 +163,14 @@ context_figures.falls(later, against)
 plt.show()
 
 # %% [markdown]
-# The same of the tokens of the first question with other numbers of dimensions left out, and with all layers (`fall`), without the first, and without the first and the last: states beside the embedding and beside the read-out differ from all others in what random tokens have in common.
+# The same of the tokens of the first question with other numbers of dimensions left out, and with all layers, without the first, and without the first and the last, with 95 % intervals over pictures: states beside the embedding and beside the read-out differ from all others in what random tokens have in common.
 # The verdict asks all of these ways.
 
 # %%
 numbers_of = [int(count) for count in counts.split()]
 by_count = later_layers.by_count(read, ordered["text"], numbers_of, seed)
-columns = ["variant", "metric", "count", "value", "low", "high", "p"]
 of_first = by_count[by_count["variant"] == question]
-of_first[columns].style.format(precision=4).hide()
+context_prose.table_of_ways(of_first).style.hide()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "SelfSim less that of random tokens, with all dimensions and without the largest, which were chosen on other pictures: each question, and image tokens at one place of the grid. 95 % bootstrap intervals over pictures.", "name": "fig-contextualisation-spaces"}, "image": {"alt": "A panel for each question and one for image tokens with two curves over layers and their interval bands."}}
 context_figures.spaces(curves, asked)
@@ -180,21 +179,17 @@ plt.show()
 # %% [markdown]
 # ## Which tokens change most?
 #
-# {glue:text}`most_changed`.
+# Of the tokens behind the picture {glue:text}`most_changed`.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How far each token of the first question, and of the closing pieces of the template, is from itself over pictures: one minus SelfSim, states upwards.", "name": "fig-contextualisation-tokens"}, "image": {"alt": "A heat map, tokens of the prompt behind the picture across and states upwards: one minus the mean cosine over pictures."}}
-context_figures.change_map(
-    token_changes.change_map(raw[0]), read.tokens[question]
-)
+change_map = token_changes.change_map(raw[0])
+context_figures.change_map(change_map, read.tokens[question])
 plt.show()
 
 # %%
 changes = token_changes.of_questions(raw, read.tokens, seed)
 first = changes[changes["variant"] == question]
-most = first.sort_values("value", ascending=False)
-most[["token", "position", "value", "low", "high"]].style.format(
-    precision=4
-).hide()
+context_prose.table_of_tokens(first).style.format(escape="html").hide()
 
 # %% [markdown]
 # ## Three measures, beside random tokens
@@ -206,7 +201,7 @@ context_figures.measures(curves, question)
 plt.show()
 
 # %% [markdown]
-# The published values stand beside ours at the layers of the same relative depth; model, pictures and question differ, so that shapes can be compared and levels cannot.
+# The published values stand beside ours at the layers of the same relative depth, ours with 95 % intervals and then less random tokens; model, pictures and question differ, so that shapes can be compared and levels cannot.
 
 # %%
 own = curves[(curves["variant"] == question) & (curves["space"] == "raw")]
@@ -216,6 +211,9 @@ published.beside(own, model.n_layers).style.format(
 
 # %% [markdown]
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 lead = token_changes.lead(raw[0], seed)
@@ -243,7 +241,12 @@ parts = {
     "slices alone": [] if of_slices is None else [of_slices],
     "scans, shuffled": [of_mixed],
     "black picture": [at_black],
+    "published": [context_tables.of_published(model.n_layers)],
 }
+parts["scans"] += [
+    context_tables.of_change_map(change_map, read.tokens[question], question),
+    context_tables.of_shown(scenes, panels.shape[1]),
+]
 run.save(context_tables.results_table(parts))
 
 # %% [markdown]

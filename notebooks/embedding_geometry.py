@@ -3,11 +3,11 @@
 #
 # {glue:text}`verdict`.
 #
-# - What a block adds to the stream is linear, on pictures and wordings that the map was not fitted on, to {glue:text}`update_image` for image tokens and {glue:text}`update_text` for text tokens (without the {glue:text}`n_largest` dimensions that it changes most {glue:text}`update_few_image` and {glue:text}`update_few_text`; a share of the variance, range over blocks; what the same states say of tokens of other pictures is {glue:text}`update_control`); with what the stream carries along for free it is {glue:text}`full_image` and {glue:text}`full_text`.
+# - What a block adds to the stream is linear, on pictures and wordings that the map was not fitted on, to {glue:text}`update_image` for image tokens and {glue:text}`update_text` for text tokens (without the {glue:text}`n_largest` dimensions that it changes most {glue:text}`update_few_image` and {glue:text}`update_few_text`; a share of the variance, range over blocks: one is exact, zero no better than the mean, and below zero worse than that; what the same states say of tokens of other pictures is {glue:text}`update_control`); with what the stream carries along for free it is {glue:text}`full_image` and {glue:text}`full_text`.
 # - One direction takes {glue:text}`anisotropy_image` of the variance of image tokens and {glue:text}`anisotropy_text` of that of text tokens; without the {glue:text}`n_largest` largest dimensions {glue:text}`anisotropy_few_image` and {glue:text}`anisotropy_few_text`.
 # - The intrinsic dimension is {glue:text}`dimension_image` for image tokens and {glue:text}`dimension_text` for text tokens; Gaussian clouds of the same covariance have {glue:text}`gaussian_image` and {glue:text}`gaussian_text`. {glue:text}`scale`.
 # - Left out of all ranges and counts, for too few distinct tokens: {glue:text}`left_out`.
-# - {glue:text}`order_of_b`; the block whose own contribution to image tokens is the most linear {glue:text}`peak`.
+# - {glue:text}`order_of_b`; the block whose own contribution to image tokens is the most linear is {glue:text}`peak`.
 # - Two numbers come out whatever the data are: in-sample linearity of as many tokens as dimensions or fewer is {glue:text}`few_tokens`; and of copies in a cloud, {glue:text}`copies`.
 
 # %% [markdown] tags=["card"]
@@ -150,7 +150,7 @@ plt.show()
 # TwoNN reads the intrinsic dimension off the ratio of the distances to the two nearest neighbours {cite:p}`facco2017twonn`.
 # A Gaussian cloud of the same covariance fills every direction that the cloud has: a cloud with fewer dimensions than that is bent, or in pieces.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Intrinsic dimension by maximum likelihood, duplicates removed, with its 95 % jackknife interval over groups of pictures. Dashed: a Gaussian cloud of the same covariance.", "name": "fig-embedding-dimension"}, "image": {"alt": "Curves over layers of the intrinsic dimension of image tokens and of text tokens with interval bands, and dashed curves of Gaussian clouds above them."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Intrinsic dimension by maximum likelihood, duplicates removed, with its 95 % jackknife interval over groups of pictures. Dashed: a Gaussian cloud of the same covariance. A state with too few distinct tokens is not drawn.", "name": "fig-embedding-dimension"}, "image": {"alt": "Curves over layers of the intrinsic dimension of image tokens and of text tokens with interval bands, and dashed curves of Gaussian clouds above them."}}
 draw.both_kinds(
     shapes,
     {"dimension": "intrinsic dimension"},
@@ -221,6 +221,9 @@ plt.show()
 # On the states as they were read, {glue:text}`repeats_factor`.
 #
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 apart = [
@@ -254,11 +257,13 @@ for key, (value, words) in numbers.items():
 
 # %%
 pictures = linear_steps.of_pictures(sums, items["scene"].unique(), steps_at)
-run.save(
+rows = [
     embedding_tables.results_table(
         steps, shapes, apart, pictures, few, copied, read
-    )
-)
+    ),
+    embedding_tables.drawn(few),
+]
+run.save(pd.concat(rows, ignore_index=True))
 
 # %% [markdown]
 # ## What would change our mind

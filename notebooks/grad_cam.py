@@ -32,6 +32,7 @@ seed = 0  # draws scenes, random tokens, random weights and the bootstrap resamp
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
+import pandas as pd
 
 import medlib
 from medlib import figures, vision
@@ -133,7 +134,7 @@ heads = tower_head.head_of(model)
 of_head, head_maps = tower_head.head_scores(model, heads, answered)
 compared = score.compared(found, bases, chosen, reported, of_head, seed)
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How well each map points at the lesion, by layer: mean pointing score over the reported scenes with its 95 % bootstrap interval. Dashed: the same map of the same model with its weights in random order. Horizontal lines: what needs no map, and the lesion itself on the grid of tokens, which is the most that a map can reach. At layer 1 the last token has read nothing of the question, so what attention and rollout point at there is no answer's.", "name": "fig-grad-cam-layers"}, "image": {"alt": "A panel for each of five maps with two curves of the pointing score over layers and their interval bands, of the model and of random weights, and horizontal lines for the centre of the brain, a random token, brightness alone, and the lesion itself."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "How well each map points at the lesion, by layer: mean pointing score over the reported scenes with its 95 % bootstrap interval. Orange, dashed: the same map of the same model with its weights in random order. Horizontal lines: brightness alone (green), the centre of the brain and a random token (grey), which need no map; the tower's own head (pink), and the lesion itself on the grid of tokens, which is the most that a map can reach. At layer 1 the last token has read nothing of the question, so what attention and rollout point at there is no answer's.", "name": "fig-grad-cam-layers"}, "image": {"alt": "A panel for each of five maps with two curves of the pointing score over layers and their interval bands, of the model and of random weights, and horizontal lines for the centre of the brain, a random token, brightness alone, and the lesion itself."}}
 curves = score.layer_curves(found, reported, "pointing", seed)
 of_first = curves[curves["kind"] == first]
 levels = score.levels(compared, first, "pointing")
@@ -143,7 +144,7 @@ plt.show()
 # %% [markdown]
 # The layer of each map but rollout is the one that points best in the other half of the scenes.
 # *Brightness alone* is the token of the brain whose pixels are farthest from the brain's median in the picture itself: it knows no question and no model.
-# The table gives its scores on the reported half, and how far its pointing score is beyond each control, with 95 % intervals of the paired differences.
+# The table gives the scores of each map on the reported half, and then its pointing score *less* that of each control, with 95 % intervals of the paired differences.
 # *hit*: the hottest token touches the lesion; *overlap*: intersection over union of the lesion and the pixels above half of the map's range.
 
 # %%
@@ -172,9 +173,10 @@ say.table_of_other_kinds(others)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first reported scenes: the picture with the outline of the lesion, and the maps over it at their layers. Each map has its own colours, from its least to its largest value; so even a map of nothing has a hottest token.", "name": "fig-grad-cam-overlays"}, "image": {"alt": "A row for each scene: a grey slice with a small outlined lesion, then the same slice under coloured maps, each with the outline."}}
 shown = score.shown(answered, first, reported, n_shown)
-draw.overlays(
-    draw.to_show(model, shown, maps, noise_maps, head_maps, chosen, traces)
+overlays = draw.to_show(
+    model, shown, maps, noise_maps, head_maps, chosen, traces
 )
+draw.overlays(overlays)
 plt.show()
 
 # %% [markdown]
@@ -207,7 +209,7 @@ shifted = logit_sum.shifted_pointing(
 # Insertion into the blur: {glue:text}`insertion_blur`.
 # Where the lesion's own order does no better than a random one, the test could not tell a good map from a bad one, and is void.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Probability of the answer as tokens are filled in the order of a map, or restored: mean over scenes, on a logarithmic axis from one token in a hundred on; bands: 95 % bootstrap intervals of the lesion's own order and of a random one.", "name": "fig-grad-cam-curves"}, "image": {"alt": "Four panels with curves of the probability of the answer over the share of tokens: deletion and insertion, filled from the twin and from a blur."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Probability of the answer as tokens are filled in the order of a map, or restored: mean over scenes, on a logarithmic axis from one token in a hundred on. Maps are in colours, controls in grey; bands: 95 % bootstrap intervals of the lesion's own order (black) and of a random one (light blue). Curves that lie on each other fill the same tokens first.", "name": "fig-grad-cam-curves"}, "image": {"alt": "Four panels with curves of the probability of the answer over the share of tokens: deletion and insertion, filled from the twin and from a blur."}}
 some = score.shown(answered, first, reported, n_curves)
 ordered = filled_curves.at_chosen(
     maps, noise_maps, chosen, chosen_layers, head_maps
@@ -216,7 +218,8 @@ filled = filled_curves.filled_curves(
     model, some, ordered, steps=n_steps, seed=seed
 )
 areas = filled_curves.areas(filled, filled_curves.CONTROLS, seed)
-draw.filling(filled_curves.mean_curves(filled, seed))
+mean_curves = filled_curves.mean_curves(filled, seed)
+draw.filling(mean_curves)
 plt.show()
 
 # %% [markdown]
@@ -236,7 +239,8 @@ patched = patch.lesion_patch(
     model, pairs, range(0, model.n_layers + 1, stride), n_draws, seed
 )
 moved = patch.patch_curves(patched, seed)
-draw.patch_figure(moved, patch.whole_span(patched, seed))
+span = patch.whole_span(patched, seed)
+draw.patch_figure(moved, span)
 plt.show()
 
 # %% [markdown]
@@ -270,7 +274,12 @@ run.number("left_out", patched.attrs["left_out"])
 at = score.at_layers(found, chosen)
 curves = curves.assign(metric="pointing_by_layer")
 tables = compared, curves, knows, alike_curves, moved, areas, at
-run.save(heat_rows.rows(*tables, others, shifted, first))
+n_tokens = int(prompt.view.in_picture().sum())
+rows = [
+    heat_rows.rows(*tables, others, shifted, first),
+    heat_rows.drawn(shown, overlays, mean_curves, n_tokens, span, first),
+]
+run.save(pd.concat(rows, ignore_index=True))
 
 # %% [markdown]
 # ## What would change our mind
@@ -287,5 +296,6 @@ run.save(heat_rows.rows(*tables, others, shifted, first))
 # Grad-CAM is of first order in the attention to image tokens; how far an estimate of first order there is from what patching does, the chapter on image tokens measures.
 # After the tower, a token's state is not only about its own patch, so a map may be right about the token and wrong about the pixels.
 # A map of the model with random weights has a hottest token too, and looks as convincing.
+# The model was trained once, from one seed; intervals are over scenes, and do not cover another training.
 # The lesions are painted and the brain is an average, so this is about the maps and not about patients.
 # The method is on [its own page](../../methods/grad_cam.md).

@@ -31,6 +31,7 @@ seed = 0  # draws the random neurons and tokens, shuffles and resamples [0..]
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 import medlib
 from medlib import figures, scans
@@ -150,7 +151,8 @@ run.check(
     passed=True,  # the lens stops where it does not hold
     detail=f"{no_op:.0e} of the largest logit",
 )
-token_tables.side_by_side(model, found)
+first_words = token_tables.side_by_side(model, found).reset_index()
+first_words.style.format(escape="html").hide()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How far the words that come first at a picture's image tokens are the same as those at another's: the share of tokens whose word has a partner. Against another scene, the same pixels in random order, and a black picture. Mean over pictures with its 95 % bootstrap interval.", "name": "fig-image-tokens-likeness"}, "image": {"alt": "Three curves over layers between zero and one with interval bands: words in common with another scene, with the shuffled picture and with a black one."}}
 likenesses = token_tables.likeness(found, seed)
@@ -168,7 +170,7 @@ plt.show()
 # *Own word*: the word of the picture's own answer less the other answers of its kind, at the tokens over the lesion against the twin's (polarity, side, lobe), or at all tokens against the shuffled picture's (modality, plane).
 # Left out for too few pictures: {glue:text}`left_out`.
 
-# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Whether words at image tokens follow the picture over the whole list of the lens: log-probability of the right words beyond the others, in the picture (blue), in its control (orange, dashed; by place: of random words) and their difference (black) with its 95 % bootstrap interval over pictures. Dots: a permutation test over pictures at a false discovery rate of 5 % over all panels and states. State 0 is what enters the first block.", "name": "fig-image-tokens-words"}, "image": {"alt": "A panel for each comparison with three curves over layers: the picture, its control, and their difference with an interval band around zero."}}
+# %% tags=["headline", "hide-input"] mystnb={"figure": {"caption": "Whether words at image tokens follow the picture over the whole list of the lens: log-probability of the right words beyond the others, in the picture (blue), in its control (orange, dashed; by place: of random words) and their difference (black) with its 95 % bootstrap interval over pictures. Dots at the foot: a permutation test over pictures at a false discovery rate of 5 % over all panels and states. State 0 is what enters the first block.", "name": "fig-image-tokens-words"}, "image": {"alt": "A panel for each comparison with three curves over layers: the picture, its control, and their difference with an interval band around zero."}}
 covered = inside.reshape(len(inside), -1)
 tests, missing = word_tests.all_tests(found, scenes, covered, states, seed)
 if len(tests):
@@ -180,7 +182,7 @@ if len(tests):
     draw.comparisons(tests, "share")
     plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Where lesion words gain by the lesion: log-probability of any of them beyond that of random words at each image token, less that at the same token of the twin, in the state where the comparison by place is largest. Outlined: the lesion. Tokens behind the lesion in reading order can see it, tokens before it cannot.", "name": "fig-image-tokens-maps"}, "image": {"alt": "Three brain slices with a coloured grid over each and the outline of the lesion."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Where lesion words gain by the lesion: log-probability of any of them beyond that of random words at each image token, less that at the same token of the twin, in the state where the comparison by place is largest. Purple: more than in the twin, orange: less; white: as much. Outlined: the lesion. Tokens behind the lesion in reading order can see it, tokens before it cannot.", "name": "fig-image-tokens-maps"}, "image": {"alt": "Three brain slices with a coloured grid over each and the outline of the lesion."}}
 gain = token_tables.gain(found, scenes["lesion"].to_numpy())
 state = token_tables.largest_by_place(tests, states)
 few = range(min(3, len(clean)))
@@ -207,7 +209,8 @@ answer = image_sites.as_written(asked[0], yes)
 counts = neuron_words.count_words(
     model, asked[:n_neurons], answer, blocks, neurons, seed
 )
-token_tables.written(counts)
+written = token_tables.written(counts).reset_index()
+written.style.format(escape="html").hide()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Answer words among the words that neurons write (left) and the part of each picture's ten commonest words (right): the strongest neurons and random ones of the same layers. Mean over pictures; band: the 95 % bootstrap interval of the difference, laid on the random ones. Dots: false discovery rate 5 % over layers.", "name": "fig-image-tokens-neurons"}, "image": {"alt": "Two panels with two curves over layers each, strongest and random neurons, and an interval band."}}
 against = neuron_words.against_random(
@@ -245,7 +248,7 @@ run.check(
     detail=f"{exact.attrs['no_op']:.0e} of the largest logit",
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What a patch of one part of the prompt brings back of the answer, from the picture with the lesion into its twin. Median over pictures with its 95 % bootstrap interval; dashed: the estimate from one gradient. Left: parts of the picture; right: where the answer goes. Grey curves on both sides: the answer does not hang on the lesion in enough pictures.", "name": "fig-image-tokens-patches"}, "image": {"alt": "Two panels with three curves over layers each: image tokens over the lesion, as many others, all others; all image tokens, the words after the picture, the last token; dashed estimates beside them."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What a patch of one part of the prompt brings back of the answer, from the picture with the lesion into its twin. 0: the answer of the twin, 1: that of the picture with the lesion. Median over pictures with its 95 % bootstrap interval; dashed: the estimate from one gradient. Left: parts of the picture; right: where the answer goes. Grey curves on both sides: the answer does not hang on the lesion in enough pictures.", "name": "fig-image-tokens-patches"}, "image": {"alt": "Two panels with three curves over layers each: image tokens over the lesion, as many others, all others; all image tokens, the words after the picture, the last token; dashed estimates beside them."}}
 curves = image_sites.curves(exact, seed)
 estimates = image_sites.curves(estimated, seed)
 draw.parts(curves, estimates, chosen.known)
@@ -263,6 +266,9 @@ plt.show()
 # {glue:text}`estimate`.
 #
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 handovers = image_sites.handovers(exact, seed)
@@ -279,7 +285,7 @@ for key, (value, text) in numbers.items():
     run.number(key, value, text)
 for key in ("neurons", "yes"):
     run.number(key, parameters[key])
-run.save(
+rows = [
     token_tables.rows(
         tests,
         against,
@@ -290,8 +296,10 @@ run.save(
         estimates,
         handovers,
         exact,
-    )
-)
+    ),
+    token_tables.map_rows(heats, scene_numbers[: len(heats)], state),
+]
+run.save(pd.concat(rows, ignore_index=True))
 
 # %% [markdown]
 # ## What would change our mind
@@ -306,5 +314,6 @@ run.save(
 # The lens asks what would come next after an image token, and image tokens were never trained to say what comes next; a word that is not read may be held in another form.
 # A word that is read need not be used: only the patches are about cause, and they trace one answer.
 # Neuron attribution multiplies thousands of directions by an unembedding, and always gives words.
+# The model was trained once, from one seed; intervals are over pictures, and do not cover another training.
 # The pictures are slices of one brain template with painted lesions; what holds here says nothing about patients.
 # The lens on image tokens is that of {cite:t}`neo2025interpreting`, the neuron attribution that of {cite:t}`schwettmann2023multimodal` on pre-activations; the method is on [its own page](../../methods/image_tokens.md).

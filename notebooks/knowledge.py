@@ -25,6 +25,7 @@ seed = 0  # deals the bootstrap resamples and the draws [0..]
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
+import pandas as pd
 
 import medlib
 from medlib import concepts, figures, knowledge
@@ -136,7 +137,8 @@ counts.loc[list(controls.values())].T.rename_axis(None).style
 # The number of tokens of the questions, for this model's tokenizer.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Tokens of each question: the medical domain (blue, filled) and its control (orange, outline), as shares of all questions of the domain.", "name": "fig-knowledge-lengths"}, "image": {"alt": "Six panels of histograms, a medical domain and its control in each: the number of tokens of their questions."}}
-drawn.lengths(asked, controls, model.tokenizer)
+tokens = told.lengths(asked, model.tokenizer)
+drawn.lengths(tokens, controls)
 plt.show()
 
 # %% [markdown]
@@ -174,7 +176,11 @@ for key, number in (numbers | prose.labels(sensitivity)).items():
 run.number("n_series", series)
 run.number("threshold", threshold)
 run.number("n_draws", n_draws)
-run.save(told.rows(scores, known, filters, by_item, sensitivity))
+rows = [
+    told.rows(scores, known, filters, by_item, sensitivity),
+    told.length_rows(tokens),
+]
+run.save(pd.concat(rows, ignore_index=True))
 scores[scores["variant"] != ""].set_index(["domain", "variant"]).style.format(
     precision=2, subset=["value", "low", "high", "chance"]
 )

@@ -6,7 +6,7 @@
 # - The four techniques point at the same layers more than runs of layers placed at random would in {glue:text}`agree`, and in {glue:text}`agree_controls`, which hold no medicine.
 # - Less the control, {glue:text}`stand_out` maps stand out (false discovery rate 5 %), and there the techniques agree beyond chance in {glue:text}`agree_beyond`; two controls held against each other stand out (p below 0.05) in {glue:text}`controls_stand_out`.
 # - Two techniques or more that stand out point, beyond a known control, at layers: {glue:text}`layers_beyond`; at all: {glue:text}`layers_plain`.
-# - At these layers a lesion takes more from the answer than at random layers in {glue:text}`lesion_beyond`, and steering moves it more in {glue:text}`steering_beyond`; at the layers of the plain map in {glue:text}`lesion` and {glue:text}`steering`.
+# - Of the domains that have such layers, a lesion there takes more from the answer than at random layers in {glue:text}`lesion_beyond`, and steering moves it more in {glue:text}`steering_beyond`; at the layers of the plain map in {glue:text}`lesion` and {glue:text}`steering`.
 # - {glue:text}`knowledge`
 # - A model of 135 or 270 million parameters has few layers and knows little: where one of 70 billion keeps what it knows has to be mapped there.
 
@@ -206,7 +206,8 @@ plt.show()
 say.judged_table(judged).style.hide()
 
 # %% [markdown]
-# The same without the first {glue:text}`early` layers, mapped or random, whose loss costs most whatever is asked: lesions {glue:text}`lesion_late` and steering {glue:text}`steering_late` at the layers of the plain map, {glue:text}`lesion_beyond_late` and {glue:text}`steering_beyond_late` at those beyond the control; with another prompt's addition in place of nothing {glue:text}`resampled` and {glue:text}`resampled_beyond`, and without the first layers {glue:text}`resampled_late` and {glue:text}`resampled_beyond_late`.
+# The same without the first {glue:text}`early` layers, mapped or random, whose loss costs most whatever is asked, of the domains that have others: at the layers of the plain map lesions in {glue:text}`lesion_late` and steering in {glue:text}`steering_late`, at those beyond the control in {glue:text}`lesion_beyond_late` and {glue:text}`steering_beyond_late`.
+# With another prompt's addition in place of nothing, lesions in {glue:text}`resampled` at the layers of the plain map and {glue:text}`resampled_beyond` beyond the control; without the first layers in {glue:text}`resampled_late` and {glue:text}`resampled_beyond_late`.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What steering towards another answer does after each block: logits that the other answer gains on the right one, mean over held-out items with its 95 % bootstrap interval. Dashed: the control; dotted: a vector as long in a random direction. Shaded: layers that two techniques or more point at beyond the control.", "name": "fig-map-steering"}, "image": {"alt": "A panel for each known medical domain with three curves over layers, steering in the domain, in its control and in a random direction, and shaded layers."}}
 effects = told.effect_rows(found, seed)
@@ -232,6 +233,9 @@ plt.show()
 
 # %% [markdown]
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 numbers = say.numbers(

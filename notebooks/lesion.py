@@ -295,6 +295,9 @@ grades.style.format(precision=1)
 
 # %% [markdown]
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 agreement = ways.agreement_of_ways(tables_of_ways)
@@ -313,6 +316,8 @@ neutral_cost = neutral_cost.assign(domain="neutral text", metric="loss_rise")
 placed = places.assign(metric=places["metric"] + "_" + places["how"])
 graded = written.assign(metric="grade", value=written["grade"])
 parts = [curves, harm.tested(differences), order, unmatched, beyond, by_way]
+of_parts = on_few[on_few["metric"] == "kl_identity"]
+parts += [of_parts.assign(metric="kl_identity_on_few")]
 parts += [placed, neutral_cost, graded]
 parts += [windows.all_rows(triangles, gaps, pairs, controls)]
 parts += [harm.items(tables, ["kl", "logprob_drop"])]

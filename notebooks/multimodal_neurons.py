@@ -5,12 +5,12 @@
 #
 # - Without the {glue:text}`n_most` first units by the gradient at the image tokens the right answer loses, beyond what as many random units of the same layers cost it, {glue:text}`cost_gradient` (logits); without those by the direct contribution at the last token {glue:text}`cost_contribution`.
 # - Random units are mostly nearly silent; beyond units of the same layers that write as much, the first ones cost it {glue:text}`beyond_matched_gradient` by the gradient, and {glue:text}`beyond_matched_contribution` by the contribution.
-# - Where an answer is right, the loss of its own units costs it more than where it is wrong by {glue:text}`picture_gradient` by the gradient, and by {glue:text}`picture_contribution` by the contribution: units that only raise a word would show no difference, and what is lost where it is wrong is the part that only raises the word.
+# - The loss of its own units costs an answer more where it is right than where it is wrong, by {glue:text}`picture_gradient` by the gradient, and by {glue:text}`picture_contribution` by the contribution: units that only raise a word would show no difference, and what is lost where it is wrong is the part that only raises the word.
 # - The first units by the contribution lie in blocks {glue:text}`blocks_contribution` of {glue:text}`n_blocks`, those by the gradient in {glue:text}`blocks_gradient`: what is written at the last token in a late block may be an answer that is there already.
 # - Against the scene's other question that is {glue:text}`specific_gradient` by the gradient, and {glue:text}`specific_contribution` by the contribution.
 # - The two scores agree to a rank correlation of {glue:text}`both_ranks` over all units, {glue:text}`both_within` within layers; of their {glue:text}`n_most` first units they share {glue:text}`both_shared`.
-# - On the picture, {glue:text}`map_gradient`.
-# - And {glue:text}`map_contribution`.
+# - Active at the lesion? By the gradient: {glue:text}`map_gradient`.
+# - By the contribution: {glue:text}`map_contribution`.
 # - The model is right in {glue:text}`accuracy`; of a kind that it cannot answer, nothing can be carried.
 # - The slices are made up and the lesions painted, so this says something about methods and about one model, and nothing about patients.
 
@@ -24,15 +24,20 @@ n_scenes = 30  # scenes that both are asked of [12..]
 counts = "5 20 80"  # how many units are taken out, fewest first
 n_draws = 3  # random sets of units beside each set, for each scene [1..]
 n_map = 5  # units whose activity makes a map [1..]
+n_curves = 10  # scenes whose picture is filled token by token [3..]
+n_steps = 16  # steps of filling from a blur [2..]
 n_words = 5  # units of each answer whose words are shown [1..]
 seed = 0  # draws the scenes, the halves, random units and bootstrap resamples [0..]
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
+import pandas as pd
 
 import medlib
 from medlib import figures, vision
+from medlib.chapters.grad_cam import filled_curves, heat_figures, heat_prose
 from medlib.chapters.multimodal_neurons import (
+    neuron_curves,
     neuron_effects,
     neuron_maps,
     neuron_questions,
@@ -54,6 +59,8 @@ parameters = dict(
     counts=counts,
     n_draws=n_draws,
     n_map=n_map,
+    n_curves=n_curves,
+    n_steps=n_steps,
     n_words=n_words,
     seed=seed,
 )
@@ -69,11 +76,12 @@ run = medlib.Run("multimodal_neurons", model, parameters, seed)
 asked = neuron_questions.choose(kinds, n_scenes, seed)
 prompts = neuron_questions.prompts_of(model, asked)
 lesion_kind, other_kind = kinds.split()
-asked.groupby(["question_kind", "answer"], sort=False).agg(
+counts = asked.groupby(["question_kind", "answer"], sort=False).agg(
     scenes=("scene", "nunique"),
     in_first_half=("half", lambda half: int((half == 0).sum())),
     such_as=("question", "first"),
 )
+neuron_tables.shown(counts.reset_index())
 
 # %% [markdown]
 # ## Does the method find what is planted?
@@ -109,7 +117,7 @@ run.check(
     detail=f"{measured.no_op:.0e} of the largest logit",
 )
 accuracy = neuron_effects.accuracy(measured, asked, seed)
-accuracy.style.format(precision=2).hide()
+neuron_tables.shown(accuracy)
 
 # %% [markdown]
 # ## What do they write?
@@ -127,11 +135,11 @@ for score in neuron_removal.WHERE:
     others[score] = neuron_scores.words_of_random(
         model, asked, prompts, words[score], seed
     )
-shown = ["question_kind", "answer", "layer", "unit", "score", "words"]
-words["gradient"][shown].style.format(precision=3).hide()
+columns = ["question_kind", "answer", "layer", "unit", "score", "words"]
+neuron_tables.shown(words["gradient"], columns, precision=3)
 
 # %% tags=["hide-input"]
-words["contribution"][shown].style.format(precision=2).hide()
+neuron_tables.shown(words["contribution"], columns)
 
 # %% [markdown]
 # ## What is lost without them?
@@ -211,7 +219,7 @@ plt.show()
 # %% tags=["hide-input"]
 ranks = agreements[first][agreements[first]["k"].isna()]
 columns = ["question_kind", "answer", "metric", "value", "low", "high", "n"]
-ranks[columns].style.format(precision=2).hide()
+neuron_tables.shown(ranks, columns, precision=3)
 
 # %% [markdown]
 # ## Are they active at the lesion?
@@ -224,12 +232,13 @@ ranks[columns].style.format(precision=2).hide()
 chosen = asked, prompts, measured, lesion_kind, n_map
 scores, maps = neuron_maps.scored(model, *chosen, seed=seed)
 with vision.randomised(model, seed):
-    noise, _ = neuron_maps.scored(model, *chosen, draws=0, seed=seed)
+    noise, noise_maps = neuron_maps.scored(model, *chosen, draws=0, seed=seed)
 scores = neuron_maps.with_random_weights(scores, noise)
 compared = neuron_maps.compared(scores, seed)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Where the first units are active, over the picture: bright is more. White: the lesion's outline. The first scenes of the set, not chosen by their maps.", "name": "fig-neurons-maps"}, "image": {"alt": "Brain slices under a coloured grid of image tokens, two rows for the two scores, with the outline of the lesion."}}
-draw.examples(asked, prompts, maps, lesion_kind)
+shown_maps = draw.first_scenes(maps)
+draw.examples(asked, prompts, shown_maps, lesion_kind)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Whether the first units' map points at the lesion: share of the hottest token's pixels that lie in it (left), and overlap of the region hotter than half of the range with it (right), beside the middle of the brain, tokens of the brain in random order, the tokens whose brightness stands out in the picture itself, random units of the same layers, and the same units with the weights of the model in random order. Mean over scenes with a lesion, with its 95 % bootstrap interval.", "name": "fig-neurons-hits"}, "image": {"alt": "Two panels of points with intervals for two scores: the map of the first units and its five baselines."}}
@@ -239,10 +248,38 @@ plt.show()
 # %% tags=["hide-input"]
 differences = compared[compared["less"] != ""]
 columns = ["score", "measure", "less", "value", "low", "high", "n"]
-differences[columns].style.format(precision=3).hide()
+neuron_tables.shown(differences, columns, precision=3)
+
+# %% [markdown]
+# ### Does the answer go with their map?
+#
+# As for maps of attention and gradient, the picture of {glue:text}`n_curves` scenes is filled token by token, hottest first (*deletion*), or a filled one is restored (*insertion*) {cite:p}`petsiuk2018rise`; from the twin, the same slice without its lesion, and from a blur.
+# When the picture turns into its twin, the answer goes {glue:text}`deletion_twin`; when the lesion is put back, it returns {glue:text}`insertion_twin`.
+# Deletion into the blur: {glue:text}`deletion_blur`.
+# Insertion into the blur: {glue:text}`insertion_blur`.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Probability of the answer as tokens are filled in the order of the first units' map, or restored: mean over scenes, on a logarithmic axis from one token in a hundred on; bands: 95 % bootstrap intervals of the lesion's own order (black) and of a random one (light blue). Controls are grey. Curves that lie on each other fill the same tokens first.", "name": "fig-neurons-curves"}, "image": {"alt": "Four panels with curves of the probability of the answer over the share of tokens: deletion and insertion, filled from the twin and from a blur."}}
+filled = neuron_curves.filled(
+    model,
+    asked,
+    prompts,
+    maps,
+    noise_maps,
+    lesion_kind,
+    n_curves,
+    n_steps,
+    seed,
+)
+areas = filled_curves.areas(filled, filled_curves.CONTROLS, seed)
+mean_curves = filled_curves.mean_curves(filled, seed)
+heat_figures.filling(mean_curves, draw.FILLED)
+plt.show()
 
 # %% [markdown]
 # ## The numbers
+#
+# Nothing new is shown here: the numbers in the text above are written into the record, and the rows behind the figures into the table.
+# Both can be downloaded under the title of this page.
 
 # %% tags=["hide-input"]
 verdict = say.verdict(effects, of_picture, specificity, accuracy)
@@ -251,6 +288,10 @@ numbers |= say.of_effects(effects) | say.of_specificity(specificity)
 numbers |= say.of_pictures(of_picture) | say.of_accuracy(accuracy)
 numbers |= say.of_loudness(loudness)
 numbers |= say.of_maps(compared)
+for fill in filled_curves.FILLS:
+    numbers |= heat_prose.of_curves(
+        areas, fill, filled_curves.CONTROLS, neuron_curves.MAPS
+    )
 numbers |= say.of_agreement(agreements[first], "both")
 numbers |= say.of_agreement(agreements["contribution and direct"], "norm")
 for score in neuron_removal.WHERE:
@@ -265,13 +306,14 @@ for score in neuron_removal.WHERE:
     numbers |= say.of_words(words[score], others[score], score)
 for key, (value, text) in numbers.items():
     run.number(key, value, text)
-for key in ("n_scenes", "n_draws"):
+for key in ("n_scenes", "n_draws", "n_curves"):
     run.number(key, parameters[key])
 run.number("n_blocks", model.n_layers)
 run.number("repeated", asked.attrs["repeated"])
 
 # %% tags=["hide-input"]
-run.save(
+n_tokens = int(prompts[0].view.in_picture().sum())
+rows = [
     neuron_tables.rows(
         effects,
         of_picture,
@@ -281,11 +323,16 @@ run.save(
         agreements,
         halves,
         compared,
+        areas,
         words,
         taken,
         lesion_kind,
-    )
-)
+    ),
+    neuron_tables.drawn(
+        specificity, shown_maps, mean_curves, n_tokens, lesion_kind
+    ),
+]
+run.save(pd.concat(rows, ignore_index=True))
 
 # %% [markdown]
 # ## What would change our mind
@@ -303,6 +350,7 @@ run.save(
 # The gradient at the image tokens is of first order; how far such an estimate there is from what patching does, the chapter on image tokens measures.
 # The picture may reach the answer through attention alone, or through many units that each do little; neither score would show it.
 # Half of the scenes choose each set, so an interval over scenes is one for these sets, and not for those that other scenes would choose.
+# The model was trained once, from one seed; intervals are over scenes, and do not cover another training.
 # A unit active at the lesion need not tell anything about it: a bright spot is also just bright.
 # The weights of the language model were quantised to 4 bits and de-quantised on loading, if its card says so.
 # The method is on [its own page](../../methods/multimodal_neurons.md).

@@ -269,11 +269,14 @@ patch_tables.answers(drawn, seed).style.format(precision=2)
 
 # %% tags=["hide-input"]
 medians = {"recovered": curves, "direction_gap": gaps}
-run.save(
+at_parts = {"last": at_last, "subject": at_subject}
+rows = [
     patch_tables.results_of(
         exact, medians, handovers, agreement, by_side, controls
-    )
-)
+    ),
+    patch_tables.drawn(at_parts, first_order, spans),
+]
+run.save(pd.concat(rows, ignore_index=True))
 handovers["handover_interpolated"].style.format(precision=2).hide()
 
 # %% [markdown]

@@ -173,9 +173,10 @@ loops = {
 note(stage_prose.looped(loops, seed))
 curves = stage_figures.mean_curves(main, loops, seed)
 dealt = loops["progression"].groupby("layer")["null_mean"].mean()
+dealt = dealt.rename("value").reset_index()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What path the stages take: mean over twelve diseases and twelve processes with 95 % bootstrap intervals over them, not corrected for the number of layers. First row: rank correlation with a line; ring minus line; how much nearer the stages 5 to 9 lie to stage 0 than the stages 3 and 4, as a share of the mean distance. Second row: the stage nearest to stage 0 (CSFS; 1 for a path); the stage nearest to stage 9 (CSLS; 8 for a path); the longest bar of H1 as a share of the diameter (0.64 for a ring). Dotted: what shuffled orders give on average, and for H1 dealt stages of the diseases.", "name": "fig-progression-measures"}, "image": {"alt": "Six panels of curves over layers, diseases solid and processes dashed with interval bands, and a dotted line for chance in each."}}
-stage_figures.measures(curves, known, dealt.rename("value").reset_index())
+stage_figures.measures(curves, known, dealt)
 plt.show()
 
 # %% [markdown]
@@ -215,12 +216,16 @@ drawn = {
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Distances between the stages in the raw states, by rank among the 45 pairs. A path is dark along the diagonal and light in the far corners; a ring would be dark in the corners too.", "name": "fig-progression-distances"}, "image": {"alt": "Four matrices of ten by ten stages: Parkinson's disease, COPD, metamorphosis and chess playing, coloured by the rank of the distance."}}
-stage_figures.apart({k: stages.distances(x) for k, x in drawn.items()})
+apart = {
+    item: stage_figures.ranked(stages.distances(x)) for item, x in drawn.items()
+}
+stage_figures.apart(apart)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same stages on the two first principal components of their own ten means, joined in order. A flat picture of a path in many dimensions bends easily; the title says how much of the variance it shows.", "name": "fig-progression-paths"}, "image": {"alt": "Four paths of ten numbered points: Parkinson's disease, COPD, metamorphosis and chess playing."}}
 looks = {item: stage_figures.LOOKS[name] for item, name in shown.items()}
-stage_figures.paths(drawn, looks)
+flat = {item: stage_figures.flattened(x) for item, x in drawn.items()}
+stage_figures.paths(flat, looks)
 plt.show()
 
 # %% [markdown]
@@ -245,9 +250,16 @@ left = {
     name: stages.view(table, space="raw, corrected")
     for name, table in seen.items()
 }
+left_curves = {
+    measure: {
+        name: stage_figures.mean_curve(table, measure, seed)
+        for name, table in left.items()
+    }
+    for measure in ("line", "circularity")
+}
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How much like a line (above) and how much more like a ring (below) the stages are, as they are and with text length and shared words taken out. Mean over twelve diseases or processes with 95 % bootstrap interval over them. State 0 is the mean of the tokens' embeddings: words without any context.", "name": "fig-progression-words"}, "image": {"alt": "Four panels of curves over layers: line correlation and circularity for diseases and for processes, each with and without correction."}}
-stage_figures.corrected(curves, left, known, seed)
+stage_figures.corrected(curves, left_curves, known)
 plt.show()
 
 # %% [markdown]
@@ -272,7 +284,8 @@ named = {
 }
 for name in concepts.templates("progression"):
     named[f"mean, {name}, raw"] = f"template {name}"
-stage_figures.views(stage_tables.by_view(seen, seed), named, known)
+by_view = stage_tables.by_view(seen, seed)
+stage_figures.views(by_view, named, known)
 plt.show()
 
 # %% [markdown]
@@ -319,11 +332,15 @@ note({key: (value, str(value)) for key, value in counted.items()})
 run.number("shown_layer", shown_layer, f"state {shown_layer}")
 
 # %% tags=["remove-cell"]
-run.save(
+points = {item: way for item, (way, _) in flat.items()}
+of_shown = (apart, points, shown_layer, shown)
+rows = [
     stage_tables.table(
         seen, curves, loops, shares, rings, in_umap, trust, weaker
-    )
-)
+    ),
+    stage_tables.drawn(*of_shown, by_view, left_curves, dealt),
+]
+run.save(pd.concat(rows, ignore_index=True))
 
 # %% [markdown]
 # ## The numbers

@@ -31,7 +31,7 @@ NUMBERS = {
     "embedding_geometry": {
         "verdict": "In part: made up",
         "order_of_b": "project B has image tokens the more stretched, and so does this run",
-        "peak": "is block 23 of 30 (95 % interval 21 to 25), which holds the place of project B, 78% of the depth",
+        "peak": "block 23 of 30 (95 % interval 21 to 25), which holds the place of project B, 78% of the depth",
         "copies": "a quarter of copies turns 8.0 into 31.0",
         "repeats_factor": "with the 30% of repeats left in, the fit gives up to 3.0 times the dimension",
     },

@@ -7,7 +7,7 @@ import pytest
 from conftest import tiny_model
 from sklearn.linear_model import Ridge
 
-from medlib import MedlibError, Prompt, geometry
+from medlib import MedlibError, Prompt, geometry, results
 from medlib.chapters.ages import (
     age_prose,
     age_steps,
@@ -372,9 +372,17 @@ def test_the_figures_draw_every_step_and_mark_the_one_that_is_asked_for():
     number_figures.by_layer(found, 17, known)
     assert plt.gcf().axes[0].collections[0].get_array().shape == (2, 100)
     rows = FRAME.assign(family=np.where(PEOPLE, "people", "routes"))
-    number_figures.pictures(generator().normal(size=(3, 404, 5)), rows, [0, 2])
+    flat = number_figures.flattened(generator().normal(size=(3, 404, 5)), rows, [0, 2])
+    number_figures.pictures(flat)
     assert sum(len(c.get_offsets()) for axes in plt.gcf().axes[:2] for c in axes.collections) == 404
     residuals = pd.DataFrame(dict(layer=1, domain="age", cluster=[1, 1, 2], residual=[1.0, 3, -1]))
+    drawn = results.tidy(age_tables.drawn(tables, flat, residuals), model="m", technique="ages", seed=0)
+    counts = dict(first_component=808, second_component=808, step_over_all=200, ridge_residual_range=2)
+    assert drawn["metric"].value_counts().to_dict() == counts
+    of_one = drawn.query("metric == 'ridge_residual_range' and item == '1'")[["value", "low", "high"]]
+    assert of_one.to_numpy().tolist() == [[2, 1, 3]]
+    step = drawn.query("metric == 'step_over_all' and domain == 'age' and item == '17|18'")
+    assert step["value"].item() == tables["people"].set_index("step").loc[17, "even"]
     number_figures.residuals(residuals, dict(age=True))
     assert plt.gcf().axes[0].lines[0].get_ydata().tolist() == [2, -1]
     plt.close("all")

@@ -361,8 +361,30 @@ def test_the_legend_goes_from_raw_to_without_medical_first_and_a_control_is_neve
 
 def test_the_other_signs_have_a_panel_each(measured):
     found, _, size = measured
-    figure = collapse_figures.signs(found, size, {"drugs": "foods"}, "mean")
+    figure = collapse_figures.signs(collapse_tables.sign_means(found, size, {"drugs": "foods"}, "mean"))
     assert len(figure.axes) == 3 and all(len(axes.lines) == 4 for axes in figure.axes)
+
+
+def test_what_the_figures_show_is_saved_as_it_is_drawn(measured):
+    found, rows, size = measured
+    table = depths.every_depth(found, rows)
+    table["collapsed"] = table["domain"].eq("drugs") & table["layer"].eq(3) & table["space"].eq("raw")
+    ranks = depths.curves(found, "mean", "effective_rank", log=True)
+    signs = collapse_tables.sign_means(found, size, {"drugs": "foods"}, "mean")
+    share = np.random.default_rng(0).random((4, 12))
+    drawn = collapse_tables.drawn(table, {"ranks": ranks}, signs, {"medical": share}, np.array([7, 2]), "mean")
+    tidy = medlib.results.tidy(drawn, model="m", technique="collapse", seed=0)
+    one = tidy.query("metric == 'wordings_that_collapse'")
+    assert one[["domain", "layer", "value"]].to_numpy().tolist() == [["drugs", 3, 2]]
+    cell = table.query("domain == 'foods' and space == 'rms' and layer == 3")["value"].min()
+    deepest = tidy.query("metric == 'depth_of_deepest' and domain == 'foods' and space == 'rms' and layer == 3")
+    assert deepest["value"].item() == cell
+    curve = tidy.query("metric == 'ranks' and domain == 'drugs' and space == 'raw'")
+    np.testing.assert_allclose(curve["value"], ranks["drugs", "raw"]["value"])
+    large = tidy.query("space == 'dimension 2'")
+    np.testing.assert_allclose(large["value"], share[:, 2], rtol=1e-3)
+    mean = tidy.query("metric == 'max_over_median_over_domains' and variant == 'control domains' and space == 'raw'")
+    np.testing.assert_allclose(mean["value"], size["foods"][0].mean(axis=1))
 
 
 def test_signs_are_summed_up_where_clouds_collapse_and_elsewhere(measured):

@@ -134,8 +134,8 @@ def test_the_most_changed_token_is_ahead_only_where_its_lead_is_clear():
         dict(token=["\n", " lesion"], position=[11, 4], value=[0.2, 0.1], low=[0.1, 0.0], high=[0.3, 0.2])
     )
     said = context_prose.of_tokens(changes, (0, 1, (0.1, 0.05, 0.2)))["most_changed"][1]
-    assert "clearly ahead of `lesion` (token 5 behind the picture)" in said
-    assert said.startswith(r"`'\n'` (token 12 behind the picture) changes most, by 0.2000 (95 %")
+    assert "clearly ahead of “lesion” (token 5 behind the picture)" in said
+    assert said.startswith("the line break (token 12 behind the picture) changes most, by 0.2000 (95 %")
     assert "not told apart from" in context_prose.of_tokens(changes, (0, 1, (0.1, -0.05, 0.2)))["most_changed"][1]
     assert context_prose.of_lowest((23.0, 20.0, 30.0), 30)["lowest"][1] == "layer 23 of 30 (95 % interval 20 to 30)"
 
@@ -164,3 +164,18 @@ def test_figures_hold_each_curve_its_interval_and_its_control(tables):
     assert len(figure.axes[0].lines) == len(figure.axes[1].lines) == 2 * 2 * 3 + 1
     figure = context_figures.change_map(token_changes.change_map(tables[0]), ["\n", " lesion", "?"])
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["'\\n'", "lesion", "?"]
+
+
+def test_the_tables_of_the_page_are_in_words():
+    rows = [
+        dict(count=3, metric=f"{measure}_fall{ending}", value=0.5, low=0.25, high=0.75, p=0.0002)
+        for measure in later_layers.MEASURES
+        for ending in later_layers.SPANS
+    ]
+    ways = context_prose.table_of_ways(pd.DataFrame(rows))
+    assert [*ways["layers"]] == ["all", "without the first layer", "without the first and last layer"]
+    assert set(ways["as the cosine stands"]) == {"+0.5000 (+0.2500 to +0.7500), p = 0.0002"}
+    changes = pd.DataFrame(dict(position=[0, 1], token=["\n", " Is"], value=[0.1, 0.2], low=0.05, high=0.3))
+    said = context_prose.table_of_tokens(changes)
+    assert [*said["token"]] == ["Is", r"'\n'"] and [*said["place behind the picture"]] == [2, 1]
+    assert said["1 - SelfSim"].iloc[1] == "0.1000 (0.0500 to 0.3000)"

@@ -132,6 +132,18 @@ def test_a_picture_s_nearness_to_the_others_averages_to_self_similarity():
     assert table["item"].min() == 100 and len(table) == 2 * N
 
 
+def test_what_the_figures_show_beside_fits_the_results_table():
+    changes = np.array([[0.0, 0.1], [0.2, 0.3]])
+    scenes = pd.DataFrame({"scene": [8, 9, 11], "kind": ["slice", "other", "slice"]})
+    parts = [context_tables.of_change_map(changes, ["a", "a"], "planted"), context_tables.of_shown(scenes, 2)]
+    parts = {"scans": parts, "published": [context_tables.of_published(LAYERS)]}
+    found = results.tidy(context_tables.results_table(parts), model="m", technique="t", seed=0)
+    one = found.query("metric == 'change_by_layer'").pivot(index="layer", columns="position", values="value")
+    assert one.to_numpy().tolist() == changes.tolist()
+    assert found.query("metric == 'picture_shown'")["item"].tolist() == ["8", "9"]
+    assert set(found.query("domain == 'published'")["metric"]) >= {"self_similarity_published", "mev_published"}
+
+
 def test_all_tables_fit_the_results_table_and_p_values_are_rows():
     looks = context_tables.looks(noisy(np.ones(LAYERS + 1)))
     tables = [context_tables.curves(looks), later_layers.later(looks), context_tables.of_pictures(looks, range(N))]

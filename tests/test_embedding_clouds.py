@@ -346,6 +346,16 @@ def test_the_results_table_holds_values_controls_duplicates_differences_and_trap
     assert len(table[table["metric"].str.startswith("as_read")]) == 2 * len(as_read) - 1
 
 
+def test_ranges_of_project_b_and_chance_are_rows():
+    x = made_up("noise")["text"].states.astype(float)
+    few = two_traps.few_tokens(x[0], x[1])
+    table = results.tidy(embedding_tables.drawn(few), model="m", technique="embedding_geometry", seed=0)
+    own = table.query("metric == 'anisotropy_of_project_b' and component == 'text'").set_index("variant")["value"]
+    assert own.to_dict() == {"lowest": 0.08, "highest": 0.13}
+    chance = table.query("metric == 'few_tokens_by_chance'")
+    assert chance["value"].tolist() == few.query("data == 'noise' and score == 'in sample'")["chance"].tolist()
+
+
 def test_the_figures_draw_the_curves_their_controls_and_what_b_published(measured):
     steps, shapes, *_ = measured
     metrics = {"update_linearity_held_out": "held out", "update_linearity": "in sample"}

@@ -84,9 +84,7 @@ def test_the_peak_is_held_against_the_place_of_b_as_finely_as_blocks_were_measur
     met = told((24.0, 20.0, 26.0))
     assert met[0] == 24 and "near the place of project B, 78% of the depth" in met[1]
     text = told((11.0, 11.0, 11.0))[1]
-    assert text.startswith(
-        "is block 11 of the 15 of 30 that were measured (11 to 11 as pictures are resampled, with the"
-    )
+    assert text.startswith("block 11 of the 15 of 30 that were measured (11 to 11 as pictures are resampled, with the")
     assert "no finer than the 2 from one to the next), away from the place" in text
     assert text.endswith("without the 3 dimensions that each block changes most it is block 9")
     assert "near the place" in told((23.0, 23.0, 23.0))[1]  # 23.4 is not told apart from the block that was measured

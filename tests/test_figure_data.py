@@ -16,6 +16,7 @@ from medlib.chapters.geometry import slider
 
 LABELS = pd.Series(["k", "l", "k"])
 ITEMS = pd.Series(["u", "v", "w"])
+MOST = 500_000  # bytes of CSV under one figure
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_the_line_stands_in_the_caption_and_after_what_plotly_drew(drawn, tmp_pa
     captioned = {"mystnb": {"figure": {"caption": "A line.", "name": "f"}}}
     cells = [new_code_cell("1", metadata=captioned), new_code_cell("2"), new_code_cell("3", outputs=[output])]
     notebook = new_notebook(cells=cells)
-    figure_data.link(notebook, "runs/m/geometry", tmp_path)
+    figure_data.link(notebook, "runs/m/geometry", tmp_path, a_table())
     caption = notebook.cells[0].metadata["mystnb"]["figure"]["caption"]
     assert re.search(r"^A line\. .*</runs/m/geometry\.csv>.*</runs/m/geometry\.ipynb>", caption)
     assert len(notebook.cells) == 4
@@ -54,10 +55,10 @@ def test_the_line_stands_in_the_caption_and_after_what_plotly_drew(drawn, tmp_pa
     assert len(pd.read_csv(tmp_path / "slider-m-x.csv")) == 6
 
 
-# --- long tables ------------------------------------------------------------------------------------------------------
+# --- rows of a table --------------------------------------------------------------------------------------------------
 
 
-def a_long_table():
+def a_table():
     rows = [
         dict(metric=metric, component=component, layer=layer, value=layer / 3, item=item)
         for metric in ("kl", "kl_identity", "kl minus foods")
@@ -68,8 +69,8 @@ def a_long_table():
     return results.tidy(rows, model="m", technique="lesion", seed=0)
 
 
-def test_a_figure_of_a_long_table_gets_the_rows_that_it_is_drawn_from():
-    table = a_long_table()
+def test_a_figure_gets_the_rows_that_it_is_drawn_from():
+    table = a_table()
     kl = figure_data.drawn_from(table, "fig-lesion-kl")
     assert kl[["metric", "component"]].drop_duplicates().values.tolist() == [["kl", "block"]]
     assert kl["item"].isna().all() and list(kl["layer"]) == [1, 2]
@@ -82,43 +83,69 @@ def test_selections_of_one_figure_add_up_and_null_is_an_empty_text():
     rows += [dict(metric=metric, value=1.0, component="consensus", space="minus control", variant=variant)
              for metric, variant in (("mapped", None), ("effect", "steering"), ("effect", "lesion"))]  # fmt: skip
     table = results.tidy(rows, model="m", technique="t", seed=0)
-    assert figure_data.drawn_from(table, "fig-ages-steps")["variant"].isna().tolist() == [True]
+    assert figure_data.drawn_from(table, "fig-ages-map")["variant"].isna().tolist() == [True]
     steered = figure_data.drawn_from(table, "fig-map-steering")
     assert steered["metric"].tolist() == ["mapped", "effect"] and "lesion" not in set(steered["variant"])
 
 
-def test_the_caption_of_a_long_table_leads_to_these_rows_and_to_the_whole(tmp_path):
+def test_a_selection_may_keep_the_first_question_alone():
+    asked = [dict(metric="mev", layer=1, value=1.0, domain="scans", component="text", space="raw", variant=question)
+             for question in ("one?", "two?", "one?")]  # fmt: skip
+    table = results.tidy(asked, model="m", technique="t", seed=0)
+    assert figure_data.drawn_from(table, "fig-contextualisation-measures")["variant"].tolist() == ["one?", "one?"]
+
+
+def test_a_figure_may_be_drawn_from_what_an_interactive_one_shows():
+    points = pd.DataFrame({"frame": [str(i) for i in range(7)], "x": range(7)})
+    found = {"slider-m-drugs": points, "slider-m-foods": points, "other": points}
+    rows = figure_data.drawn_from(a_table(), "fig-geometry-umap", found | {"slider-m-age": points.assign(x=9)})
+    assert rows["frame"].tolist() == ["0", "2", "4", "6"] * 2 and rows["x"].tolist() == [0, 2, 4, 6, 9, 9, 9, 9]
+
+
+def test_a_figure_whose_rows_a_run_lacks_leads_to_all_summaries(tmp_path):
+    figure = {"mystnb": {"figure": {"caption": "A line.", "name": "fig-lesion-drop-m"}}}
+    notebook = new_notebook(cells=[new_code_cell("1", metadata=figure)])
+    figure_data.link(notebook, "runs/m/lesion", tmp_path, a_table(), long=True)
+    assert "`CSV </runs/m/lesion.csv>`" in notebook.cells[0].metadata["mystnb"]["figure"]["caption"]
+    assert [file.name for file in tmp_path.iterdir()] == ["lesion.csv"]
+    assert len(pd.read_csv(tmp_path / "lesion.csv")) == 12
+
+
+@pytest.mark.parametrize(("long", "ending"), [(True, ".parquet"), (False, ".csv")])
+def test_the_caption_leads_to_these_rows_and_to_the_whole(tmp_path, long, ending):
     named = [new_code_cell("1", metadata={"mystnb": {"figure": {"caption": "A line.", "name": name}}})
              for name in ("fig-lesion-kl-m", "fig-of-mine-m")]  # fmt: skip
     notebook = new_notebook(cells=named)
-    figure_data.link(notebook, "runs/m/lesion", tmp_path, a_long_table())
+    figure_data.link(notebook, "runs/m/lesion", tmp_path, a_table(), long)
     first, second = (cell.metadata["mystnb"]["figure"]["caption"] for cell in notebook.cells)
     assert "`CSV </runs/m/fig-lesion-kl.csv>`" in first and "`CSV </runs/m/lesion.csv>`" in second
-    assert all("`whole table </runs/m/lesion.parquet>`" in caption for caption in (first, second))
-    assert len(pd.read_csv(tmp_path / "fig-lesion-kl.csv")) == 2 and len(pd.read_csv(tmp_path / "lesion.csv")) == 12
+    assert f"`whole table </runs/m/lesion{ending}>`" in first and ("whole table" in second) == long
+    assert len(pd.read_csv(tmp_path / "fig-lesion-kl.csv")) == 2
+    assert not long or len(pd.read_csv(tmp_path / "lesion.csv")) == 12
 
 
 RUNS = sorted(path for path in paths.committed().glob("*/*.parquet"))
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_every_selection_finds_rows_in_the_recorded_runs_and_is_short(run):
-    notebook = read(run.with_suffix(".ipynb"))
+def test_every_figure_of_the_recorded_runs_has_its_rows_and_they_are_few(run):
+    notebook, table = read(run.with_suffix(".ipynb")), results.read(run)
     options = [cell.metadata.get("mystnb", {}).get("figure", {}).get("name", "") for cell in notebook.cells]
-    names = {name.removesuffix(f"-{run.parent.name}") for name in options} & set(figure_data._rows_of_figures())
-    table = results.read(run)
-    if len(table) <= figure_data.LONG:
-        return
-    for name in names:
-        rows = figure_data.drawn_from(table, name)
-        assert 0 < len(rows) <= figure_data.LONG, name
-        for selection in figure_data._rows_of_figures()[name]:
-            assert figure_data._selected(table, selection).any(), (name, selection)
+    points = {name: table for cell in notebook.cells for name, table in figure_data._drawn(cell).items()}
+    sizes = {}
+    for name in {name.removesuffix(f"-{run.parent.name}") for name in options} - {""}:
+        rows = figure_data.drawn_from(table, name, points)
+        sizes[name] = len(rows.to_csv(index=False, float_format=figure_data.DIGITS)) if len(rows) else 0
+    assert {name: size for name, size in sizes.items() if not 0 < size < MOST} == {}
+    selections = figure_data._rows_of_figures()
+    of_rows = [(name, one) for name in sizes for one in selections[name] if "points" not in one]
+    assert [(name, one) for name, one in of_rows if not figure_data._selected(table, one).any()] == []
 
 
-def test_every_figure_with_a_selection_is_one_of_a_notebook():
+def test_every_figure_of_a_notebook_has_a_selection_and_no_other_has():
     captions = "".join(path.read_text(encoding="utf-8") for path in (paths.root() / "notebooks").glob("*.py"))
-    assert [name for name in figure_data._rows_of_figures() if f'"name": "{name}"' not in captions] == []
+    named = set(re.findall(r'"name": "(fig-[^"]+)"', captions))
+    assert named == set(figure_data._rows_of_figures())
 
 
 def test_every_figure_of_a_results_chapter_has_both(this_book):

@@ -159,3 +159,16 @@ def test_a_maps_colour_bar_says_what_it_measures(axes):
     bar = next(other for other in axes.figure.axes if other is not axes)
     assert bar.get_ylabel() == "recovered share"
     assert axes.get_ylabel() == "layer"
+
+
+def test_a_column_whose_last_place_is_empty_keeps_its_labels_below_its_lowest_panel():
+    figure, axes = figures.panels("abcde")
+    for one in axes.values():
+        one.set(xlabel="layer", ylabel="share")
+    figures.outer(axes.values())
+    figure.canvas.draw()
+    below = {
+        name for name, one in axes.items() if any(tick.label1.get_visible() for tick in one.xaxis.get_major_ticks())
+    }
+    assert below == {"c", "d", "e"} == {name for name, one in axes.items() if one.get_xlabel()}
+    assert {name for name, one in axes.items() if one.get_ylabel()} == {"a", "d"}

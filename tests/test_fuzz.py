@@ -214,7 +214,7 @@ def test_the_command_on_a_page_gives_the_parameters_of_its_run(values):
 
 
 @few
-@given(st.dictionaries(TEXT, ANYTHING, max_size=4), TEXT)
+@given(st.dictionaries(st.one_of(TEXT, HALF), st.one_of(ANYTHING, HALF), max_size=4), TEXT)
 def test_a_record_is_refused_or_holds_what_it_was_given(given_parameters, name):
     assume(name)  # a model of whatever kind has a name
     model = SimpleNamespace(name=name, device="cpu")
@@ -232,7 +232,7 @@ def test_a_record_is_refused_or_holds_what_it_was_given(given_parameters, name):
 
 
 @more
-@given(TEXT)
+@given(st.one_of(TEXT, HALF, st.tuples(st.sampled_from(["/", "./", "~", "a/"]), HALF).map("".join)))
 def test_the_folder_of_any_model_lies_in_the_folder_of_runs(name):
     slug = paths.slug(name)
     assert slug and not set("/\\\0:") & set(slug) and not slug.startswith((".", "-")) and slug.isascii()

@@ -12,6 +12,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 
 from medlib import MedlibError, geometry
+from medlib.geometry import dimension
 
 
 def noise(n, hidden, seed=0):
@@ -199,6 +200,14 @@ def test_duplicates_do_not_move_the_dimension_and_are_counted(rounding):
     assert found["n"] == 1500
     assert found["likelihood"] == pytest.approx(geometry.intrinsic_dimension(x))
     assert found["lowest"] == pytest.approx(geometry.intrinsic_dimension(x, fit="lowest"))
+
+
+def test_rounded_duplicates_left_in_would_spoil_either_estimate_as_the_docstring_says():
+    x = noise(1500, 8) @ noise(8, 60, 1)
+    ratios = dimension._ratios(np.vstack([x, x[:500] * (1 + 1e-6 * noise(500, 60, 2))]))
+    assert dimension._fit(ratios, "likelihood") < 1
+    assert dimension._fit(ratios, "lowest") > 2 * 8
+    assert "less than 1 by likelihood and into more than twice 8" in dimension.__doc__
 
 
 def test_noise_that_fattens_a_line_shows_in_the_scale_check():

@@ -56,7 +56,7 @@ def test_filled_pictures_have_a_panel_for_each_curve_and_filling():
         for share in (0, 0.5, 1)
     ]
     _, axes = heat_figures.filling(filled_curves.mean_curves(pd.DataFrame(rows)))
-    assert axes.shape == (2, 2) and axes[0, 0].get_title() == "deletion, filled from the twin"
+    assert axes.shape == (2, 2) and axes[0, 0].get_title() == "deletion, filled from the twin (n = 4)"
     drawn = {line.get_label(): [*line.get_ydata()] for line in axes[1, 1].lines if len(line.get_ydata())}
     assert set(drawn) == {
         "the lesion itself",

@@ -9,6 +9,7 @@ from vision_models import FAMILIES
 from medlib import MedlibError, results, scans, vision
 from medlib.chapters.grad_cam import heat_prose, heat_rows, heat_scores, lesion_scenes, planted_token, tower_head
 from medlib.scans import model as scans_model
+from medlib.stats import Interval
 
 POINTING = {"grad_cam": 0.4, "contrast": 0.5, "attention": 0.12}
 
@@ -116,8 +117,10 @@ def test_the_verdict_turns_with_the_numbers_and_is_not_decided_where_the_answer_
         found, bases, dict.fromkeys([("lesion", name) for name in heat_scores.MAPS], 2), range(12)
     )
     text = heat_prose.verdict(table, knows(), "lesion")[1]
-    assert "beyond all controls attention, Grad-CAM and Grad-CAM against the other answer; not rollout" in text
-    assert "rollout (not beyond any control) and Grad-CAM of all logits (not beyond any control) (90% (80% to" in text
+    assert (
+        "attention, Grad-CAM and Grad-CAM against the other answer point at the lesion more than every control" in text
+    )
+    assert "rollout (not beyond any control) and Grad-CAM of all logits (not beyond any control); 90% (80% to" in text
     assert "layer 1" not in text
 
 
@@ -130,7 +133,10 @@ def test_a_map_that_only_follows_brightness_is_named_with_the_control_that_it_do
     found.loc[found["map"] == "attention", "pointing"] += 0.2
     table = heat_scores.compared(found, bases, chosen, range(12))
     word, text = heat_prose.verdict(table, knows(), "lesion")
-    assert word == "some" and "beyond all controls attention; not rollout (not beyond brightness alone)" in text
+    assert (
+        word == "some"
+        and "attention points at the lesion more than every control does; not rollout (not beyond" in text
+    )
 
 
 def test_a_map_that_points_at_layer_one_is_said_to_know_no_question():
@@ -180,8 +186,8 @@ def test_the_table_and_the_numbers_say_what_was_compared():
     table = heat_scores.compared(found, bases, chosen, reported, heads)
     words = heat_prose.table_of_maps(table, "lesion")
     assert words.loc["Grad-CAM", "layer"] == "2" and words.loc["the lesion itself", "pointing"] == "0.90 (0.90 to 0.90)"
-    assert words.loc["tower's own head", "pointing less random brain token"] == "+0.80 (+0.80 to +0.80)"
-    assert words.loc["centre of the brain", "pointing less random weights"] == ""
+    assert words.loc["tower's own head", "less random brain token"] == "+0.80 (+0.80 to +0.80)"
+    assert words.loc["centre of the brain", "less random weights"] == ""
     numbers = heat_prose.of_scores(table, "lesion")
     assert numbers["layer_grad_cam"] == (2, "2") and numbers["hit_random"][1] == "10% (10% to 10%)"
     assert numbers["overlap_beyond"] == (3, "attention, Grad-CAM and Grad-CAM against the other answer")
@@ -254,6 +260,22 @@ def test_all_that_was_measured_fits_the_results_table():
         compared, curves, knows(), likeness, None, areas.drop(columns="layer"), at, alone, shifted, "lesion"
     )
     assert "pointing_other_kind" not in set(results.tidy(rows, model="m", technique="grad_cam", seed=0)["metric"])
+
+
+def test_maps_and_curves_are_saved_as_they_are_drawn():
+    heat = np.array([[0.123456, 0.0], [1.0, 2.0]])
+    shown = pd.DataFrame({"scene": [5, 7]})
+    overlays = [(None, None, {"attention": heat}), (None, None, {"attention": 2 * heat})]
+    curves = pd.DataFrame(dict(map="head", fill="twin", curve="deletion", share=[0.0, 0.25], n=3))
+    curves = curves.assign(value=[0.9, 0.5], low=[0.8, 0.4], high=[1.0, 0.6])
+    rows = heat_rows.drawn(shown, overlays, curves, 4, Interval(2.0, 1.0, 3.0), "lesion")
+    table = results.tidy(rows, model="m", technique="grad_cam", seed=0)
+    second = table.query("metric == 'map' and item == '7'")
+    assert second["position"].tolist() == [0, 1, 2, 3] and second["value"].tolist() == [0.2469, 0, 2, 4]
+    curve = table.query("metric == 'deletion'")
+    assert curve["position"].tolist() == [0, 1] and curve["high"].tolist() == [1.0, 0.6]
+    whole = table.query("component == 'whole picture'")[["value", "low", "high"]]
+    assert whole.to_numpy().tolist() == [[2, 1, 3]]
 
 
 def test_few_scenes_of_a_kind_are_left_out_and_shown_scenes_are_the_first():

@@ -134,6 +134,13 @@ def test_the_rows_fit_the_results_table_and_an_interval_is_over_clusters():
     assert told.labellings(sensitivity).loc["drugs"].tolist() == [5, *["0.100 (0.000 to 0.200)"] * 3]
 
 
+def test_the_shares_of_questions_by_length_are_rows():
+    rows = told.length_rows({"drugs": [5, 4, 5, 5], "foods": [7]})
+    table = results.tidy(rows, model="m", technique="knowledge", seed=0)
+    columns = ["domain", "position", "value", "n"]
+    assert table[columns].to_numpy().tolist() == [["drugs", 4, 0.25, 4], ["drugs", 5, 0.75, 4], ["foods", 7, 1, 1]]
+
+
 def test_the_questions_are_shown_with_what_is_asked_and_counted():
     found = asked(made_up())
     questions = found.questions.assign(prompt="w1 is", answer=[f" w{own}" for own in found.own])

@@ -9,7 +9,7 @@ from vision_models import FAMILIES, picture
 from medlib import MedlibError, scans, vision
 from medlib.chapters.grad_cam import filled_curves, heat_prose, lesion_patch, lesion_scenes
 
-SOONER = "sooner than by every control in the order of"
+SOONER = "than in that of every control"
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -116,13 +116,19 @@ def test_a_map_by_which_the_answer_goes_first_is_named_and_others_are_not():
     )
     table = filled_curves.areas(filled, filled_curves.CONTROLS)
     said = heat_prose.of_curves(table, "twin", filled_curves.CONTROLS)
-    assert said["deletion_twin"] == (2, f"{SOONER} Grad-CAM and the tower's own head; not of attention")
-    assert said["insertion_twin"] == (3, f"{SOONER} attention, Grad-CAM and the tower's own head")
+    assert said["deletion_twin"] == (
+        2,
+        f"sooner in the order of Grad-CAM and the tower's own head {SOONER}; not so in that of attention",
+    )
+    assert said["insertion_twin"] == (
+        3,
+        f"sooner in the order of attention, Grad-CAM and the tower's own head {SOONER}",
+    )
     assert set(table.loc[table["control"].notna(), "map"]) == {"grad_cam", "attention", "head", "lesion"}
     ceiling = table[(table["map"] == "grad_cam") & (table["control"] == "lesion")].set_index("curve")["value"]
     assert ceiling.to_dict() == pytest.approx({"deletion": 0.1, "insertion": -0.1})
     none = heat_prose.of_curves(table[table["map"].isin(["attention", "lesion"])], "twin", filled_curves.CONTROLS)
-    assert none["deletion_twin"] == (0, f"{SOONER} no map; not of attention")
+    assert none["deletion_twin"] == (0, f"sooner in the order of no map {SOONER}; not so in that of attention")
 
 
 def test_a_test_that_the_lesion_itself_does_not_pass_is_void():
@@ -130,7 +136,7 @@ def test_a_test_that_the_lesion_itself_does_not_pass_is_void():
     filled = filled_by_hand(areas | {"random": (0.6, 0.92), "lesion": (0.1, 0.91)})
     table = filled_curves.areas(filled, filled_curves.CONTROLS)
     said = heat_prose.of_curves(table, "twin", filled_curves.CONTROLS)
-    assert said["deletion_twin"] == (1, f"{SOONER} Grad-CAM")
+    assert said["deletion_twin"] == (1, f"sooner in the order of Grad-CAM {SOONER}")
     value, text = said["insertion_twin"]
     assert value == "void" and text.startswith(
         "void, for the lesion's own order does no better than a random one (-0.01"

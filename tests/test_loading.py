@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import importlib
 import json
 import os
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 
 import huggingface_hub.constants
 import pytest
@@ -308,6 +310,7 @@ def hub(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("MEDLIB_CACHE", str(tmp_path / "cache"))
     yield handler
     server.shutdown()
     server.server_close()
@@ -323,6 +326,29 @@ def test_a_model_of_the_hub_is_fetched_once_as_safetensors_and_its_commit_record
     hub.asked.clear()
     medlib.load("lab/tiny", revision=COMMIT)
     assert not any("/resolve/" in path for path in hub.asked)
+
+
+def test_a_file_in_the_hubs_cache_that_is_not_what_the_hub_states_is_refused(hub, tmp_path):
+    sound = medlib.load("lab/tiny").weights_sha256
+    blob = next((tmp_path / "hub").rglob("model*.safetensors")).resolve()
+    content = bytearray(blob.read_bytes())
+    content[-1] ^= 1  # of a weight: it loads as ever
+    blob.write_bytes(content)
+    refused("lab/tiny", "is damaged", embedded.sha256(blob), f"the Hub states {blob.name}", f"Delete {blob}")
+    blob.unlink()
+    assert medlib.load("lab/tiny").weights_sha256 == sound
+
+
+def test_a_file_in_the_hubs_cache_is_hashed_once_and_again_where_nothing_can_be_remembered(hub, tmp_path, monkeypatch):
+    medlib.load("lab/tiny")
+    hashed = mock.Mock(side_effect=embedded.sha256)
+    monkeypatch.setattr(embedded, "sha256", hashed)
+    medlib.load("lab/tiny")
+    assert not hashed.called
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MEDLIB_CACHE", str(tmp_path / "file"))
+    medlib.load("lab/tiny")
+    assert hashed.called
 
 
 def test_a_fetched_model_loads_without_the_hub(hub, monkeypatch):
@@ -373,6 +399,14 @@ def test_without_network_the_answer_says_so_and_what_there_is(hub, monkeypatch):
     assert refused("lab/tiny", "cannot be reached", "smollm2-135m").__cause__ is not None
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     refused("lab/tiny", "HF_HUB_OFFLINE is set")
+
+
+@pytest.mark.parametrize("kind", ["ProxyError", "ReadError", "RemoteProtocolError", "ReadTimeout", "TooManyRedirects"])
+def test_a_connection_that_breaks_is_a_message_and_no_traceback(monkeypatch, kind):
+    client = importlib.import_module(huggingface_hub.errors.HTTPError.__module__.partition(".")[0])
+    broken = mock.Mock(side_effect=getattr(client, kind)("it broke\nhalfway"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    assert refused("lab/tiny", "lab/tiny could not be fetched: it broke Try again").__cause__ is not None
 
 
 def test_a_name_of_the_zoo_is_fetched_from_its_hub_id_at_its_revision(hub):

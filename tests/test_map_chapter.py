@@ -186,6 +186,24 @@ def test_what_did_not_run_comes_back_as_not_run():
     }
 
 
+def test_what_was_looked_at_in_some_layers_only_is_so_in_the_table_the_figure_and_the_words():
+    line = made.ages({"age": 2 + made.step(8, 10)[1:]})
+    tables = {
+        name: one({"age": made.bump(range(7, 13))})
+        for name, one in (("lesion", made.lesion), ("saliency", made.saliency))
+    }
+    cells = mapping.cells(tables | {"ages": line[line["layer"] % 3 == 0]}, ["age"], n=10)
+    layers = map_tables.layers(cells, ["age"])
+    written = results.tidy(map_tables.layer_rows(layers, "plain"), model="m", technique="knowledge_map", seed=0)
+    back = map_tables.read_back(written, "plain")
+    assert set(back[back["technique"] == "geometry"]["status"]) == {"not at every layer"}
+    assert map_prose.intervals(layers, {}).loc["age", "geometry"] == "not at every layer"
+    axes = plt.figure().subplots()
+    map_figures.lanes(axes, back, ["age"])
+    assert " geometry: not at every layer" in [text.get_text() for text in axes.texts]
+    plt.close()
+
+
 def test_the_advice_is_json_names_the_planted_layers_and_what_was_checked(table):
     advice = map_tables.advice(table)
     one = json.loads(json.dumps(advice, allow_nan=False))["domains"]["drugs"]
@@ -300,9 +318,9 @@ def test_domains_in_which_mapped_layers_matter_are_counted_by_kind_map_and_scope
     ]
     judged = pd.DataFrame(rows, columns=["domain", "kind", "map", "technique", "scope", "beaten", "p"])
     found = map_prose.matters(judged, ["drugs", "age"])
-    assert found["steering"] == (1, "1 of 2 domains with such layers (drugs)")
-    assert found["steering_late"] == (1, "1 of 1 domains with such layers (age)")
-    assert found["lesion_beyond"] == (0, "0 of 0 domains with such layers")
+    assert found["steering"] == (1, "1 of 2 domains (drugs)")
+    assert found["steering_late"] == (1, "1 of 1 domains (age)")
+    assert found["lesion_beyond"] == (0, "0 of 0 domains")
 
 
 def test_what_is_grey_is_said():
@@ -331,7 +349,7 @@ def test_every_number_of_the_prose_has_a_value_and_words(maps):
     assert numbers["agree"] == (1, "1 of 1 known medical domains (drugs)")
     assert numbers["agree_controls"][1] == "1 of 1 known controls (foods)"
     assert numbers["stand_out"][1] == "4 of 4" and numbers["layers_plain"][1].startswith("drugs ")
-    assert numbers["steering"][1].split(" (")[0].endswith("of 1 domains with such layers")
+    assert numbers["steering"][1].split(" (")[0].endswith("of 1 domains")
     shown = map_prose.judged_table(judged)
     assert (shown["layers"] > 0).all() and shown["random runs beaten"].str.contains(" to ").all()
     words = map_prose.intervals(map_tables.layers(maps["plain"], NAMES), known | {"foods": False})

@@ -128,6 +128,44 @@ def test_a_chapter_that_did_not_run_is_in_the_map_as_not_run(tables):
     }
 
 
+@pytest.mark.parametrize("technique", mapping.TECHNIQUES)
+def test_a_chapter_that_looked_at_some_layers_only_is_in_the_map_as_such(tables, technique):
+    whole = tables[technique]
+    missing = {
+        "every third": whole["layer"].isna() | (whole["layer"] % 3 == 0),
+        "all but one": whole["layer"].isna() | (whole["layer"] != 9),
+        "the first half": whole["layer"].isna() | (whole["layer"] <= made.LAYERS // 2),
+    }
+    for what, kept in missing.items():
+        gaps = tables | {technique: whole[kept]}
+        assert curves.measured(gaps, technique, "drugs").status == "not at every layer", what
+        others = [name for name in mapping.TECHNIQUES if name != technique]
+        assert all(curves.measured(gaps, name, "drugs").status == "run" for name in others), what
+
+
+def test_ages_at_every_third_layer_leave_the_map_to_the_other_techniques():
+    """What the quick profile makes: the last layer and every third one before it."""
+    level, names = made.bump(range(7, 13)), ["age", "numbers"]
+    line = made.ages({name: 2 + made.step(8, 10)[1:] for name in names})
+    tables = {
+        "lesion": made.lesion(dict.fromkeys(names, level)),
+        "saliency": made.saliency(dict.fromkeys(names, level)),
+    }
+    quick = tables | {"ages": line[line["layer"] % 3 == 0]}
+    plain, less = mapping.cells(quick, names, n=20), mapping.differences(quick, {"age": "numbers"}, n=20, n_shuffles=19)
+    assert plain["age", "geometry"].status == less["age", "geometry"].status == "not at every layer"
+    assert mapping.consensus(plain, "age").status == mapping.consensus(less, "age").status == "run"
+    assert (
+        mapping.consensus(plain, "age").mask == mapping.consensus(mapping.cells(tables, names, n=20), "age").mask
+    ).all()
+    table = mapping.knowledge_map(quick, n=20)
+    assert set(table[table["technique"] == "geometry"]["status"]) == {"not at every layer"}
+    assert not agreement.pairs_of_techniques(plain, "age", n=19)["first"].eq("geometry").any()
+    assert agreement.whole_domain(plain, "age", n=19)["techniques"] == 2
+    assert "geometry" not in set(agreement.among_domains(plain, {"age": "numbers"}, n=19)["technique"])
+    assert "geometry" not in set(agreement.stability(quick, names, plain, n=4)["technique"])
+
+
 def test_without_the_knowledge_chapter_it_is_unknown_what_is_known(tables):
     table = mapping.knowledge_map({"lesion": tables["lesion"]}, n=20)
     assert table["known"].isna().all()

@@ -128,11 +128,11 @@ def test_the_page_has_a_table_for_each_profile_the_reasons_and_what_is_missing(h
         (folder / f"{name}.md").read_text() for name in ("standing", "standing_why", "standing_missing")
     )
     assert standing.count("**Profile") == 2 and f"| chapter | {MODEL} | scans-llava |" in standing
-    assert "| lesion | stale | not for it |" in standing and "| lesion | never | not for it |" in standing
+    assert "| lesion | stale | not for it |" in standing and "**Profile quick**: no run." in standing
     assert "llama" not in standing
     assert f"| lesion | {MODEL} | full | here | stale | requirements.lock changed |" in why
-    assert "| `llama-3.3-70b` | each that is for it | missing here: weights |" in missing
-    assert f"| `{MODEL}` | seen | not for it: about pictures" in missing
+    assert "| `llama-3.3-70b` | weights |" in missing
+    assert f"| `{MODEL}` | about pictures, and the model reads text only | seen |" in missing
 
 
 def test_many_reasons_are_said_in_part_and_counted():

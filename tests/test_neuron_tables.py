@@ -17,6 +17,8 @@ from medlib.chapters.multimodal_neurons import (
 )
 
 SITES = pd.DataFrame({"layer": np.repeat([1, 2, 3, 4], 50), "unit": np.tile(np.arange(50), 4)})
+AREAS = ["map", "fill", "curve", "control", "value", "low", "high", "n"]
+CURVES = ["map", "fill", "curve", "share", "value", "low", "high", "n"]
 ANSWERS = {"polarity": ("bright", "dark"), "plane": ("axial", "coronal")}
 
 
@@ -250,7 +252,9 @@ def test_a_map_that_passes_by_one_measure_alone_fails_and_what_beats_it_is_named
         "the map by the gradient fails: it beats its baselines in 9 of 10 comparisons, all of them by"
     )
     assert (
-        "by pointing; by overlap it is worse than random units (0.3" in text and "by pointing it is worse" not in text
+        "by pointing; by overlap it has 0.2" in text
+        and "worse than random units (0.3" in text
+        and "by pointing it has" not in text
     )
     text = neuron_prose.of_maps(compared(0.0))["map_gradient"][1]
     assert text.count("worse than brain centre") == 2 and "brightness alone (0.2" in text
@@ -267,11 +271,20 @@ def test_all_tables_are_rows_of_the_results_table_and_can_be_drawn():
     of_picture, specific = neuron_effects.of_picture(found, asked), neuron_effects.specificity(found)
     effects, accuracy = neuron_effects.effects(found), neuron_effects.accuracy(measured, asked)
     loudness = neuron_effects.loudness(found)
-    tables = effects, of_picture, loudness, specific, accuracy, agreements, halves, compared(0.5)
+    areas = pd.DataFrame([("gradient", "twin", "deletion", None, 0.2, 0.1, 0.3, 4)], columns=AREAS)
+    tables = effects, of_picture, loudness, specific, accuracy, agreements, halves, compared(0.5), areas
     rows = neuron_tables.rows(*tables, {"gradient": words}, found, "polarity")
     tidy = results.tidy(rows, model="m", technique="multimodal_neurons", seed=0)
     assert tidy["value"].notna().all() and {"drop, first less random", "balanced accuracy"} <= set(tidy["metric"])
+    assert tidy.loc[tidy["metric"] == "deletion_area", ["component", "space"]].values.tolist() == [["gradient", "twin"]]
     assert {"drop, first less matched", "drop, where wrong", "written by matched over first"} <= set(tidy["metric"])
+    maps = {(3, "gradient"): np.array([[0.0, 0.5], [1.0, 0.25]])}
+    filled = pd.DataFrame([("gradient", "twin", "deletion", 0.25, 0.9, 0.8, 1.0, 4)], columns=CURVES)
+    drawn = neuron_tables.drawn(specific, maps, filled, 100, "polarity")
+    drawn = results.tidy(drawn, model="m", technique="t", seed=0)
+    assert drawn.query("metric == 'deletion'")[["position", "value"]].values.tolist() == [[25, 0.9]]
+    assert drawn.query("metric == 'activity' and item == '3'")["value"].tolist() == [0, 0.5, 1, 0.25]
+    assert drawn.query("metric == 'drop, other question'")["value"].tolist() == specific["other"].tolist()
     figure, grid = neuron_figures.costs(effects, "drop", "drop, logits")
     assert [axes.get_title() for axes in grid.flat][:2] == ["plane, by the contribution", "plane, by the gradient"]
     lines = grid.flat[0].get_lines()
@@ -294,3 +307,10 @@ def test_all_tables_are_rows_of_the_results_table_and_can_be_drawn():
     assert told["beyond_matched_gradient"][0] == pytest.approx(2, abs=0.3)
     said = neuron_prose.of_words(words, words.assign(says=False), "gradient")
     assert said["says_gradient"] == (1.0, "100% against 0% of random units of the same layers")
+
+
+def test_a_page_shows_headings_in_words_and_words_of_units_as_they_are():
+    table = pd.DataFrame(dict(question_kind=["plane"], words=["<br>, a"], score=[0.1234], other=[1]))
+    html = neuron_tables.shown(table, ["question_kind", "words", "score"], precision=3).to_html()
+    assert ">question<" in html and "&lt;br&gt;, a" in html and "0.123" in html and "other" not in html
+    assert ">other<" in neuron_tables.shown(table).to_html()

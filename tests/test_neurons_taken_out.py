@@ -7,7 +7,9 @@ import torch
 from vision_models import FAMILIES, picture, tiny
 
 from medlib import MedlibError, scans, vision
+from medlib.chapters.grad_cam import filled_curves
 from medlib.chapters.multimodal_neurons import (
+    neuron_curves,
     neuron_figures,
     neuron_maps,
     neuron_matches,
@@ -35,6 +37,7 @@ def questions(scenes=8):
             answer=answers[(scene // (1 + at)) % 2],
             answers=answers,
             picture=picture(seed=scene),
+            twin=picture(seed=scene + 100),
             mask=mask if scene else ~mask & mask,  # the first scene has no lesion
             brain=np.arange(40)[:, None] + 0 * mask < 20,  # the upper half
         )
@@ -204,11 +207,36 @@ def test_maps_are_scored_on_scenes_with_a_lesion_beside_five_baselines(measured)
     assert centre.pointing.nunique() == 1
     compared = neuron_maps.compared(table)
     assert len(compared) == 2 * 2 * (6 + 5) and (compared.n == 7).all()
-    _, grid = neuron_figures.examples(asked, prompts, maps, "polarity", count=2)
+    first = neuron_figures.first_scenes(maps, count=2)
+    _, grid = neuron_figures.examples(asked, prompts, first, "polarity")
     assert grid.shape == (2, 2)
     bare = asked.assign(mask=[~mask & mask for mask in asked["mask"]])
     with pytest.raises(MedlibError, match="No scene of 'polarity' has a lesion"):
         neuron_maps.scored(model, bare, prompts, found, "polarity", 3)
+
+
+def test_the_picture_is_filled_in_the_order_of_the_units_map(measured):
+    model, asked, prompts, found = measured
+    chosen = model, asked, prompts, found, "polarity", 3
+    _, maps = neuron_maps.scored(*chosen, draws=0)
+    with vision.randomised(model, 0):
+        _, noise = neuron_maps.scored(*chosen, draws=0)
+    table = neuron_curves.filled(model, asked, prompts, maps, noise, "polarity", 3, steps=3)
+    assert set(table["map"]) == {*neuron_figures.FILLED} and set(table["scene"]) == {1, 2, 3}
+    own = table[(table["fill"] == "twin") & (table["map"] == "gradient") & (table["curve"] == "deletion")]
+    for scene, part in own.groupby("scene"):
+        row = asked[(asked["scene"] == scene) & (asked["question_kind"] == "polarity")].iloc[0]
+        prompt = prompts[asked.index.get_loc(row.name)]
+        hottest = (prompt.view.tokens == np.argmax(maps[scene, "gradient"]))[..., None]
+        filled = np.where(hottest, row.twin, row.picture)
+        token = neuron_questions.tokens_of(model, prompt, [row.answer])[0]
+        inputs = image_prompt(model, filled, row.question).inputs
+        p = own_logits(model, inputs)[0, -1].double().softmax(-1)[token]
+        assert part["p"].iloc[1] == pytest.approx(float(p), rel=1e-4)
+    areas = filled_curves.areas(table, filled_curves.CONTROLS)
+    assert set(areas[areas["map"] == "gradient"]["control"].dropna()) == {*filled_curves.CONTROLS, "lesion"}
+    with pytest.raises(MedlibError, match="lesion to fill"):
+        neuron_curves.filled(model, asked, prompts, {}, {}, "polarity", 2)
 
 
 def test_random_tokens_are_of_the_brain_and_all_others_are_alike():

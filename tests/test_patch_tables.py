@@ -99,6 +99,21 @@ def test_a_handover_at_the_first_layer_rises_from_nothing():
     assert by_metric["right when clean"][["last_share_before", "last_share_at"]].tolist() == [0, 1]
 
 
+def test_what_the_figures_show_beside_is_saved_as_it_is_drawn():
+    at_last = patch_tables.at_part({("mlp", name): table for name, table in SWEPT.items()}, "last")
+    first_order = {"drugs": sites.curves(SWEPT["drugs"], parts=sites.ENDS)}
+    spans = sites.extremes(SWEPT["drugs"]).assign(domain="drugs").reset_index(drop=True)
+    rows = patch_tables.drawn({"last": at_last}, first_order, spans)
+    table = results.tidy(rows, model="m", technique="patching", seed=0)
+    curve = table.query("metric == 'recovered_by_block' and domain == 'drugs'")
+    assert set(curve["component"]) == {"mlp"} and set(curve["space"]) == {"last"}
+    np.testing.assert_allclose(curve["value"], at_last["drugs"]["MLP"]["value"])
+    estimate = table.query("metric == 'recovered_estimated' and space == 'last'")
+    np.testing.assert_allclose(estimate["value"], first_order["drugs"]["last"]["value"])
+    counts = table["metric"].value_counts()
+    assert counts["span"] == counts["largest_share"] == counts["largest_change"] == len(spans)
+
+
 def test_what_is_saved_fits_the_results_table_and_gives_the_shares_back():
     curves = {name: sites.curves(table) for name, table in SWEPT.items()}
     handover = sites.handovers(SWEPT, CONTROLS)

@@ -4,6 +4,8 @@ import getpass
 import json
 import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ import pytest
 import medlib
 from medlib import MedlibError, paths, results
 from medlib import run as run_module
+from medlib.models import zoo
 
 ROWS = [{"metric": "kl", "value": 1.0, "domain": "drugs", "item": item} for item in ("aspirin", "aspirin", "insulin")]
 
@@ -75,6 +78,29 @@ def test_the_record_names_no_home_host_user_or_token(start, monkeypatch):
     assert record_of(run)["model"]["source"]["id"] == "~/models/mine"
 
 
+@pytest.mark.parametrize("variable", ["HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME", "HOME"])
+def test_the_token_of_a_login_is_hidden_wherever_the_hub_library_keeps_it(variable, tmp_path, monkeypatch):
+    places = {"HF_TOKEN_PATH": "", "HF_HOME": "token", "XDG_CACHE_HOME": "huggingface/token"}
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", *places):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "x" / places.get(variable, ".cache/huggingface/token")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("hf_fromthefile\n")
+    monkeypatch.setenv(variable, str(tmp_path / "x"))
+    assert paths.public({"a": ["token hf_fromthefile"]}) == {"a": ["token <token>"]}
+    asked = f"import huggingface_hub as hub; assert hub.get_token() == {file.read_text().strip()!r}"
+    subprocess.run([sys.executable, "-c", asked], check=True)
+    file.unlink()
+    assert paths.public("token hf_fromthefile") == "token hf_fromthefile"
+    monkeypatch.setenv("HF_TOKEN", " hf_fromoutside\n")  # the hub library trims it
+    assert paths.public("token hf_fromoutside") == "token <token>"
+
+
+def test_the_library_of_the_hub_is_not_imported_to_hide_its_token():
+    hidden = "import sys; from medlib import paths; paths.public('x'); assert 'huggingface_hub' not in sys.modules"
+    subprocess.run([sys.executable, "-c", hidden], check=True)
+
+
 def test_records_of_equal_runs_differ_in_time_and_memory_alone(start):
     records = []
     for parameters in ({"b": 1, "a": 2}, {"a": 2, "b": 1}):
@@ -132,9 +158,9 @@ def test_peak_memory_grows_with_what_the_process_holds(start):
         ("org/model-7b", "org--model-7b"),
         (str(Path.home() / "models/mine"), "mine"),
         ("../../etc", "etc"),
-        ("a\\b:c", "a-b-c"),
+        ("a\\b:c", "a-b-c---c4b70e9a4f42a166"),
         ("./smollm2-135m", "smollm2-135m-folder"),
-        ("./模型", "model-c98e11"),
+        ("./模型", "model---c98e118e0a43f078"),
         ("..", None),
     ],
 )
@@ -142,6 +168,41 @@ def test_a_models_name_makes_a_file_name_that_stays_in_its_folder(model, name, t
     slug = paths.slug(model)
     assert slug == name if name else "/" not in slug
     assert (tmp_path / slug).resolve().parent == tmp_path.resolve()
+
+
+def test_two_models_never_share_a_folder_and_those_of_the_zoo_and_the_hub_have_plain_ones():
+    alike = ["org/m", "org--m", "org---m", "org/-m", "org-/m", "org//m", "org\\m", "org-m", "org:m", "org m", "org/m/n"]
+    alike += ["org/m--n", "org--m/n", "模", "型", "model", "\ud800", "\udc80", "a\udc80", "a-"]
+    alike += [paths.slug(name) for name in alike if "---" in paths.slug(name)]
+    slugs = {paths.slug(name) for name in alike}
+    assert len(slugs) == len(set(alike)) == len(alike)
+    assert (paths.slug("/org/m"), paths.slug("./org--m")) == ("m", paths.slug("org--m"))  # folders: by their names
+    for name in zoo.names():
+        assert paths.slug(name) == name
+        if hub := zoo.entry(name).get("hub"):
+            assert paths.slug(hub) == hub.replace("/", "--")
+
+
+@pytest.mark.parametrize("model", ["/models/\ud800", "./\udc80", "/models/a\0b", "~nobody-of-this-name/m"])
+def test_a_folder_that_cannot_be_has_a_file_name_all_the_same(model):
+    slug = paths.slug(model)
+    assert slug.isascii() and not set("/\0~") & set(slug)
+
+
+def test_half_a_character_is_refused_in_what_is_given_and_shown_as_it_is_typed_elsewhere(start):
+    for given in ({"path": "a\udc80"}, {"paths": ["a\ud800"]}, {"a": {"\ud800": 1}}):
+        with pytest.raises(MedlibError, match="has half a character"):
+            start(**given)
+    run = start()
+    for value, text in (("\ud800", None), (1, "one\ud800")):
+        with pytest.raises(MedlibError, match="x is .*has half a character"):
+            run.number("x", value, text)
+    run.check("seen", passed=True, detail="file a\udc80.png, face \U0001f600")
+    run.model.source = {"kind": "folder", "id": "b\udc80"}
+    run.save(ROWS)
+    record = json.loads((run.folder / "lesion.json").read_bytes().decode("utf-8"))
+    assert record["checks"][0]["detail"] == "file a\\udc80.png, face \U0001f600"
+    assert record["model"]["source"]["id"] == "b\\udc80"
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):

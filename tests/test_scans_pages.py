@@ -40,7 +40,7 @@ def test_the_page_says_what_was_met_and_what_was_missed(trained, tmp_path):
     assert said["plane"] == "missed" and said["lesion"] == said["side"] == said["polarity"] == "met"
     assert "600 scenes" in lines[-1]
     assert (
-        "| lesion | 0.90 (0.40 to 0.95) | 0.50 (0.40 to 0.95) | 0.50 | 0.50 | 123 |"
+        "| lesion | 0.90 (0.40\u00a0to\u00a00.95) | 0.50 (0.40\u00a0to\u00a00.95) | 0.50 | 0.50 | 123 |"
         in (tmp_path / "scans_held_out.md").read_text()
     )
     assert "2,000,000" in (tmp_path / "scans_made.md").read_text()

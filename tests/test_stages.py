@@ -7,7 +7,7 @@ from conftest import tiny_model
 from scipy.stats import kstest, rankdata
 
 import medlib
-from medlib import figures, geometry
+from medlib import figures, geometry, results
 from medlib.chapters.progression import (
     planted_stages,
     stage_figures,
@@ -417,6 +417,26 @@ def test_the_p_of_every_view_over_templates_is_in_the_results_table():
     assert {"csls", "planted_loop_found", "h1_bar", "trustworthiness"} <= set(table["metric"])
 
 
+def test_what_the_figures_show_beside_is_saved_as_it_is_drawn():
+    views = made_up_views()
+    by_view = stage_tables.by_view({"progression": views})
+    ranks = stage_figures.ranked(stages.distances(polygon(10)))
+    flat, _ = stage_figures.flattened(polygon(10))
+    left = stages.view(views, space="raw, corrected")
+    curves = {"line": {"progression": stage_figures.mean_curve(left, "line")}}
+    dealt = pd.DataFrame({"layer": [0, 1], "value": [0.1, 0.2]})
+    one = {"series 0": "progression"}
+    rows = stage_tables.drawn({"series 0": ranks}, {"series 0": flat}, 1, one, by_view, curves, dealt)
+    table = results.tidy(rows, model="m", technique="progression", seed=0)
+    pair = table.query("metric == 'distance_rank' and variant == 'stages 2 and 7'")["value"].item()
+    assert pair == ranks[2, 7] and table["metric"].eq("distance_rank").sum() == 45
+    np.testing.assert_allclose(table.query("metric == 'second_component'")["value"], flat[:, 1], rtol=1e-3)
+    here = table.query("metric == 'line_over_states' and variant == 'mean, unnumbered'").set_index("space")["value"]
+    assert here["raw, corrected"] == by_view.loc[("progression", "mean, unnumbered, raw, corrected", "line"), "value"]
+    assert table.query("metric == 'line'")["space"].unique().tolist() == ["raw, corrected"]
+    assert table.query("metric == 'h1_bar_of_dealt_stages'")["value"].tolist() == [0.1, 0.2]
+
+
 def test_numbers_are_written_with_a_true_minus_and_none_before_zero():
     assert stage_prose.signed(-0.104) == "−0.10" and stage_prose.signed(-0.001) == "0.00"
     assert stage_prose.interval(Interval(0.5, -0.1, 1))[1] == "0.50 (−0.10 to 1.00)"
@@ -426,9 +446,9 @@ def test_numbers_are_written_with_a_true_minus_and_none_before_zero():
 
 
 def test_a_path_is_drawn_through_numbered_points_and_the_share_is_said():
-    figure = stage_figures.paths(
-        {"a ring": polygon(10), "a line": polygon(10) * [1, 0, 0]}, dict.fromkeys(["a ring", "a line"], "medical")
-    )
+    points = {"a ring": polygon(10), "a line": polygon(10) * [1, 0, 0]}
+    flat = {name: stage_figures.flattened(x) for name, x in points.items()}
+    figure = stage_figures.paths(flat, dict.fromkeys(flat, "medical"))
     axes = figure.axes
     assert [text.get_text() for text in axes[0].texts] == [str(stage) for stage in TEN]
     assert "100%" in axes[0].get_title().replace(" ", "")
@@ -436,7 +456,7 @@ def test_a_path_is_drawn_through_numbered_points_and_the_share_is_said():
 
 def test_distances_are_drawn_as_their_ranks():
     table = stages.distances(np.array([[0.0], [1], [3], [1e6]]))
-    figure = stage_figures.apart({"one": table, "two": table**2})
+    figure = stage_figures.apart({"one": stage_figures.ranked(table), "two": stage_figures.ranked(table**2)})
     one, two = (axes.images[0].get_array() for axes in figure.axes[:2])
     assert one[0].filled(0).tolist() == [0, 1, 3, 6]
     assert (one == two).all()

@@ -28,6 +28,23 @@ def test_the_last_token_needs_no_entity(tiny):
     assert np.allclose(found, medlib.activations(tiny, plain), atol=1e-5)
 
 
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_states_that_only_the_last_block_makes_infinite_are_refused_though_the_logits_are_finite(bad):
+    """At a token that is not the last: no later block carries it to the logits that are checked."""
+    model = tiny_model("llama")
+
+    def overflow(block, args, output):
+        states = output[0] if isinstance(output, tuple) else output
+        if states.shape[1] > 2:
+            states[:, 1] = bad
+        return output
+
+    model.blocks[-1].register_forward_hook(overflow)
+    prompt = Prompt.fill("w1 {entity} w2 w3", "w7 w8 w9")
+    with pytest.raises(MedlibError, match=f"state {model.n_layers} of 0..{model.n_layers} is NaN or infinite"):
+        states_at(model, [prompt], ("mean",))
+
+
 @pytest.mark.parametrize("at", [(), ("last", "middle")])
 def test_unknown_places_are_refused(tiny, at):
     with pytest.raises(MedlibError, match="is not a place"):

@@ -74,11 +74,11 @@ def test_parts_have_their_curves_and_dashed_estimates_and_are_grey_where_nothing
     assert grey != known and ("not known" in left.get_title()) != known
 
 
-def test_maps_share_one_scale_and_outline_the_lesion():
+def test_maps_share_one_scale_around_zero_and_outline_the_lesion():
     prompts = [vision.image_prompt(tiny(), picture(seed=seed), "w1") for seed in range(2)]
     values = np.arange(32.0).reshape(2, 4, 4)
     mask = np.zeros((40, 40), bool)
     mask[10:20, 10:20] = True
     _, axes = token_figures.maps(prompts, values, [mask, mask], ["one", "two"])
-    assert [one.images[-1].get_clim() for one in axes] == [(0, 31)] * 2
+    assert [one.images[-1].get_clim() for one in axes] == [(-31, 31)] * 2
     assert [one.get_title() for one in axes] == ["one", "two"] and len(axes[0].collections) == 2

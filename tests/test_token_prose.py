@@ -175,6 +175,13 @@ def test_tables_put_versions_side_by_side_and_count_shares_of_the_ten_first_word
     assert told["like_shuffled"] == (1, "100%") and told["share_picture"][1].count("%") in (1, 2)
 
 
+def test_the_maps_over_pictures_are_rows():
+    heats = [np.array([[0.0, 1.0]]), np.array([[0.123456, -1.0]])]
+    table = results.tidy(token_tables.map_rows(heats, [5, 9], 3), model="m", technique="image_tokens", seed=0)
+    assert table["item"].tolist() == ["5", "5", "9", "9"] and table["position"].tolist() == [0, 1, 0, 1]
+    assert table["value"].tolist() == [0, 1, 0.1235, -1] and set(table["layer"]) == {3}
+
+
 def test_all_numbers_fit_the_results_table_and_the_interval_stands_beside_the_difference_alone():
     found = {"as it is": lensed(4), "shuffled": lensed(4), "black": lensed(1)}
     curve = pd.DataFrame(dict(layer=[1, 2], value=[1.0, 0.0], low=[0.9, -0.1], high=[1.1, 0.1], n=5))

@@ -11,8 +11,7 @@ import json
 import re
 from pathlib import Path
 
-from medlib import paths
-from medlib.models import embedded, zoo
+from medlib.models import embedded, hashes, zoo
 
 _LOADED = (".safetensors", ".json", ".txt", ".model", ".jinja")  # what loading a folder reads
 
@@ -109,27 +108,9 @@ def _weights(place):
 
 
 def _sha256(path):
-    """The sha256 of a file: the name of its blob in the Hub's cache, else read once for a path, size and time."""
+    """The sha256 of a file: the name of its blob in the Hub's cache, else read once for a path, size and time.
+
+    A blob that is not what its name says is refused when the model is loaded.
+    """
     blob = path.resolve().name
-    if re.fullmatch(r"[0-9a-f]{64}", blob):
-        return blob
-    kept = _kept()
-    stat = path.stat()
-    key, now = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
-    if kept.get(key, [])[:2] != now:
-        digest = embedded.sha256(path)
-        kept = {**_kept(), key: [*now, digest]}
-        there = {place: told for place, told in kept.items() if Path(place).exists()}
-        paths.write_atomically(_hashes(), json.dumps(there, indent=1, sort_keys=True).encode())
-    return kept[key][2]
-
-
-def _hashes():
-    return paths.cache().expanduser() / "hashes.json"
-
-
-def _kept():
-    try:
-        return json.loads(_hashes().read_text())
-    except (OSError, ValueError):  # not there, or cut off
-        return {}
+    return blob if re.fullmatch(r"[0-9a-f]{64}", blob) else hashes.sha256(path)

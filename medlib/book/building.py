@@ -387,7 +387,7 @@ def _reads_pictures(name):
 def _take_in(chapter, source, stale=None):
     """Copy a run to the assembled sources with its data, and put on its page the lines that lead to it.
 
-    A short table is offered as CSV, a long one as it lies there, and in CSV what each figure is drawn from.
+    A short table is offered as CSV, a long one as it lies there; what each figure is drawn from, in CSV beside it.
     `stale`: why it is, as phrases; its page says so under the title's paragraph.
     """
     target = source / chapter.page
@@ -406,7 +406,7 @@ def _take_in(chapter, source, stale=None):
     if stale:
         mark = matrix_pages.mark(stale, _command(chapter.record))
         notebook.cells.insert(1, nbformat.v4.new_markdown_cell(mark, id="this-run-is-stale"))
-    figure_data.link(notebook, chapter.page, target.parent, table if long else None)
+    figure_data.link(notebook, chapter.page, target.parent, table, long)
     nbformat.write(notebook, target.with_suffix(".ipynb"))
 
 

@@ -7,7 +7,7 @@ built book itself, is left to `medlib cache`.
 import json
 
 from medlib.book import caches, placing
-from medlib.book.pages import Markdown, seconds, size, table
+from medlib.book.pages import Markdown, seconds, size, table, unbroken
 from medlib.models import embedded, zoo
 
 
@@ -32,7 +32,8 @@ def _times(chapters):
 
 def _cost(record):
     threads = record["threads"]
-    return f"{seconds(record['seconds'])}, {size(record['peak_memory_bytes'])}, {threads} thread{'s' * (threads != 1)}"
+    parts = [seconds(record["seconds"]), size(record["peak_memory_bytes"]), f"{threads} thread{'s' * (threads != 1)}"]
+    return ", ".join(map(unbroken, parts))
 
 
 def _disk(chapters):

@@ -29,22 +29,26 @@ def _faults(rows, found):
             row["fault"],
             row["command"],
             row["n"] or "–",
+            "not tried" if row.get("skipped") else "yes" if row["holds"] else "NO",
             row.get("skipped") or _counted(row["outcomes"]),
             "–" if row.get("skipped") else _counted(row["next"]) or "as it should",
             "; ".join(row["messages"]) or "–",
-            "not tried" if row.get("skipped") else "yes" if row["holds"] else "NO",
         ]
         for row in rows
     ]
-    header = ["what was done", "to what", "times", "what was there then", "how the next call ended", "what was said"]
+    header = ["what was done", "to what", "times", "held", "what was there then", "the next call", "what was said"]
     tried = sum(row["n"] for row in rows)
-    said = f"{tried:,} faults in all, {killed} of them kills.\n\n"
-    return said + table([*header, "held"], lines) + _machine(found)
+    kinds = [row for row in rows if not row.get("skipped")]
+    held = sum(row["holds"] for row in kinds)
+    said = f"{tried:,} faults in all, {killed} of them kills; {held} of {len(kinds)} kinds held each time.\n\n"
+    return said + table(header, lines) + _machine(found)
 
 
 def _cases(rows):
     lines = [[row["fault"], f"{row['n']:,}", "yes" if row["holds"] else _counted(row["next"])] for row in rows]
-    return f"{sum(row['n'] for row in rows):,} cases in all.\n\n" + table(["property", "cases", "held"], lines)
+    held = sum(row["holds"] for row in rows)
+    said = f"{sum(row['n'] for row in rows):,} cases in all; {held} of {len(rows)} properties held on each.\n\n"
+    return said + table(["property", "cases", "held"], lines)
 
 
 def _counted(phrases):

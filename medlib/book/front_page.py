@@ -231,7 +231,7 @@ def _example(ran):
             title = next(claim.title for claim in claims() if claim.key == key)
             model, verdict = next(iter(able[key].items()))
             return (
-                f" {word.capitalize()} on {len(able[key])} of {len(ran[key])}: "
+                f" {word.capitalize()} on {len(able[key])} of {len(ran[key])} models: "
                 f"[{title}](#claim-{key.lower()}), in `{model}` "
                 f"{_value(verdict.numbers[0])}; control {_value(verdict.controls[0])}."
             )
@@ -324,10 +324,10 @@ def _draw(found):
 
 
 TASKS = {  # what is done with layers -> its name, and when a layer is named
-    "probe": ("Probe", "the steepest rise of the clusters ends, or above"),
-    "edit": ("Edit", "lesions and steering beat random layers, and the control differs"),
-    "fine-tune": ("Fine-tune", "one of the two does, and the control differs"),
-    "leave alone": ("Leave alone", "losing one costs most in every domain and control"),
+    "probe": ("Probe", "at the end of the steepest rise of the clusters, or above"),
+    "edit": ("Edit", "where lesions and steering beat random layers, and the control differs"),
+    "fine-tune": ("Fine-tune", "where one of the two does, and the control differs"),
+    "leave alone": ("Leave alone", "where the loss of one costs most in every domain and control"),
 }
 
 
@@ -405,7 +405,7 @@ def _practice(maps):
     said = {model: practice(found) for model, (_, found) in shown.items()}
     header = [
         "layers to",
-        "where",
+        "which",
         *(Markdown(f"`{model}`, 1 to {_layers(found)}") for model, (_, found) in shown.items()),
     ]
     lines = [

@@ -4,6 +4,7 @@ from medlib.book import matrix
 from medlib.book.pages import Markdown, table
 
 _REASONS = 5  # that are said; the others are counted
+_EMPTY = ("never", "not runnable", "not for it")  # states of a cell in which there is no run
 
 
 def write(folder, house):
@@ -27,15 +28,15 @@ def said(reasons):
 def mark(reasons, command):
     """The note on the page of a stale run: because of what, and the command that makes it anew."""
     lines = [":::{warning}", f"**This run is stale**: since it was made, {_escaped(said(reasons))}."]
-    lines += ["Its numbers are those of what it was made from.", "", "```console", command, "```", ":::"]
+    lines += ["Its numbers are those of what it was made from; [what stale means](/matrix.md)."]
+    lines += ["", "```console", command, "```", ":::"]
     return "\n".join(lines)
 
 
 def shown(cells):
     """The models that have a column: something was run on them, or can be here."""
     models = dict.fromkeys(cell.model for cell in cells)
-    empty = ("never", "not runnable", "not for it")
-    return [m for m in models if any(c.model == m and (c.state not in empty or not c.missing) for c in cells)]
+    return [m for m in models if any(c.model == m and (c.state not in _EMPTY or not c.missing) for c in cells)]
 
 
 def reasons(cells):
@@ -55,6 +56,9 @@ def _standing(cells):
     models = shown(cells)
     for profile in dict.fromkeys(cell.profile for cell in cells):
         states = {(cell.technique, cell.model): cell.state for cell in cells if cell.profile == profile}
+        if not set(states.values()) - set(_EMPTY):
+            parts.append(f"**Profile {profile}**: no run.\n")
+            continue
         techniques = dict.fromkeys(technique for technique, _ in states)
         rows = [[name, *(states.get((name, model), "never") for model in models)] for name in techniques]
         parts.append(f"**Profile {profile}**\n\n{table(['chapter', *models], rows)}")
@@ -74,9 +78,14 @@ def _missing(cells):
     for cell in cells:
         if cell.unfit and not cell.missing:
             unfit.setdefault((cell.model, cell.unfit), {})[cell.technique] = True
-    rows = [[Markdown(f"`{model}`"), "each that is for it", f"missing here: {what}"] for model, what in lacking.items()]
-    rows += [[Markdown(f"`{model}`"), ", ".join(names), f"not for it: {why}"] for (model, why), names in unfit.items()]
-    return table(["model", "chapters", "why not"], rows) if rows else "Every chapter can run on every model here.\n"
+    parts = []
+    if lacking:
+        rows = [[Markdown(f"`{model}`"), what] for model, what in lacking.items()]
+        parts.append("No chapter, for want of what is missing here:\n\n" + table(["model", "missing here"], rows))
+    if unfit:
+        rows = [[Markdown(f"`{model}`"), why, ", ".join(names)] for (model, why), names in unfit.items()]
+        parts.append("Chapters that are not for a model:\n\n" + table(["model", "why not", "chapters"], rows))
+    return "\n".join(parts) or "Every chapter can run on every model here.\n"
 
 
 def _escaped(text):

@@ -54,6 +54,11 @@ def size(value):
     return "–" if value is None else f"{value / 2**30:.1f} GiB"
 
 
+def unbroken(text):
+    """A number and its unit, kept on one line."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def headline(notebook):
     """The picture (PNG) of an executed notebook's cell tagged `headline`, and how the cell presents it."""
     for cell in notebook.cells:
@@ -72,8 +77,8 @@ def _matrix(chapters, failed, stale):
     cells = {(model, technique): "failed" for model, technique, _ in failed}
     cells |= {(c.model, c.technique): Markdown(f"[read](/{c.page}.ipynb)") for c in chapters}
     cells |= {(c.model, c.technique): Markdown(f"[read](/{c.page}.ipynb), [stale](/matrix.md)") for c in stale}
-    rows = [[_code(model), *(cells.get((model, technique), "not run") for technique in techniques)] for model in models]
-    return table(["model", *techniques], rows)
+    rows = [[technique, *(cells.get((model, technique), "–") for model in models)] for technique in techniques]
+    return table(["chapter", *map(_code, models)], rows)
 
 
 def _runs(chapters, failed):
@@ -83,7 +88,7 @@ def _runs(chapters, failed):
     for chapter in chapters:
         record = chapter.record
         page = Markdown(f"[{chapter.technique}](/{chapter.page}.ipynb)")
-        cost = [seconds(record["seconds"]), size(record["peak_memory_bytes"])]
+        cost = [unbroken(seconds(record["seconds"])), unbroken(size(record["peak_memory_bytes"]))]
         day = record["finished"][:10].replace("-", "\N{NON-BREAKING HYPHEN}")
         rows.append([page, _code(chapter.model), len(record["checks"]), *cost, day, _downloads(chapter)])
     text = table(["technique", "model", "checks passed", "time", "peak memory", "finished", "data"], rows)

@@ -72,7 +72,7 @@ def _accuracies(answers):
     rows = []
     for kind, (_, known) in items.QUESTIONS.items():
         seen, blind = views["seen"].loc[kind], views["blind"].loc[kind]
-        said = [f"{one.accuracy:.2f} ({one.low:.2f} to {one.high:.2f})" for one in (seen, blind)]
+        said = [f"{one.accuracy:.2f} ({one.low:.2f}\u00a0to\u00a0{one.high:.2f})" for one in (seen, blind)]
         rows.append([kind, *said, f"{seen.majority_accuracy:.2f}", f"{1 / len(known):.2f}", int(seen["items"])])
     return table(header, rows)
 

@@ -32,8 +32,19 @@ def write(folder, measured):
 
 
 def _machine(found):
-    said = ", ".join(f"{name} {value}" for name, value in found["machine"].items())
+    """What the numbers were measured on: the machine, how busy it was, and each library's own environment."""
+    facts = {name: str(value) for name, value in found["machine"].items()}
+    load = " and ".join(facts.pop(name) for name in ("load before", "load after") if name in facts)
+    apart = [facts.pop(name) for name, value in list(facts.items()) if " torch " in value]
+    said = ", ".join(f"{name} {value}" for name, value in facts.items())
+    said += f"; load average before and after {load}" if load else ""
+    said += f".\nEach library in an environment of its own: {'; '.join(apart)}" if apart else ""
     return f"\n*Measured on*: {said}.\n"
+
+
+def _apart(difference):
+    """A difference in one digit; none is a plain 0."""
+    return f"{difference:.0e}" if difference else "0"
 
 
 def _times(value):
@@ -64,7 +75,7 @@ def _peers(found, folder):
                     _times(way["of medlib"]),
                     f"{way['extra'] / 2**20:.0f}",
                     _times(way["extra of medlib"]),
-                    f"{way['difference']:.0e}",
+                    _apart(way["difference"]),
                 ]
             )
     header = ["job", "what", "batched by hand", "resumed", "as documented", "target", "floor"]
@@ -93,7 +104,7 @@ def _bench(found, folder):
                     _times(way["of careful"]),
                     _times(result["floor"]) if ours and result["floor"] else "",
                     f"{way['extra'] / 2**20:.0f}",
-                    f"{way['difference']:.0e}",
+                    _apart(way["difference"]),
                     _target(result) if ours else "",
                 ]
             )

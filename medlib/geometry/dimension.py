@@ -1,9 +1,10 @@
 r"""Intrinsic dimension by TwoNN: how many coordinates move a point among its nearest neighbours.
 
 The ratio $\mu=r_2/r_1$ of the distances to the two nearest neighbours follows $F(\mu)=1-\mu^{-d}$ whatever the density,
-so d can be read off the ratios alone.  A duplicate has $r_1=0$ and its partners a false $r_2$: 500 among 2000 points
-turn a true 8 into 61, so duplicates go first, and are counted.  The nearest neighbours are also where noise lives:
-with fewer points they are further apart, so an estimate that falls when rows are dropped was measuring noise.
+so d can be read off the ratios alone.  A duplicate has $r_1=0$ and its partners a false $r_2$: 500 rounded ones among
+2000 points turn a true 8 into less than 1 by likelihood and into more than twice 8 by the lowest ratios, so duplicates
+go first, and are counted.  The nearest neighbours are also where noise lives: with fewer points they are further apart,
+so an estimate that falls when rows are dropped was measuring noise.
 """
 
 import numpy as np

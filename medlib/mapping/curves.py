@@ -24,6 +24,7 @@ from medlib.errors import MedlibError
 from medlib.mapping.rules import LEVEL, RISE
 
 TECHNIQUES = ("geometry", "saliency", "lesion", "patching")
+CHAPTERS = (*TECHNIQUES, "ages")
 LABELS = {  # the label whose clusters count: that which the questions ask for, and its counterpart in the control
     "diseases": "organ_system",
     "cities": "subregion",
@@ -63,8 +64,9 @@ def measured(tables, technique, domain):
 
     >>> measured({"lesion": table}, "lesion", "drugs").curve.argmax() + 1
 
-    `tables`: chapter -> results table; a chapter that did not run is left out.  Raises `MedlibError` for a technique
-    there is not.
+    `tables`: chapter -> results table, all of one model; a chapter that did not run is left out.  A chapter that looked
+    at some layers only has no curve that can be held against others: its status is "not at every layer".  Raises
+    `MedlibError` for a technique there is not.
     """
     readers = {"geometry": _geometry, "saliency": _saliency, "lesion": _lesion, "patching": _patching}
     if technique not in readers:
@@ -73,7 +75,15 @@ def measured(tables, technique, domain):
     if chapter not in tables:
         return Measured("not run")
     table = tables[chapter]
-    return readers[technique](table[table["domain"] == domain], domain)
+    found = readers[technique](table[table["domain"] == domain], domain)
+    if found.status == "run" and len(found.curve) != _deepest(tables) + (found.rule == RISE):
+        return Measured("not at every layer")
+    return found
+
+
+def _deepest(tables):
+    """The number of blocks of the model: the deepest layer that any chapter of the map looked at."""
+    return max(int(tables[name]["layer"].max()) for name in CHAPTERS if name in tables)
 
 
 def known(tables):

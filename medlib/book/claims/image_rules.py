@@ -55,10 +55,10 @@ def peak_of_linearity(book, model):
     narrow = near["layer"].max() - near["layer"].min() <= depth / 3
     inside = place["layer"] in set(near["layer"])
     word = decide(inside and narrow, not inside)
-    blocks = f"{near['layer'].min()} to {near['layer'].max()}" if len(near) > 1 else f"{best['layer']} alone"
+    ends = f"blocks {near['layer'].min()} to {near['layer'].max()} are not told apart from it"
     why = (
-        f"Not told apart from the most linear block are blocks {blocks} of {depth}; project B's place is block "
-        f"{place['layer']}"
+        f"The most linear of {depth} blocks is block {best['layer']}, and "
+        f"{ends if len(near) > 1 else 'no other is like it'}; project B's place is block {place['layer']}"
     )
     numbers = (
         number(f"linearity of block {best['layer']}, the highest", best),

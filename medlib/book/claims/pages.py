@@ -73,6 +73,10 @@ def _cell(verdict):
     return Markdown(said + ("\\*" if _alike(verdict) else ""))
 
 
+def _spaced(technique):
+    return technique.replace("_", " ")
+
+
 def _alike(verdict):
     return verdict.word in DECIDED and verdict.alike
 
@@ -83,7 +87,8 @@ def _label(claim):
 
 def _section(claim, verdicts, figures, took):
     rule = claim.rule
-    read = f"{claim.reads} ({', '.join(f'[{name}](/methods/{name}.md)' for name in claim.chapters)})"
+    links = ", ".join(f"[{_spaced(name)}](/methods/{name}.md)" for name in claim.chapters)
+    read = f"{claim.reads} ({links})"
     lines = [f"({_label(claim)})=", f"### {claim.key}. {claim.title}", ""]
     lines += [claim.claim, f"*Published*: {claim.said}", ""]
     lines += [f"**Rule.** We read {read}.", f"*Supported* if {rule['supported']}."]
@@ -105,7 +110,8 @@ def _verdict(claim, model, verdict, figures):
     lines += [f"- *control*: {one}" for one in verdict.controls]
     page, labels = figures[model, claim.chapters[0]]
     label = f"{claim.figure}-{slug(model)}"
-    lines.append(f"- [the figure](#{label})" if label in labels else f"- [the chapter]({page})")
+    shown = f"[the figure](#{label})" if label in labels else f"[the chapter]({page})"
+    lines.append(f"- {shown} of {_spaced(claim.chapters[0])} on {model}")
     return lines
 
 

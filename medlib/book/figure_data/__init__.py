@@ -1,9 +1,9 @@
 """A figure's data and notebook, one click away: a line that goes into each caption when a run is taken into the book.
 
-A figure drawn by matplotlib is drawn from the run's table.  Where that is short, the whole of it is offered as CSV;
-where it is long, the rows that the figure is drawn from (figure_rows.toml), and the whole as parquet beside them.  A
-figure of Plotly's carries its points in the page: they become a table of their own, with the frame, panel, label and
-text of each point.
+A figure drawn by matplotlib is drawn from the run's table: what is offered as CSV are the rows that it is drawn from
+(figure_rows.toml), and beside them the whole table, as CSV where it is short and else as parquet.  A figure of Plotly's
+carries its points in the page: they become a table of their own, with the frame, panel, label and text of each point.
+A few figures of matplotlib's show the same points, and lead to these.
 """
 
 import base64
@@ -19,48 +19,59 @@ import pandas as pd
 
 LONG = 20_000  # rows: about 2 MB as CSV, which a spreadsheet still opens at once
 DIGITS = "%.6g"  # of what is drawn; the whole table has them all
-_SELECTED = ("metric", "component", "space", "variant")
+_SELECTED = ("domain", "item", "metric", "component", "space", "variant")
 _PLOT = re.compile(r'Plotly\.newPlot\(\s*["\']([^"\']+)["\'],\s*')
 _FRAMES = re.compile(r"Plotly\.addFrames\(\s*['\"]([^'\"]+)['\"],\s*")
 
 
-def link(notebook, page, folder, table=None):
+def link(notebook, page, folder, table, long=False):
     """Add the line to the captions of an executed notebook, in place, and a cell after what Plotly drew.
 
     `page` is the chapter's place in the book, such as `runs/smollm2-135m/lesion`; the tables of figures go into
-    `folder`.  `table`: the run's, where it is too long to be offered whole as CSV.
+    `folder`.  `table`: the run's; `long`: it lies in the book as parquet, and not as CSV.  A figure without rows of its
+    own, in a run that left something out or is older than its selection, leads to all summaries.
     """
-    cells = []
     _, model, technique = page.split("/")
-    for cell in notebook.cells:
+    drawn = {place: _drawn(cell) for place, cell in enumerate(notebook.cells)}
+    points_of = {name: points for of_cell in drawn.values() for name, points in of_cell.items()}
+    for name, points in points_of.items():
+        points.to_csv(folder / f"{name}.csv", index=False)
+    cells = []
+    for place, cell in enumerate(notebook.cells):
         cells.append(cell)
         figure = cell.metadata.get("mystnb", {}).get("figure", {})
         if figure.get("caption"):
-            files = {"CSV": f"{page}.csv"}
-            if table is not None:
-                name = figure.get("name", "").removesuffix(f"-{model}")
-                place = name if name in _rows_of_figures() else technique
-                if not (folder / f"{place}.csv").exists():
-                    drawn_from(table, name).to_csv(folder / f"{place}.csv", index=False, float_format=DIGITS)
-                files = {"CSV": f"runs/{model}/{place}.csv", "whole table": f"{page}.parquet"}
+            name = figure.get("name", "").removesuffix(f"-{model}")
+            whole = f"{page}.parquet" if long else f"{page}.csv"
+            rows = drawn_from(table, name, points_of)
+            selected = name in _rows_of_figures() and len(rows) > 0
+            own = name if selected else technique
+            if selected or long:
+                if not (folder / f"{own}.csv").exists():
+                    rows = rows if selected else drawn_from(table, None)
+                    rows.to_csv(folder / f"{own}.csv", index=False, float_format=DIGITS)
+                files = {"CSV": f"runs/{model}/{own}.csv", "whole table": whole}
+            else:
+                files = {"CSV": whole}
             figure["caption"] = f"{figure['caption'].strip()} {_line(page, files)}"
-        drawn = _drawn(cell)
-        for name, points_of in drawn.items():
-            points_of.to_csv(folder / f"{name}.csv", index=False)
-        if drawn:
-            files = {f"CSV ({name.partition(f'-{model}-')[2] or name})": f"runs/{model}/{name}.csv" for name in drawn}
+        if drawn[place]:
+            files = {f"CSV ({_told(name, model)})": f"runs/{model}/{name}.csv" for name in drawn[place]}
             text = f":::{{container}} figure-data\n{_line(page, files)}\n:::"
             cells.append(nbformat.v4.new_markdown_cell(text, id=f"data-{len(cells)}"))
     notebook.cells = cells
 
 
-def drawn_from(table, figure):
-    """The rows of a results table that a figure is drawn from: those selected for it, else all that sum up items.
+def drawn_from(table, figure, points=None):
+    """What a figure is drawn from: rows of a results table, those selected for it, else all that sum up items.
 
     >>> drawn_from(results.read("lesion.parquet"), "fig-lesion-kl")
+
+    `points`: name -> table of what Plotly drew on the same page, for a figure that shows the same.
     """
-    chosen = [_selected(table, selection) for selection in _rows_of_figures().get(figure, [{}])]
-    return table[np.any(chosen, axis=0)]
+    selections = _rows_of_figures().get(figure, [{}])
+    if "points" in selections[0]:
+        return _of_points(points or {}, **selections[0])
+    return table[np.any([_selected(table, selection) for selection in selections], axis=0)]
 
 
 def _selected(table, selection):
@@ -69,7 +80,22 @@ def _selected(table, selection):
     for column in (name for name in _SELECTED if name in selection):
         texts = table[column].fillna("")
         own &= texts.isin([text for text in texts.unique() if re.fullmatch(selection[column], text)])
+    if own.any() and "first" in selection:
+        own &= table[selection["first"]] == table.loc[own, selection["first"]].iloc[0]
     return own
+
+
+def _of_points(found, points, frames=None):
+    """The points of those interactive figures whose name fits, one under the other; `frames`: so many of each."""
+    tables = [_of_frames(table, frames) for name, table in found.items() if re.fullmatch(points, name)]
+    return pd.concat(tables, ignore_index=True).drop_duplicates() if tables else pd.DataFrame()
+
+
+def _of_frames(table, count):
+    every = list(table["frame"].dropna().unique())
+    if count is None or len(every) <= count:
+        return table
+    return table[table["frame"].isin([every[round(place)] for place in np.linspace(0, len(every) - 1, count)])]
 
 
 @cache
@@ -130,6 +156,11 @@ def _fields(moved):
 def _numbers(values):
     """Plotly writes a list as it is, and an array as base64 with its type."""
     return np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"]) if isinstance(values, dict) else values
+
+
+def _told(name, model):
+    """What a figure of Plotly's is called in the line: its name without the model's."""
+    return name.partition(f"-{model}-")[2] or name
 
 
 def _line(page, files):

@@ -8,6 +8,7 @@ from medlib.book.pages import Markdown, seconds, table
 from medlib.book.reproduction import compare, rerun
 
 _DIGITS = "{:.3g}"
+_ASKED = {"chapter": "technique", "metric": "metric", "space": "space"}  # of a tolerance, as the page names it
 
 
 def write(folder, house, chapters):
@@ -85,6 +86,8 @@ def _machines(entries):
 
 
 def _moved(entries):
+    if not entries:
+        return "Nothing was executed again, so nothing could move.\n"
     parts = []
     for entry in entries:
         name = Markdown(f"**{entry['technique']} on {entry['model']}**".replace("_", "\\_"))
@@ -113,16 +116,16 @@ def _rows_moved(entry):
 
 def _tolerances():
     rows = [
-        [
-            rule.get("technique", "all"),
-            rule.get("metric", "all"),
-            rule.get("space", "all"),
-            *(f"{rule.get(name, 0):g}" for name in ("absolute", "relative", "share")),
-            rule["reason"],
-        ]
+        [_held(rule), *(f"{rule.get(name, 0):g}" for name in ("absolute", "relative", "share")), rule["reason"]]
         for rule in compare.rules()
     ]
-    return table(["chapter", "metric", "space", "absolute", "relative", "share", "because"], rows)
+    return table(["numbers", "absolute", "relative", "share", "because"], rows)
+
+
+def _held(rule):
+    """The numbers that a rule is for, by what it asks of them."""
+    asked = [f"{name} `{rule[key]}`" for name, key in _ASKED.items() if key in rule]
+    return Markdown(", ".join(asked) or "all others")
 
 
 def _plain(value):

@@ -29,6 +29,28 @@ def table(read, moved, shapes, umap, found, everywhere, factors):
     return whole[whole.columns.intersection(results.COLUMNS)].assign(component="residual stream")
 
 
+def drawn(overall, flat, reading):
+    """What figures show beyond `table`, as its rows: steps over all layers, points of clouds, ranges of residuals.
+
+    `overall`: family -> `age_steps.over_all`; `flat`: of `number_figures.flattened`, one wording; `reading`: of
+    `number_line.readings`, with `domain`, at the states that are shown.
+    """
+    each = reading.groupby(["domain", "cluster", "layer"])["residual"]
+    ranges = results.significant(each.agg(["mean", "min", "max"]))
+    ranges = pd.DataFrame(ranges, each.mean().index, columns=["value", "low", "high"]).reset_index()
+    parts = [ranges.assign(metric="ridge_residual_range", item=ranges["cluster"])]
+    for family, steps in overall.items():
+        named = dict(metric="step_over_all", domain=DOMAIN_OF[family], item=steps["step"].map(name))
+        parts.append(steps.assign(value=steps["even"], **named))
+    for axis in ("first", "second"):
+        points = flat.assign(metric=f"{axis}_component", domain=flat["family"].map(DOMAIN_OF))
+        parts.append(
+            points.assign(item=points["number"], variant=points["kind"], value=results.significant(flat[axis]))
+        )
+    whole = pd.concat(parts, ignore_index=True)
+    return whole[whole.columns.intersection(results.COLUMNS)].assign(component="residual stream", space="raw")
+
+
 def _read(r2, control, difference, reading):
     yield r2.assign(metric="ridge_r2")
     yield control.assign(metric="ridge_r2_control_task")

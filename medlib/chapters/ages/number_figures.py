@@ -6,6 +6,7 @@ miles keep their colours, since nothing can be held against a control that is no
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 
 from medlib import figures
@@ -186,37 +187,40 @@ def by_layer(found, at, known):
     panels[-1].set_xlabel("step, from this number to the next")
 
 
-def pictures(states, rows, layers):
-    """Clouds along their first two principal axes, each kind around its own mean: a column a layer, a row a family.
+def flattened(states, rows, layers):
+    """Clouds along their first two principal axes, each kind around its own mean.
 
     The way from one kind to the other would take up the first axis, and no number with it.
 
-    `states`: [state, prompt, hidden]; `rows`: `family`, `kind` and `value` of each prompt, one wording.
+    `states`: [state, prompt, hidden]; `rows`: `family`, `kind` and `value` of each prompt, one wording.  Returns one
+    row a layer and prompt: `layer, family, kind, number, first, second` and `share`, that of the variance in both axes.
     """
-    families = rows["family"].unique()
+    tables = []
+    for layer, family in ((layer, family) for layer in layers for family in rows["family"].unique()):
+        chosen = np.flatnonzero(rows["family"] == family)
+        x, of = states[layer, chosen].astype(np.float64), rows["kind"].iloc[chosen].to_numpy()
+        for kind in np.unique(of):
+            x[of == kind] -= x[of == kind].mean(axis=0)
+        left, strength, _ = np.linalg.svd(x, full_matrices=False)
+        first, second = (left[:, :2] * strength[:2]).T
+        share = (strength[:2] ** 2).sum() / (strength**2).sum()
+        points = dict(kind=of, number=rows["value"].iloc[chosen].to_numpy(), first=first, second=second)
+        tables.append(pd.DataFrame(points | dict(layer=layer, family=family, share=share)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def pictures(flat):
+    """The points of `flattened`: a column a layer, a row a family, coloured by the number."""
+    families, layers = flat["family"].unique(), flat["layer"].unique()
     figure, panels = plt.subplots(
         len(families), len(layers), figsize=(7.4, 2.6 * len(families)), layout="constrained", squeeze=False
     )
     for (i, family), (j, layer) in ((a, b) for a in enumerate(families) for b in enumerate(layers)):
-        axes, chosen = panels[i, j], np.flatnonzero(rows["family"] == family)
-        x = states[layer, chosen].astype(np.float64)
-        of = rows["kind"].iloc[chosen].to_numpy()
-        for kind in np.unique(of):
-            x[of == kind] -= x[of == kind].mean(axis=0)
-        left, strength, _ = np.linalg.svd(x, full_matrices=False)
-        share = strength[:2] ** 2 / (strength**2).sum()
-        for kind, marker in zip(rows["kind"].iloc[chosen].unique(), "o^", strict=True):
-            of_kind = (rows["kind"].iloc[chosen] == kind).to_numpy()
-            drawn = axes.scatter(
-                *(left[of_kind, :2] * strength[:2]).T,
-                c=rows["value"].iloc[chosen][of_kind],
-                cmap="viridis",
-                s=9,
-                marker=marker,
-                linewidths=0,
-                label=kind,
-            )
-        axes.set_title(f"state {layer} ({share.sum():.0%} of variance)", fontsize="small")
+        axes, part = panels[i, j], flat[(flat["family"] == family) & (flat["layer"] == layer)]
+        for (kind, points), marker in zip(part.groupby("kind", sort=False), "o^", strict=True):
+            look = dict(c=points["number"], cmap="viridis", s=9, marker=marker, linewidths=0, label=kind)
+            drawn = axes.scatter(points["first"], points["second"], **look)
+        axes.set_title(f"state {layer} ({part['share'].iloc[0]:.0%} of variance)", fontsize="small")
         axes.set(xticks=[], yticks=[], ylabel=family if j == 0 else "")
         if j == len(layers) - 1:
             axes.legend(fontsize="x-small", loc="best", handletextpad=0, markerscale=1.5)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from medlib import figures
-from medlib.chapters.collapse.clouds import SIGNS, WAYS
+from medlib.chapters.collapse.clouds import WAYS
 
 WORDS = {"raw": "as they are", "rms": "scaled to one length", "without largest": "without the largest"}
 THIN = {"rms": ":", "without largest": "-"}
@@ -82,31 +82,26 @@ def curves(found, controls, known, ylabel, thin=("rms", "without largest"), cent
     return figure
 
 
-def signs(found, size, controls, place):
+def signs(means):
     """Three more signs over layers: mean over domains and templates, its band from the lowest to the highest domain.
 
-    >>> signs(clouds_of, max_over_medians, {"drugs": "foods"}, "mean")
-
-    `found`: (place, domain) -> what `clouds` returns; `size`: domain -> what `max_over_median` returns.
+    >>> signs(collapse_tables.sign_means(clouds_of, max_over_medians, {"drugs": "foods"}, "mean"))
     """
     names = {
         "first_component": "first component, share of variance",
         "intrinsic_dimension": "intrinsic dimension",
         "max_over_median": "largest over median activation",
     }
-    sides = {"medical": list(controls), "control": list(controls.values())}
     figure, panels = plt.subplots(1, 3, figsize=(9.6, 3.2), layout="constrained")
     for axes, (sign, title) in zip(panels, names.items(), strict=True):
-        for (i, way), (look, of) in product(enumerate(WAYS), sides.items()):
-            if way == "rms":
-                continue
-            every = [found[place, name][sign][i, :, :, 0] if sign in SIGNS else size[name][i] for name in of]
-            each = np.array([one.mean(axis=1) for one in every])
-            layers = range(1, each.shape[1] + 1)
+        for way, look in product(("raw", "without largest"), ("medical", "control")):
+            of = means["metric"].eq(sign) & means["space"].eq(way) & means["side"].eq(look)
+            table = means[of]
             drawn = figures.LOOKS[look] if way == "raw" else dict(color=_colour(look), ls=THIN[way], lw=0.9)
-            axes.plot(layers, each.mean(axis=0), label=f"{WORDS[way]}, {look}", **drawn)
+            axes.plot(table["layer"], table["value"], label=f"{WORDS[way]}, {look}", **drawn)
             if way == "raw":
-                axes.fill_between(layers, each.min(axis=0), each.max(axis=0), color=drawn["color"], alpha=0.2, lw=0)
+                ends = table["low"], table["high"]
+                axes.fill_between(table["layer"], *ends, color=drawn["color"], alpha=0.2, lw=0)
         axes.set_title(title, fontsize="medium")
         axes.set_xlabel("layer")
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -1,5 +1,7 @@
 """The tables of the chapter on collapse, and the rows of the results table."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -123,6 +125,48 @@ def results_table(depths, signs, scores, frames, size, share, place):
     above = by_item.assign(value=by_item["excess"], metric="silhouette_above_shuffled")
     table = pd.concat([*parts, by_item.assign(metric="silhouette"), above], ignore_index=True)
     table = table.rename(columns={"place": "component"})
+    return table[table.columns.intersection(results.COLUMNS)]
+
+
+def sign_means(found, size, controls, place):
+    """Three signs over layers: mean over domains and templates, `low` and `high` of the domains' own means.
+
+    >>> sign_means(clouds_of, max_over_medians, {"drugs": "foods"}, "mean")
+
+    `found`: (place, domain) -> what `clouds` returns; `size`: domain -> what `max_over_median` returns.  One row a
+    sign, way, side ("medical", "control") and layer: `metric, space, side, layer, value, low, high, n` (domains).
+    """
+    sides, tables = {"medical": list(controls), "control": list(controls.values())}, []
+    for sign in ("first_component", "intrinsic_dimension", "max_over_median"):
+        for (i, way), (side, of) in product(enumerate(WAYS), sides.items()):
+            every = [found[place, name][sign][i, :, :, 0] if sign in SIGNS else size[name][i] for name in of]
+            each = np.array([one.mean(axis=1) for one in every])
+            ends = dict(value=each.mean(axis=0), low=each.min(axis=0), high=each.max(axis=0))
+            rows = dict(metric=sign, space=way, side=side, layer=range(1, each.shape[1] + 1), n=len(of))
+            tables.append(pd.DataFrame(ends | rows))
+    return pd.concat(tables, ignore_index=True)
+
+
+def drawn(depths, curves, signs, mean_share, top, place):
+    """What the figures show beyond `results_table`: rows of the results table, the place to read in `component`.
+
+    `depths`: of `depths.every_depth`; `curves`: metric -> (domain, way) -> table; `signs`: of `sign_means`; of
+    `mean_share`, side -> `[state, hidden]`, the dimensions `top`.  A cell in which no wording collapses has no count.
+    """
+    cells = depths.groupby(["place", "domain", "space", "layer"])
+    deepest = cells["value"].min().reset_index().assign(metric="depth_of_deepest")
+    count = cells["collapsed"].sum().rename("value").reset_index().assign(metric="wordings_that_collapse")
+    parts = [deepest, count[count["value"] > 0]]
+    for metric, of_each in curves.items():
+        for (domain, way), curve in of_each.items():
+            parts.append(curve.assign(metric=metric, domain=domain, space=way, place=place))
+    names = {metric: f"{metric}_over_domains" for metric in signs["metric"].unique()}
+    parts.append(signs.assign(metric=signs["metric"].map(names), variant=signs["side"] + " domains", place=place))
+    for side, share in mean_share.items():
+        long = pd.DataFrame(results.significant(share[:, top]), columns=[f"dimension {one}" for one in top])
+        long = long.rename_axis("layer").reset_index().melt("layer", var_name="space")
+        parts.append(long.assign(metric="share_of_dimension", variant=f"{side} domains", place=place))
+    table = pd.concat(parts, ignore_index=True).rename(columns={"place": "component"}).dropna(subset=["value"])
     return table[table.columns.intersection(results.COLUMNS)]
 
 

@@ -11,7 +11,6 @@ from medlib import figures
 from medlib.chapters.contextualisation import published
 from medlib.chapters.contextualisation.context_tables import SPACES, chosen
 
-NAMES = {"self_similarity": "SelfSim", "intra_similarity": "IntraSim", "mev": "MEV"}
 CROSS = dict(color="black", marker="x", ls="", markersize=6, zorder=5)
 
 
@@ -48,7 +47,7 @@ def measures(table, question):
     for row, (kind, variant) in zip(panels, (("text", question), ("image", None)), strict=True):
         here = table[(table["component"] == kind) & (table["space"] == "raw")]
         here = here if variant is None else here[here["variant"] == variant]
-        for axes, (metric, name) in zip(row, NAMES.items(), strict=True):
+        for axes, (metric, name) in zip(row, published.NAMES.items(), strict=True):
             figures.curve(axes, chosen(here, metric), "medical", "as it stands")
             figures.curve(axes, chosen(here, f"{metric}_baseline"), "other", "random tokens")
             if kind == "text":
@@ -73,7 +72,7 @@ def spaces(table, questions):
             figures.curve(one, chosen(here, "self_similarity_adjusted", space=space), look, label)
         one.axhline(0, color="0.6", lw=1, zorder=0)
         one.set_title(name, fontsize="small")
-        one.label_outer()
+    figures.outer(axes.values())
     figure.supylabel("SelfSim less random tokens", fontsize="medium")
     figures.legend(figure, axes.values())
     return figure

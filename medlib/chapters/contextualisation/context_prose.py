@@ -5,6 +5,8 @@ A number is `(value, text)`, as `Run.number` takes it.
 
 import re
 
+import pandas as pd
+
 from medlib.chapters.contextualisation import later_layers
 from medlib.chapters.contextualisation.context_figures import shown
 from medlib.chapters.contextualisation.context_tables import SPACES, chosen
@@ -149,7 +151,38 @@ def of_tokens(changes, lead):
 
 def _placed(row):
     """A token with its place, since a template may hold the same one several times."""
-    return f"`{shown(row['token'])}` (token {row['position'] + 1} behind the picture)"
+    token = row["token"].strip()
+    blank = "the line break" if "\n" in row["token"] else "white space"
+    return f"{f'“{token}”' if token else blank} (token {row['position'] + 1} behind the picture)"
+
+
+def table_of_ways(rows):
+    """`later_layers.by_count` of one question in words: a row for each number of dimensions and each set of layers."""
+    found = []
+    for count in rows["count"].unique():
+        for ending in SPANS:
+            row = {"dimensions left out": int(count), "layers": WITHOUT[ending].removeprefix(", ") or "all"}
+            for measure in MEASURES:
+                one = rows[(rows["count"] == count) & (rows["metric"] == f"{measure}_fall{ending}")].iloc[0]
+                row[BESIDE[measure]] = (
+                    f"{one['value']:+.4f} ({one['low']:+.4f} to {one['high']:+.4f}), p = {one['p']:.2g}"
+                )
+            found.append(row)
+    return pd.DataFrame(found)
+
+
+def table_of_tokens(changes):
+    """`token_changes.changes` in words, the token that changes most first."""
+    most = changes.sort_values("value", ascending=False)
+    return pd.DataFrame(
+        {
+            "token": [shown(token) for token in most["token"]],
+            "place behind the picture": most["position"] + 1,
+            "1 - SelfSim": [
+                f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f})" for row in most.itertuples(index=False)
+            ],
+        }
+    )
 
 
 def of_lowest(lowest, n_layers):

@@ -13,6 +13,7 @@ import pandas as pd
 from medlib import results, stats
 from medlib.chapters.collapse.depths import interval
 from medlib.chapters.collapse.large_dimensions import shares
+from medlib.chapters.contextualisation import published
 from medlib.geometry import intra_similarity
 from medlib.geometry.contextual import mev_without, pair_interval, pair_mean, prompt_cosines, random_sets, token_cosines
 
@@ -166,6 +167,27 @@ def of_pictures(looks, names):
         where = dict(component=look.component, variant=look.variant, space=look.space)
         parts.append(rows.assign(metric="self_similarity_of_picture", **where))
     return pd.concat(parts, ignore_index=True)
+
+
+def of_change_map(changes, tokens, question):
+    """`token_changes.change_map`, `[state, token]`, as rows: `token, position, layer, value`, and the question."""
+    index = pd.MultiIndex.from_product([range(len(changes)), range(len(tokens))], names=["layer", "position"])
+    rows = pd.DataFrame({"value": results.significant(changes).ravel()}, index=index).reset_index()
+    where = dict(component="text", variant=question, space="raw", metric="change_by_layer")
+    return rows.assign(token=[tokens[at] for at in rows["position"]], **where)
+
+
+def of_published(n_layers):
+    """The published values at our layers, as rows: `metric, layer, value`."""
+    tables = [published.mapped(metric, n_layers).assign(metric=f"{metric}_published") for metric in published.VALUES]
+    return pd.concat(tables, ignore_index=True)[["metric", "layer", "value"]].assign(component="text")
+
+
+def of_shown(scenes, count):
+    """Which scenes' pictures are shown first: rows with `item`, a scene, its kind as `variant` and its `position`."""
+    first = scenes.head(count)
+    named = dict(item=first["scene"].astype(str), variant=first["kind"], position=range(len(first)))
+    return pd.DataFrame(named | dict(metric="picture_shown", component="image", value=1.0))
 
 
 def results_table(parts):

@@ -13,6 +13,7 @@ VALUES = {
     "intra_similarity": (0.3319, 0.5978, 0.5842, 0.6056, 0.5236),
     "mev": (1.000, 0.9571, 0.8863, 0.7658, 0.8133),
 }
+NAMES = {"self_similarity": "SelfSim", "intra_similarity": "IntraSim", "mev": "MEV"}
 
 
 def at_depth(layer, n_layers):
@@ -40,8 +41,8 @@ def beside(table, n_layers):
     rows = []
     for metric in VALUES:
         for layer, there, value in mapped(metric, n_layers).itertuples(index=False):
-            row = dict(measure=metric, published_layer=there, published=value, layer=layer)
-            for column, name in (("ours", metric), ("ours, less baseline", f"{metric}_adjusted")):
+            row = {"measure": NAMES[metric], "their layer": there, "published": value, "layer": layer}
+            for column, name in (("ours", metric), ("ours, less random", f"{metric}_adjusted")):
                 own = table[(table["metric"] == name) & (table["layer"] == layer)].iloc[0]
                 row[column] = f"{own['value']:.4f} ({own['low']:.4f} to {own['high']:.4f})"
             rows.append(row)

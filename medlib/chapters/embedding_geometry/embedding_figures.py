@@ -1,8 +1,11 @@
 """The figures of this chapter: curves of image tokens and of text tokens with their controls and B's ranges.
 
 Image tokens are solid, text tokens dotted; a control is thin and dashed in the colour of its curve; what project B
-published is a grey band.  Each function returns the figure and its axes.
+published is a grey band.  A state of too few distinct tokens (enough_tokens.py) has no point in a cloud's curves.  Each
+function returns the figure and its axes.
 """
+
+import textwrap
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -10,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from medlib import figures
 from medlib.chapters.embedding_geometry import project_b
+from medlib.chapters.embedding_geometry.enough_tokens import comparable
 from medlib.vision.states import KINDS
 
 LOOK = {"image": "medical", "text": "other"}
@@ -53,7 +57,7 @@ def both_kinds(table, metrics, controls):
     figure, axes = figures.panels(metrics, height=3.2, figsize=(4.2 * len(metrics), 3.6))
     for metric, one in axes.items():
         for kind in KINDS:
-            part = _of(table, metric, kind)
+            part = comparable(_of(table, metric, kind))
             if not len(part):
                 continue
             colour = figures.LOOKS[LOOK[kind]]["color"]
@@ -65,7 +69,7 @@ def both_kinds(table, metrics, controls):
                 )
         _refused(one, table, [metric], "text")
         one.set_title("")
-        one.set_ylabel(metrics[metric])
+        one.set_ylabel("\n".join(textwrap.wrap(metrics[metric], 26)))
         one.set_xlabel("layer (0: embedding)")
     figures.legend(figure, axes.values(), ncol=3)
     return figure, axes
@@ -79,7 +83,7 @@ def scale(table):
     for kind, one in zip(KINDS, axes.values(), strict=True):
         _band(one, project_b.band("dimension_lowest", kind), "project B (lowest fifth)")
         for (metric, line), label in zip(lines.items(), words, strict=True):
-            part = _of(table, metric, kind)
+            part = comparable(_of(table, metric, kind))
             colour = "black" if metric == "dimension_lowest" else figures.LOOKS[LOOK[kind]]["color"]
             one.plot(part["layer"], part["value"], ls=line, color=colour, label=label)
         _refused(one, table, ["dimension"], kind)
@@ -134,7 +138,7 @@ def _of(table, metric, kind):
 
 def _band(axes, edges, label="project B", colour="0.6"):
     if edges is not None:
-        axes.axhspan(*edges, color=sns.desaturate(colour, 0.4), alpha=0.2, lw=0, zorder=0, label=label)
+        axes.axhspan(*edges, color=sns.desaturate(colour, 0.4), alpha=0.35, lw=0, zorder=0, label=label)
 
 
 def _refused(axes, table, metrics, kind):

@@ -191,13 +191,13 @@ def peak(found, fewer, transitions, n_layers, theirs):
     and as far as the distance of two measured blocks tells.
     """
     if found is None:
-        return "refused", "cannot be named, since too few tokens were read"
+        return "refused", "not named, since too few tokens were read"
     (value, low, high), step = found, transitions[1] - transitions[0] if len(transitions) > 1 else n_layers
     at = theirs[0] / theirs[1]
     met = low - step / 2 <= at * n_layers <= high + step / 2
     same = "near the place of project B" if met else "away from the place of project B"
     text = (
-        f"is block {value:.0f} of the {len(transitions)} of {n_layers} that were measured ({low:.0f} to {high:.0f} "
+        f"block {value:.0f} of the {len(transitions)} of {n_layers} that were measured ({low:.0f} to {high:.0f} "
         f"as pictures are resampled, with the maps held still, no finer than the {step} from one to the next), {same}, "
         f"{at:.0%} of the depth; without the {N_LARGEST} dimensions that each block changes most it is block "
         f"{fewer[0]:.0f}"

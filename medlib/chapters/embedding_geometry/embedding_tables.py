@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from medlib import results
+from medlib.chapters.embedding_geometry import project_b
 
 
 def counts(clouds, hidden):
@@ -32,6 +33,22 @@ def missing(table):
     part = table[table["value"].isna() & table["reason"].notna()]
     found = part.groupby(["kind", "metric", "reason"], sort=False)["layer"].agg(lambda at: " ".join(map(str, at)))
     return found.rename("layers").reset_index()[["kind", "metric", "layers", "reason"]]
+
+
+def drawn(few):
+    """What figures show beyond `results_table`, as its rows: project B's ranges, and linearity by chance of few tokens.
+
+    `few`: of `two_traps.few_tokens`.  A range is two rows, its ends named in `variant`.
+    """
+    rows = [
+        dict(metric=f"{metric}_of_project_b", component=kind, variant=end, value=value)
+        for metric, kind, *_ in project_b.PUBLISHED
+        for end, value in zip(("lowest", "highest"), project_b.band(metric, kind), strict=True)
+    ]
+    noise = few[(few["data"] == "noise") & (few["score"] == "in sample")]
+    chance = dict(metric="few_tokens_by_chance", component="text")
+    parts = [pd.DataFrame(rows), pd.DataFrame(chance | dict(position=noise["tokens"], value=noise["chance"]))]
+    return pd.concat(parts, ignore_index=True).reindex(columns=results.COLUMNS)
 
 
 def results_table(steps, shapes, differences, pictures, few, copies, read):

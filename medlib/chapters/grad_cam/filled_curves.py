@@ -50,20 +50,33 @@ def filled_curves(model, table, maps, fills=FILLS, steps=16, seed=0):
     """
     parts = []
     for row in table.to_dict("records"):
-        prompt, brain, region = ask(model, row), brain_of(row), draw(row)[1]
-        view, answer = prompt.view, said(prompt, row["answer"])
-        filling = {"twin": draw(twin_of(row))[0], "blur": blurred(prompt)}
-        tokens = int(view.in_picture().sum())
-        counts = {"twin": np.arange(tokens + 1), "blur": growing(tokens, steps)}
-        every = maps[row["scene"], row["question_kind"]] | {
-            "centre": brain_centre_map(view, brain),
-            "random": random_brain_map(view, brain, [seed, row["scene"]]),
-            "brightness": brightness_map(view, prompt.picture, brain),
-            "lesion": np.nan_to_num(view.to_grid(region)),
-        }
-        for fill in fills:
-            found = curves(model, prompt, every, answer, filling[fill], counts[fill])
-            parts.append(found.assign(scene=row["scene"], fill=fill))
+        prompt, answer = ask(model, row), row["answer"]
+        every = maps[row["scene"], row["question_kind"]]
+        every = every | bases(prompt, brain_of(row), draw(row)[1], [seed, row["scene"]])
+        found = of_prompt(model, prompt, answer, every, draw(twin_of(row))[0], fills, steps)
+        parts.append(found.assign(scene=row["scene"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def bases(prompt, brain, lesion, seed):
+    """The maps of `BASES` for one picture, of which `brain` and `lesion` say which pixels show them."""
+    view = prompt.view
+    return {
+        "centre": brain_centre_map(view, brain),
+        "random": random_brain_map(view, brain, seed),
+        "brightness": brightness_map(view, prompt.picture, brain),
+        "lesion": np.nan_to_num(view.to_grid(lesion)),
+    }
+
+
+def of_prompt(model, prompt, answer, maps, twin, fills=FILLS, steps=16):
+    """The curves of one prompt in the order of each of `maps`, `{map: [row, column]}`; `twin`: its twin's picture.
+
+    Columns as of `filled_curves`, less `scene`.
+    """
+    tokens = int(prompt.view.in_picture().sum())
+    filling = {"twin": (twin, np.arange(tokens + 1)), "blur": (blurred(prompt), growing(tokens, steps))}
+    parts = [curves(model, prompt, maps, said(prompt, answer), *filling[fill]).assign(fill=fill) for fill in fills]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -9,12 +9,26 @@ from medlib.chapters.grad_cam.heat_scores import CONTROLS
 from medlib.chapters.grad_cam.lesion_scenes import ask
 from medlib.chapters.grad_cam.logit_sum import PAIRS
 
-BASE_LOOKS = {  # map -> label, line style
-    "lesion": ("the lesion itself", "-"),
-    "head": ("the tower's own head", "-."),
-    "centre": (CONTROLS["centre"], "--"),
-    "random": (CONTROLS["random"], ":"),
-    "brightness": (CONTROLS["brightness"], (0, (5, 1, 1, 1, 1, 1))),
+BASE_LOOKS = {  # map -> label, line style, colour
+    "lesion": ("the lesion itself", "-", "black"),
+    "head": ("the tower's own head", "-.", "C4"),
+    "brightness": (CONTROLS["brightness"], "--", "C2"),
+    "centre": (CONTROLS["centre"], "--", "0.45"),
+    "random": (CONTROLS["random"], ":", "0.45"),
+}
+_QUIET = "0.45"
+FILLED = {  # map -> label, look: maps in colours, controls in grey, and the two ends of the scale with their bands
+    "lesion": ("the lesion itself", dict(color="black", ls="-")),
+    "attention": (MAPS["attention"], dict(color="C0", ls="-")),
+    "rollout": (MAPS["rollout"], dict(color="C1", ls="--")),
+    "grad_cam": (MAPS["grad_cam"], dict(color="C2", ls="-.")),
+    "contrast": (MAPS["contrast"], dict(color="C3", ls=":")),
+    "all_logits": (MAPS["all_logits"], dict(color="C4", ls="--")),
+    "head": ("the tower's own head", dict(color="C5", ls="-.")),
+    "grad_cam randomised": ("Grad-CAM, random weights", dict(color=_QUIET, ls="-.")),
+    "brightness": (CONTROLS["brightness"], dict(color=_QUIET, ls=":")),
+    "centre": (CONTROLS["centre"], dict(color=_QUIET, ls="--")),
+    "random": ("random tokens of the brain", dict(color="C9", ls="-")),
 }
 CONTROL_LOOKS = [figures.LOOKS[name] for name in ("difference", "other", "medical", "control")]  # one for each
 SHORT = {"attention": "attention", "rollout": "rollout", "grad_cam": "answer", "contrast": "answer − other"}
@@ -32,12 +46,12 @@ def score_curves(curves, levels, ylabel):
         for weights, look, label in (("own", "medical", "the map"), ("randomised", "control", CONTROLS["randomised"])):
             part = curves[(curves["map"] == name) & (curves["weights"] == weights)]
             figures.curve(one, part, look, label)
-        for base, (label, style) in BASE_LOOKS.items():
+        for base, (label, style, colour) in BASE_LOOKS.items():
             if base in levels:
-                one.axhline(levels[base], color="0.35", lw=1, ls=style, label=label, zorder=0)
+                one.axhline(levels[base], color=colour, lw=1, ls=style, label=label, zorder=0)
         one.set_title(title, fontsize="small")
         one.set(ylabel=ylabel, ylim=(0, None))
-        one.label_outer()
+    figures.outer(axes.values())
     figures.legend(figure, axes.values(), ncol=3)
     return figure, axes
 
@@ -58,39 +72,34 @@ def control_differences(compared, metric, xlabel):
         label = f"less {CONTROLS[control]}"
         axes.plot(rows["value"], at, drawn["marker"], color=drawn["color"], markersize=5, label=label)
     axes.set_yticks(range(len(names)), [MAPS.get(name, SHORT.get(name)) for name in names])
-    axes.set(xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
+    axes.set(xlabel=f"{xlabel} (n = {part['n'].max():.0f} scenes)", ylim=(len(names) - 0.5, -0.5))
     figures.legend(figure, [axes], ncol=3)
     return figure, axes
 
 
-def filling(curves):
+def filling(curves, looks=FILLED):
     """Deletion and insertion beside each other, a row for each filling: mean probability of the answer, with intervals.
 
-    `curves`: `filled_curves.mean_curves`.  The axis is logarithmic from one token in a hundred on, since a lesion has
-    few.  The figure and its axes.
+    `curves`: `filled_curves.mean_curves`; `looks`: map -> label and look, those that are drawn.  The axis is
+    logarithmic from one token in a hundred on, since a lesion has few.  The figure and its axes.
     """
     fills = list(dict.fromkeys(curves["fill"]))
     size = (7.2, 2.6 * len(fills) + 0.6)
     figure, axes = plt.subplots(
         len(fills), 2, sharey=True, sharex=True, figsize=size, layout="constrained", squeeze=False
     )
-    names = dict(lesion="the lesion itself", **MAPS, head="the tower's own head")
-    names |= {"grad_cam randomised": "Grad-CAM, random weights", "brightness": CONTROLS["brightness"]}
-    names |= dict(centre=CONTROLS["centre"], random="random tokens of the brain")
-    looks = [
-        dict(color="black", ls="-"),
-        *(dict(color=f"C{i}", ls=s) for i, s in enumerate(["-", "--", "-.", ":"] * 3)),
-    ]
     for line, fill in zip(axes, fills, strict=True):
         for one, curve in zip(line, ("deletion", "insertion"), strict=True):
-            for (name, label), look in zip(names.items(), looks[: len(names)], strict=True):
-                part = curves[(curves["fill"] == fill) & (curves["curve"] == curve) & (curves["map"] == name)]
+            here = curves[(curves["fill"] == fill) & (curves["curve"] == curve)]
+            for name, (label, look) in looks.items():
+                part = here[here["map"] == name]
                 one.plot(part["share"], part["value"], label=label, lw=1.5, **look)
                 if name in ("lesion", "random"):
                     one.fill_between(part["share"], part["low"], part["high"], color=look["color"], alpha=0.12, lw=0)
-            one.set_title(f"{curve}, filled from {'the' if fill == 'twin' else 'a'} {fill}", fontsize="medium")
+            title = f"{curve}, filled from {'the' if fill == 'twin' else 'a'} {fill} (n = {here['n'].max()})"
+            one.set_title(title, fontsize="small")
             one.set_xscale("symlog", linthresh=0.01, linscale=0.5)
-            one.set(xlabel="share of tokens", ylabel="p of the answer", xlim=(0, 1))
+            one.set(xlabel="share of tokens", ylabel="probability", xlim=(0, 1))
             one.set_xticks([0, 0.01, 0.1, 1], ["0", "1 %", "10 %", "100 %"])
             one.minorticks_off()
             one.label_outer()
@@ -108,7 +117,7 @@ def likeness_panels(curves):
         axes[title].axhline(0, color="0.6", lw=1, zorder=0)
         axes[title].set_title(title, fontsize="small")
         axes[title].set(ylabel="rank correlation", ylim=(-1.05, 1.05))
-        axes[title].label_outer()
+    figures.outer(axes.values())
     return figure, axes
 
 
@@ -124,7 +133,7 @@ def patch_figure(curves, span):
     axes.axhspan(span.low, span.high, color="0.9", lw=0, zorder=0)
     axes.axhline(0, color="0.6", lw=1, zorder=0)
     axes.set(ylabel="moved towards the twin, logits")
-    axes.legend(fontsize="small")
+    figures.legend(figure, [axes], ncol=3)
     return figure, axes
 
 

@@ -19,6 +19,7 @@ MAPS = {  # in the order of all figures and tables
     "contrast": "Grad-CAM against the other answer",
     "all_logits": "Grad-CAM of all logits",
 }
+JUDGED = MAPS | {"head": "the tower's own head"}
 
 
 class Traced(NamedTuple):

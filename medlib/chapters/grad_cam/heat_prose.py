@@ -8,7 +8,7 @@ import pandas as pd
 
 from medlib import stats
 from medlib.chapters.grad_cam.filled_curves import void
-from medlib.chapters.grad_cam.heat_maps import MAPS
+from medlib.chapters.grad_cam.heat_maps import JUDGED, MAPS
 from medlib.chapters.grad_cam.heat_scores import CONTROLS, METRICS, at_layers
 from medlib.chapters.grad_cam.logit_sum import PAIRS
 from medlib.chapters.grad_cam.shares import share
@@ -53,19 +53,19 @@ def verdict(compared, knows, kind):
     is not there cannot be right or wrong.  Of a map at layer 1 it is said that it cannot be about the question.
     """
     one = knows.loc[kind]
-    right = f"{spoken(one, '{:.0%}')} of answers right, by chance {one['chance']:.0%}"
+    right = f"{spoken(one, '{:.0%}')} of answers are right, by chance {one['chance']:.0%}"
     if not one["known"]:
-        return "not decided", f"Not decided: the model does not know the answer ({right})"
+        return "not decided", f"Not decided: the model does not know the answer; {right}"
     failed = beats(compared, kind)
     good = [name for name, missed in failed.items() if not missed]
     early = _early(compared, kind, good)
     if len(good) == len(failed):
-        return "yes", f"Yes: every map points at the lesion more than each of its controls does ({right}){early}"
+        return "yes", f"Yes: every map points at the lesion more than each of its controls does{early}; {right}"
     if not good:
-        return "no", f"No: no map points at the lesion more than each of its controls does ({right})"
+        return "no", f"No: no map points at the lesion more than each of its controls does; {right}"
     bad = [f"{MAPS[name]} (not beyond {_named(missed)})" for name, missed in failed.items() if missed]
-    text = f"It depends on the map: beyond all controls {listed([MAPS[name] for name in good])}; not {listed(bad)}"
-    return "some", f"{text} ({right}){early}"
+    point = f"{listed([MAPS[name] for name in good])} {'point' if len(good) > 1 else 'points'} at the lesion"
+    return "some", f"It depends on the map: {point} more than every control does; not {listed(bad)}{early}; {right}"
 
 
 def _named(controls):
@@ -95,7 +95,7 @@ def table_of_maps(compared, kind):
             cells[metric] = spoken(own[(own["metric"] == metric) & own["control"].isna()].iloc[0])
         for control, label in CONTROLS.items():
             less = own[(own["metric"] == "pointing") & (own["control"] == control)]
-            cells[f"pointing less {label}"] = spoken(less.iloc[0], "{:+.2f}") if len(less) else ""
+            cells[f"less {label}"] = spoken(less.iloc[0], "{:+.2f}") if len(less) else ""
         names = {"head": "tower's own head", "lesion": "the lesion itself", **CONTROLS}
         rows[MAPS.get(name, names.get(name))] = cells
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -212,13 +212,13 @@ def of_shifted(pointing, seed=0):
     return {"shifted_points": (other["value"], text + spoken(less, "{:+.2f}"))}
 
 
-def of_curves(areas, fill, controls):
+def of_curves(areas, fill, controls, names=JUDGED):
     """By which maps the answer goes first and comes back first, beyond every control: key -> `(value, text)`.
 
-    The maps that fail are named too.  The value is the number of those that pass, or "void" where the lesion's own
-    order does no better than a random one, since such a test could not tell a good map.
+    `names`: map -> what it is called, those that are judged.  The maps that fail are named too.  The value is the
+    number of those that pass, or "void" where the lesion's own order does no better than a random one, since such a
+    test could not tell a good map.
     """
-    names = MAPS | {"head": "the tower's own head"}
     part = areas[(areas["fill"] == fill) & areas["control"].isin(controls) & areas["map"].isin(names)]
     found = {}
     for curve, side in (("deletion", "high"), ("insertion", "low")):
@@ -230,8 +230,8 @@ def of_curves(areas, fill, controls):
         clear = of_one[side] < 0 if curve == "deletion" else of_one[side] > 0
         passed = clear.groupby(of_one["map"]).all()
         good, bad = ([said for name, said in names.items() if passed.get(name) == one] for one in (True, False))
-        text = f"sooner than by every control in the order of {listed(good) if good else 'no map'}"
-        found[f"{curve}_{fill}"] = (len(good), f"{text}; not of {listed(bad)}" if bad else text)
+        text = f"sooner in the order of {listed(good) if good else 'no map'} than in that of every control"
+        found[f"{curve}_{fill}"] = (len(good), f"{text}; not so in that of {listed(bad)}" if bad else text)
     return found
 
 

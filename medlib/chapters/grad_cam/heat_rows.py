@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from medlib.results import COLUMNS, significant
+
 
 def rows(compared, curves, levels, likeness, patched, filled, found, others, shifted, kind):
     """All that was measured, as rows for `Run.save`: `domain` is the kind of question, `variant` what is compared.
@@ -59,6 +61,29 @@ def rows(compared, curves, levels, likeness, patched, filled, found, others, shi
         parts.append(patched.assign(domain=kind, component=patched["tokens"], metric="moved_to_twin"))
     kept = ["domain", "item", "variant", "layer", "component", "space", "metric", "value", "low", "high", "n"]
     return pd.concat([part[[name for name in kept if name in part]] for part in parts], ignore_index=True)
+
+
+def drawn(table, overlays, curves, tokens, span, kind):
+    """What figures show beyond `rows`, as its rows: maps over pictures, curves of filled ones, the whole picture.
+
+    `table`: the questions of `overlays`, which are of `heat_figures.to_show`; `curves`: of `filled_curves.mean_curves`,
+    over `tokens` image tokens; `span`: of `lesion_patch.whole_span`.  `position` is the image token, in reading order,
+    and of a curve the number of tokens that are filled.
+    """
+    parts = []
+    for scene, (_, _, maps) in zip(table["scene"], overlays, strict=True):
+        for title, heat in maps.items():
+            where = dict(metric="map", domain=kind, item=str(scene), component=title)
+            parts.append(
+                pd.DataFrame({"position": range(heat.size), "value": significant(heat).ravel()}).assign(**where)
+            )
+    filled = (curves["share"] * tokens).round().astype(int)
+    named = dict(metric=curves["curve"], component=curves["map"], space=curves["fill"], position=filled)
+    numbers = {name: significant(curves[name]) for name in ("value", "low", "high")}
+    parts.append(curves.assign(domain=kind, **named | numbers))
+    whole = dict(metric="moved_to_twin", domain="lesion", component="whole picture", **span._asdict())
+    table = pd.concat([*parts, pd.DataFrame([whole])], ignore_index=True).dropna(subset=["value"])
+    return table[table.columns.intersection(COLUMNS)]
 
 
 def _less(control):

@@ -102,7 +102,8 @@ def commonest(model, found, count=5):
         order = np.lexsort((tokens, -times))[:count]
         for rank, at in enumerate(order, 1):
             share = times[at] / found.best[:, place].size
-            rows.append((layer, rank, model.tokenizer.decode([int(tokens[at])]).strip(), int(tokens[at]), share))
+            piece = model.tokenizer.decode([int(tokens[at])])  # of white space nothing would be left to show
+            rows.append((layer, rank, piece.strip() or piece, int(tokens[at]), share))
     return pd.DataFrame(rows, columns=["layer", "rank", "word", "token", "share"])
 
 

@@ -1,7 +1,7 @@
 """The figures of this chapter: comparisons of words over layers, words of neurons, patches part by part, and maps.
 
 A curve that is held against another has the look of the medical one, what it is held against that of the control.  A
-dot on the zero line is a layer whose difference survives correction.
+dot at the foot of a panel is a layer whose difference survives correction.
 """
 
 import matplotlib.pyplot as plt
@@ -37,7 +37,7 @@ TITLES = {"place": "lesion words, by place"}
 def comparisons(tests, measure):
     """A panel for each comparison of a measure: the picture, its control, and their difference with its interval.
 
-    `tests`: the table of `word_tests.all_tests`.  Dots: q below 5 %.  Returns the figure and its axes.
+    `tests`: the table of `word_tests.all_tests`.  Dots at the foot: q below 5 %.  Returns the figure and its axes.
     """
     own = tests[tests["measure"] == measure]
     names = list(own["comparison"].drop_duplicates())
@@ -49,7 +49,9 @@ def comparisons(tests, measure):
             figures.curve(one, rows[["layer"]].assign(value=rows[column]), look, label)
         figures.curve(one, rows, "difference", "difference")
         clear = rows[rows["q"] < 0.05]
-        one.plot(clear["layer"], [0] * len(clear), "k.", ms=7, label="q < 5 %" if len(clear) else None)
+        if len(clear):  # an empty line would have no place, and upset the layout
+            at_foot = dict(transform=one.get_xaxis_transform(), clip_on=False, ms=7, label="q < 5 %")
+            one.plot(clear["layer"], [0.03] * len(clear), "k.", **at_foot)
         one.set_title(f"{TITLES.get(name, f'own word: {name}')} (n = {rows['n'].iloc[0]})", fontsize="small")
         one.set_xlabel("state")
         bottom, top = one.get_ylim()
@@ -86,6 +88,7 @@ def neurons(table):
         clear = rows[rows["q"] < 0.05]
         one.plot(clear["layer"], clear["own"], "k.", ms=8, label="q < 5 %" if len(clear) else None)
         one.set_ylabel("share of the words")
+        one.set_xticks(sorted(set(rows["layer"])))
     figures.legend(figure, axes.values())
     return figure, axes
 
@@ -109,8 +112,9 @@ def parts(exact, estimated, known):
             axes.plot(estimated[part]["layer"], estimated[part]["value"], color=look["color"], ls="--", lw=1)
         axes.set(xlabel="layer", ylim=(-0.6, 1.6))
     n = next(iter(exact.values()))["n"].iloc[0]
-    left.set_ylabel("answer recovered, P")
-    left.set_title(f"n = {n} pictures" + ("" if known else ", answer not known"), fontsize="small")
+    left.set_ylabel("answer recovered\n(0: twin, 1: with the lesion)")
+    left.set_title(f"parts of the picture (n = {n}" + (")" if known else ", answer not known)"), fontsize="small")
+    right.set_title("where the answer goes", fontsize="small")
     handles = {label: handle for axes in sides for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     handles["estimate from one gradient"] = Line2D([], [], color="0.3", ls="--", lw=1)
     figure.legend(handles.values(), handles, loc="outside lower center", ncol=3, fontsize="small")
@@ -118,13 +122,17 @@ def parts(exact, estimated, known):
 
 
 def maps(prompts, values, masks, titles):
-    """Maps over pictures side by side, on one scale: `values [picture, row, column]`, lesions outlined from `masks`."""
+    """Maps over pictures side by side, on one scale: `values [picture, row, column]`, lesions outlined from `masks`.
+
+    The values are differences, so the scale has its middle at zero.
+    """
     figure, grid = plt.subplots(1, len(prompts), figsize=(2.9 * len(prompts), 3), squeeze=False, layout="constrained")
-    limits = float(np.min(values)), float(np.max(values))
+    most = float(np.max(np.abs(values)))
     for axes, prompt, heat, mask, title in zip(grid[0], prompts, values, masks, titles, strict=True):
-        drawn = vision.overlay(axes, prompt, heat, limits=limits)
+        drawn = vision.overlay(axes, prompt, heat, limits=(-most, most))
+        drawn.set_cmap("PuOr")
         axes.contour(mask, levels=[0.5], colors="white", linewidths=1.5)
         axes.contour(mask, levels=[0.5], colors="black", linewidths=0.6)
         axes.set_title(title, fontsize="small")
-    figure.colorbar(drawn, ax=list(grid[0]), label="lesion words, nats above the twin", shrink=0.8)
+    figure.colorbar(drawn, ax=list(grid[0]), label="lesion words,\nnats above the twin", shrink=0.8)
     return figure, grid[0]

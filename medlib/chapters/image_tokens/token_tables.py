@@ -134,6 +134,17 @@ def rows(tests, against, likenesses, gaps, shares, curves, estimates, handovers,
     return table[np.isfinite(table["value"].astype(float))]
 
 
+def map_rows(heats, scenes, state):
+    """Maps over pictures as rows of the results table: `heats [picture, row, column]`, `scenes [picture]`, one state.
+
+    `position` is the image token, in reading order.
+    """
+    shown = results.significant(heats).reshape(len(heats), -1)
+    index = pd.MultiIndex.from_product([map(str, scenes), range(shown.shape[1])], names=["item", "position"])
+    table = pd.DataFrame({"value": shown.ravel()}, index=index).reset_index().dropna(subset=["value"])
+    return table.assign(domain="place", layer=state, metric="lesion_words_gain")
+
+
 def _one(table, column):
     """One column of a table as its value; the interval belongs to the difference alone."""
     kept = table if column == "value" else table.assign(value=table[column], low=np.nan, high=np.nan)

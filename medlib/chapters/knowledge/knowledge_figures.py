@@ -22,17 +22,13 @@ def scores(scores, known):
     return figure, axes
 
 
-def lengths(asked, controls, tokenizer):
+def lengths(tokens, controls):
     """The number of tokens of the questions, of each medical domain and its control in a panel: figure and axes.
 
-    What a chat template puts in front is not counted: it is as long for all of them.
+    `tokens`: of `knowledge_tables.lengths`.
     """
     figure, axes = figures.panels(controls, sharex=False)
     for domain, control in controls.items():
-        tokens = {
-            name: [len(tokenizer(prompt)["input_ids"]) for prompt in asked[name].questions["prompt"]]
-            for name in (domain, control)
-        }
         axes[domain].set_title("")
-        figures.lengths(axes[domain], tokens)
+        figures.lengths(axes[domain], {name: tokens[name] for name in (domain, control)})
     return figure, axes

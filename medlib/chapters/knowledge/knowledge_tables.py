@@ -110,6 +110,28 @@ def labellings(sensitivity):
     return scores[["items with others", "primary", "others", "random"]]
 
 
+def lengths(asked, tokenizer):
+    """How many tokens each question has: domain -> a list.  `asked`: domain -> `Asked`.
+
+    What a chat template puts in front is not counted: it is as long for all of them.
+    """
+    return {
+        name: [len(tokenizer(prompt)["input_ids"]) for prompt in found.questions["prompt"]]
+        for name, found in asked.items()
+    }
+
+
+def length_rows(tokens):
+    """The shares of questions of each length, as rows of the results table: `position` is the number of tokens.
+
+    `tokens`: of `lengths`; `n` is the number of questions of the domain.
+    """
+    shares = {name: pd.Series(counts).value_counts(normalize=True, sort=False) for name, counts in tokens.items()}
+    table = pd.concat(shares, names=["domain", "position"]).rename("value").reset_index()
+    n = table["domain"].map({name: len(counts) for name, counts in tokens.items()})
+    return table.assign(metric="questions of so many tokens", n=n).sort_values(["domain", "position"])
+
+
 def rows(scores, known, filters, by_item, sensitivity):
     """The results table: accuracies, pairs with their differences, each item's accuracy and labels in other places."""
     scores = scores.assign(variant=scores["variant"].replace("", None))

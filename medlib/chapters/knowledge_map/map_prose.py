@@ -99,7 +99,10 @@ def where(agreed, domains):
 
 
 def matters(judged, domains):
-    """For each kind of effect, in how many domains the mapped layers beat nineteen of twenty random runs."""
+    """For each kind of effect, in how many domains the mapped layers beat nineteen of twenty random runs.
+
+    Out of those that have such layers.
+    """
     found = {}
     own = judged[judged["domain"].isin(domains) & (judged["technique"] == "consensus")].dropna(subset=["beaten"])
     for key, kind in (("lesion", "lesion"), ("resampled", "lesion, resampled"), ("steering", "steering")):
@@ -108,7 +111,7 @@ def matters(judged, domains):
             for late, part in (("", own[first]), ("_late", own[~first])):
                 rows = part[(part["kind"] == kind) & (part["map"] == name)]
                 those = list(rows.loc[rows["p"] <= 0.05, "domain"])
-                found[key + ending + late] = (len(those), _of(those, len(rows), "domains with such layers"))
+                found[key + ending + late] = (len(those), _of(those, len(rows), "domains"))
     return found
 
 

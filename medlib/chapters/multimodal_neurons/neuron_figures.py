@@ -7,6 +7,8 @@ elsewhere, and units that write as much dotted and green; what is expected by ch
 import matplotlib.pyplot as plt
 
 from medlib import figures
+from medlib.chapters.grad_cam.heat_figures import FILLED as OF_MAPS
+from medlib.chapters.multimodal_neurons.neuron_curves import MAPS
 from medlib.chapters.multimodal_neurons.neuron_maps import BASELINES, MEASURES
 from medlib.vision import overlay
 
@@ -22,6 +24,14 @@ BEFORE = {
     "brain centre": figures.LOOKS["other"],
     "brightness alone": figures.LOOKS["other"] | dict(color="0.2", marker="v"),
     "random brain tokens": figures.LOOKS["chance"],
+}
+FILLED = {  # the curves of filled pictures, as those of maps of attention and gradient are drawn
+    "lesion": OF_MAPS["lesion"],
+    "gradient": (MAPS["gradient"], dict(color="C0", ls="-")),
+    "contribution": (MAPS["contribution"], dict(color="C1", ls="--")),
+    "gradient randomised": ("the same by the gradient, random weights", dict(color="0.45", ls="-.")),
+    "contribution randomised": ("the same by the contribution, random weights", dict(color="0.45", ls=(0, (1, 3)))),
+    **{name: OF_MAPS[name] for name in ("brightness", "centre", "random")},
 }
 
 
@@ -116,18 +126,24 @@ def sharing(tables, counts):
         one.set(xscale="log", xlabel="first units", ylabel="share in common", ylim=(-0.03, 1.03))
         one.set_xticks(counts, counts)
         one.minorticks_off()
-        one.label_outer()
+    figures.outer(axes.values())
     figures.legend(figure, axes.values(), ncol=2)
     return figure, axes
 
 
-def examples(asked, prompts, maps, kind, count=3):
+def first_scenes(maps, count=3):
+    """The maps of the first `count` scenes of both halves; `maps`: (scene, score) -> map, of `neuron_maps.scored`."""
+    scenes = [*dict.fromkeys(scene for scene, _ in maps)][:count]
+    return {(scene, score): heat for (scene, score), heat in maps.items() if scene in scenes}
+
+
+def examples(asked, prompts, maps, kind):
     """Maps of the first units over their pictures, a row for each score, with the lesion's outline in white.
 
-    `maps`: those of `neuron_maps.scored`.  The first `count` scenes of both halves.  The figure and its axes.
+    `maps`: of `first_scenes`.  The figure and its axes.
     """
     scores = [*dict.fromkeys(score for _, score in maps)]
-    scenes = [*dict.fromkeys(scene for scene, _ in maps)][:count]
+    scenes = [*dict.fromkeys(scene for scene, _ in maps)]
     size = (2.3 * len(scenes), 2.4 * len(scores))
     figure, grid = plt.subplots(len(scores), len(scenes), squeeze=False, figsize=size, layout="constrained")
     for across, scene in enumerate(scenes):
@@ -137,7 +153,7 @@ def examples(asked, prompts, maps, kind, count=3):
             axes = grid[down, across]
             drawn = overlay(axes, prompts[place], maps[scene, score], limits=(0, 1))
             axes.contour(row["mask"], [0.5], colors="white", linewidths=1.5)
-            axes.set_title(f"{row['answer']}, by the {score}", fontsize="small")
+            axes.set_title(f"{row['answer']}, {score}", fontsize="small")
     figure.colorbar(drawn, ax=grid, label="activity, share of each unit's largest", shrink=0.8)
     return figure, grid
 

@@ -34,7 +34,7 @@ def verdict(effects, of_picture, specificity, accuracy):
                 said += f"; those by the {_listed(alone)} cost it more than the other question"
             else:
                 said += "; none are shown to cost it more than the other question"
-        parts.append(f"{kind}: {said}")
+        parts.append(f"{kind.capitalize()}: {said}")
     return carried, ". ".join(parts)
 
 
@@ -146,10 +146,9 @@ def _worse(less, level, measure):
     for name in BASELINES:
         row = less.loc[(measure, name)]
         if row["high"] < 0:
-            own, other = level[measure, "first units"], level[measure, name]
-            gap = "{value:+.3f}, {low:+.3f} to {high:+.3f}".format(**row)
-            said.append(f"{name} ({other:.3f} against {own:.3f}: {gap})")
-    return f"; by {measure} it is worse than {', '.join(said)}" if said else ""
+            said.append(f"{name} ({level[measure, name]:.3f})")
+    own = level[measure, "first units"]
+    return f"; by {measure} it has {own:.3f}, worse than {', '.join(said)}" if said else ""
 
 
 def of_agreement(agreement, key):
@@ -185,7 +184,7 @@ def _interval(row, form="{:+.2f}"):
 def _range(values, form="{:.2f}"):
     if values.empty:
         return "not known", "not known, for want of scenes,"
-    low, high = form.format(values.min()), form.format(values.max())
+    low, high = (form.format(round(float(end), 6) + 0.0) for end in (values.min(), values.max()))
     return float(values.median()), low if low == high else f"{low} to {high}"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medlib import scans, vision
-from medlib.chapters.grad_cam.lesion_scenes import brain_of
+from medlib.chapters.grad_cam.lesion_scenes import brain_of, twin_of
 from medlib.errors import MedlibError
 from medlib.scans.items import QUESTIONS
 from medlib.vision.inputs import answer_id
@@ -24,7 +24,8 @@ def choose(kinds, count, seed=0):
 
     `kinds`: two of `scans.items.QUESTIONS`, the first one about the lesion.  Columns: `scene`, `half` (0 or 1; right
     answers are spread evenly over both), `question_kind`, `question`, `answer`, `answers` (all of the kind, a tuple),
-    `picture`, `mask` (of the lesion) and `brain` (which pixels show it), bool `[height, width]`.  A picture that is
+    `picture`, `twin` (the same without its lesion), `mask` (of the lesion) and `brain` (which pixels show it), bool
+    `[height, width]`.  A picture that is
     there already is left out: `attrs["repeated"]` counts them.  Raises `MedlibError` for other kinds, for scenes that
     run out, and where an answer is not in both halves.
     """
@@ -44,10 +45,11 @@ def choose(kinds, count, seed=0):
                 repeated += 1
                 continue
             seen.add(key)
-            brain = brain_of(own.loc[first])
+            shown = dict(picture=picture, mask=mask, brain=brain_of(own.loc[first]))
+            shown["twin"] = scans.draw(twin_of(own.loc[first]))[0]
             for kind in names:
                 known = dict(question=own.question[kind], answer=own.answer[kind], answers=tuple(QUESTIONS[kind][1]))
-                rows.append(dict(scene=scene, question_kind=kind, **known, picture=picture, mask=mask, brain=brain))
+                rows.append(dict(scene=scene, question_kind=kind, **known, **shown))
     table = in_halves(pd.DataFrame(rows), seed)
     table.attrs["repeated"] = repeated
     return table

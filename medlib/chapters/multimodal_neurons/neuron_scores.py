@@ -149,7 +149,8 @@ def words(model, measured, asked, prompts, score, count, of_each=5):
         prompt = prompts[asked.index.get_loc(own.index[0])]
         token = tokens_of(model, prompt, [answer])[0]
         ids = of_units(model, top, of_each)
-        told = [", ".join(model.tokenizer.decode([one]).strip() for one in row) for row in ids.tolist()]
+        pieces = [[model.tokenizer.decode([one]) for one in row] for row in ids.tolist()]
+        told = [", ".join(piece.strip() or repr(piece) for piece in row) for row in pieces]
         tables.append(top.assign(question_kind=kind, answer=answer, words=told, says=(ids == token).any(1)))
     return pd.concat(tables, ignore_index=True)
 

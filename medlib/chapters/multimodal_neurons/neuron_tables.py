@@ -5,12 +5,15 @@ import pandas as pd
 from medlib import results
 
 
-def rows(effects, of_picture, loudness, specificity, accuracy, agreements, halves, compared, words, taken, maps_of):
+def rows(
+    effects, of_picture, loudness, specificity, accuracy, agreements, halves, compared, areas, words, taken, maps_of
+):
     """Tables of this chapter, one under the other, as the results table takes them.
 
     `domain` is the kind of question that is asked, `component` the score with the number of units, `item` the scene or
     unit.  `agreements`: label -> rows of `neuron_scores.agreement`; `halves`: score -> those of `halves`; `words`:
-    score -> those of `words`; `taken`: of `take_out`, each scene's own numbers; `maps_of`: the kind the maps are of.
+    score -> those of `words`; `areas`: of `filled_curves.areas`; `taken`: of `take_out`, each scene's own numbers;
+    `maps_of`: the kind the maps and areas are of.
     """
     named = {"difference": "first less random", "difference from matched": "first less matched"}
     units = effects["units"].replace(named)
@@ -55,6 +58,13 @@ def rows(effects, of_picture, loudness, specificity, accuracy, agreements, halve
             variant=compared["map"] + compared["less"].map(lambda name: f" less {name}" if name else ""),
             metric=compared["measure"],
         ),
+        areas.assign(
+            domain=maps_of,
+            component=areas["map"],
+            space=areas["fill"],
+            variant=("less " + areas["control"].astype(object)).where(areas["control"].notna(), None),
+            metric=areas["curve"] + "_area",
+        ),
     ]
     tables = {name: table.assign(metric=table["metric"] + " of " + name) for name, table in agreements.items()}
     tables |= {f"halves, {name}": table.assign(metric=f"shared of halves, {name}") for name, table in halves.items()}
@@ -77,6 +87,53 @@ def rows(effects, of_picture, loudness, specificity, accuracy, agreements, halve
         parts.append(table.assign(**named, metric="mean score", value=table["score"]))
     parts.append(by_scene(taken))
     return pd.concat([part.reindex(columns=results.COLUMNS) for part in parts], ignore_index=True)
+
+
+def drawn(specificity, maps, curves, tokens, kind):
+    """What figures show beyond `rows`, as its rows: what units cost on each question, maps over pictures, curves.
+
+    `specificity`: of neuron_effects.py; `maps`: (scene, score) -> `[row, column]`, of questions of a `kind`; `curves`:
+    of `filled_curves.mean_curves`, over `tokens` image tokens.  `position` is the image token, in reading order, and of
+    a curve the number of tokens that are filled.
+    """
+    parts = [
+        specificity.assign(
+            domain=specificity["chosen_for"],
+            component=_sized(specificity),
+            metric=f"drop, {name} question",
+            value=specificity[name],
+            low=None,
+            high=None,
+        )
+        for name in ("own", "other")
+    ]
+    for (scene, score), heat in maps.items():
+        where = dict(metric="activity", domain=kind, item=str(scene), component=score)
+        points = {"position": range(heat.size), "value": results.significant(heat).ravel()}
+        parts.append(pd.DataFrame(points).dropna(subset=["value"]).assign(**where))
+    filled = (curves["share"] * tokens).round().astype(int)
+    named = dict(metric=curves["curve"], component=curves["map"], space=curves["fill"], position=filled)
+    numbers = {name: results.significant(curves[name]) for name in ("value", "low", "high")}
+    parts.append(curves.assign(domain=kind, **named | numbers))
+    return pd.concat([part.reindex(columns=results.COLUMNS) for part in parts], ignore_index=True)
+
+
+HEADINGS = {
+    "question_kind": "question",
+    "in_first_half": "in the first half",
+    "such_as": "such as",
+    "less": "less that of",
+}
+
+
+def shown(table, columns=None, precision=2):
+    """A table, or some of its columns, as the page shows it: under headings in words, without an index."""
+    return (
+        (table if columns is None else table[columns])
+        .rename(columns=HEADINGS)
+        .style.format(precision=precision, escape="html")
+        .hide()
+    )
 
 
 def by_scene(taken):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from medlib import stats
+from medlib import results, stats
 from medlib.chapters.patching import couples, sites
 
 
@@ -140,6 +140,32 @@ def side_by_side(table):
     order = {name: place for place, name in enumerate(table["domain"].drop_duplicates())}
     wide = wide.rename(columns=MEASURES).reset_index().rename(columns={"n": "couples"})
     return wide.sort_values(["domain", "side"], key=lambda c: c.map(order) if c.name == "domain" else c)
+
+
+def drawn(at_parts, first_order, spans):
+    """What figures show beyond `results_of`, as rows of the results table.
+
+    `at_parts`: part of the prompt -> what `at_part` returns; `first_order`: domain -> part -> curve of the estimate;
+    `spans`: of `spans`, whose pairs are told apart by a number as `variant`.
+    """
+    rows = [
+        curve.assign(domain=name, component=component.lower(), space=part, metric="recovered_by_block")
+        for part, of_domain in at_parts.items()
+        for name, of_component in of_domain.items()
+        for component, curve in of_component.items()
+    ]
+    rows += [
+        curve.assign(domain=name, component="residual", space=part, metric="recovered_estimated")
+        for name, parts in first_order.items()
+        for part, curve in parts.items()
+    ]
+    numbered = [f"pair {place}" for place in range(len(spans))]
+    for column, metric in (("span", "span"), ("share", "largest_share"), ("moved", "largest_change")):
+        one = dict(domain=spans["domain"], variant=numbered, metric=metric, component="residual")
+        rows.append(pd.DataFrame(one | dict(value=results.significant(spans[column]))))
+    table = pd.concat(rows, ignore_index=True)
+    table = table[np.isfinite(table["value"].astype(float))]  # two runs alike: nothing to divide by, and no point drawn
+    return table.reindex(columns=results.COLUMNS).astype({"layer": "Int64", "n": "Int64"})
 
 
 def results_of(sweeps, medians, handovers, agreement, by_side, controls):

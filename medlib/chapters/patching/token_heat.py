@@ -52,6 +52,7 @@ def page(found, known, name):
     figure.update_layout(
         template="none",
         updatemenus=[dict(buttons=buttons, visible=False)],
+        meta=dict(choose="Domain", says="Heat map of tokens and layers"),
         xaxis=dict(type="category", tickangle=-60, automargin=True, title="token"),
         yaxis=dict(title="layer"),
         height=460,

@@ -110,17 +110,17 @@ def late(main, known):
     return figure
 
 
-def corrected(curves, left, known, seed=0):
+def corrected(curves, left, known):
     """Line (above) and circularity (below) of each domain, as they are and with the causes taken out.
 
-    `curves`: of `mean_curves`; `left`: domain -> the view with the causes taken out.
+    `curves`: of `mean_curves`; `left`: measure -> domain -> curve of the view with the causes taken out.
     """
     figure, grid = plt.subplots(2, 2, figsize=(7.6, 5.2), sharex=True, sharey="row", layout="constrained")
-    for column, name in zip(grid.T, left, strict=True):
+    for column, name in zip(grid.T, left["line"], strict=True):
         shown = known[name] or LOOKS[name] == "control"
         for axes, measure in zip(column, ("line", "circularity"), strict=True):
             figures.curve(axes, curves[measure][name], LOOKS[name], "as they are", shown)
-            figures.curve(axes, mean_curve(left[name], measure, seed), "other", "length and words taken out", shown)
+            figures.curve(axes, left[measure][name], "other", "length and words taken out", shown)
             axes.axhline(0, color="0.6", lw=1)
         column[0].set(title=name if known[name] else f"{name}, not known", xlabel="")
     for axes, label in zip(grid[:, 0], ("like a line", "ring minus line"), strict=True):
@@ -168,41 +168,51 @@ def in_umap(bent, known):
     return figure
 
 
+def ranked(table):
+    """Distances [stage, stage] as ranks among the pairs, 1 the nearest; the diagonal is null."""
+    upper = np.triu_indices(len(table), 1)
+    ranks = np.full(table.shape, np.nan)
+    ranks[upper] = ranks.T[upper] = rankdata(table[upper])
+    return ranks
+
+
 def apart(tables):
-    """Matrices of the distances between stages, a panel each: `tables`: title -> [stage, stage]; returns the figure.
+    """Matrices of the distances between stages, a panel each: `tables`: title -> what `ranked` returns; the figure.
 
     Coloured by rank, as the scores see them, since one far stage would bleach all others.  The darker, the nearer.  A
     path is dark along the diagonal alone, a ring also in the two far corners.
     """
     figure, axes = plt.subplots(1, len(tables), figsize=(2.6 * len(tables), 2.9), sharey=True, layout="constrained")
-    for one, (title, table) in zip(axes, tables.items(), strict=True):
-        upper = np.triu_indices(len(table), 1)
-        ranks = np.full(table.shape, np.nan)
-        ranks[upper] = ranks.T[upper] = rankdata(table[upper])
-        mesh = one.imshow(ranks, cmap=sns.color_palette("rocket", as_cmap=True), vmin=1, vmax=len(upper[0]))
+    for one, (title, ranks) in zip(axes, tables.items(), strict=True):
+        most = len(ranks) * (len(ranks) - 1) // 2
+        mesh = one.imshow(ranks, cmap=sns.color_palette("rocket", as_cmap=True), vmin=1, vmax=most)
         one.set_title(title, fontsize="medium")
-        one.set(xlabel="stage", xticks=range(0, len(table), 3), yticks=range(0, len(table), 3))
+        one.set(xlabel="stage", xticks=range(0, len(ranks), 3), yticks=range(0, len(ranks), 3))
     axes[0].set_ylabel("stage")
     figure.colorbar(mesh, ax=axes, label="rank of the distance", shrink=0.8)
     return figure
 
 
-def paths(means, looks):
+def flattened(x):
+    """Stage means [stage, hidden] on their two first principal components [stage, 2], and the share of the variance."""
+    left, strength, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    flat = left[:, :2] * strength[:2] * np.sign(left[0, :2])  # the start to the upper right: signs mean nothing
+    return flat, (strength[:2] ** 2).sum() / (strength**2).sum()
+
+
+def paths(points, looks):
     """The way of each series through its stages on its two first principal components, numbered points.
 
-    `means`: title -> [stage, hidden]; `looks`: title -> a name of `figures.LOOKS`.  The title says how much of the
-    variance between its stages the two components hold; the rest of the way is not to be seen.  Returns the figure.
+    `points`: title -> what `flattened` returns; `looks`: title -> a name of `figures.LOOKS`.  The title says how much
+    of the variance between its stages the two components hold; the rest is not to be seen.  Returns the figure.
     """
-    figure, axes = plt.subplots(1, len(means), figsize=(2.6 * len(means), 2.9), layout="constrained")
-    for one, (title, x) in zip(axes, means.items(), strict=True):
-        left, strength, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
-        flat = left[:, :2] * strength[:2] * np.sign(left[0, :2])  # the start to the upper right: signs mean nothing
+    figure, axes = plt.subplots(1, len(points), figsize=(2.6 * len(points), 2.9), layout="constrained")
+    for one, (title, (flat, share)) in zip(axes, points.items(), strict=True):
         look = figures.LOOKS[looks[title]]
         one.plot(*flat.T, color=look["color"], ls=look["linestyle"], lw=1, alpha=0.7)
         one.scatter(*flat.T, s=150, color="white", edgecolor=look["color"], zorder=2)
         for stage, point in enumerate(flat):
             one.text(*point, str(stage), ha="center", va="center", fontsize="small", zorder=3)
-        share = (strength[:2] ** 2).sum() / (strength**2).sum()
         one.set_title(f"{title}\n{share:.0%} of the variance", fontsize="medium")
         one.set(xticks=[], yticks=[], xlabel="first component")
         one.margins(0.15)

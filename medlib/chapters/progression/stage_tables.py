@@ -1,11 +1,13 @@
 """The results table of the chapter on progression: every number that its figures and prose come from, a row each."""
 
+import numpy as np
 import pandas as pd
 
 from medlib import results
 from medlib.chapters.progression import stages
 
 MEASURES = ("csfs", "csls", "spearman", "line", "ring", "circularity", "late_return")
+MAIN = "mean, unnumbered"  # the place and the wording of most figures
 
 
 def table(seen, curves, loops, shares, rings, umap, trust, weaker):
@@ -16,7 +18,7 @@ def table(seen, curves, loops, shares, rings, umap, trust, weaker):
     """
     parts = [one.assign(domain=name) for name, views in seen.items() for one in _views(views)]
     for name in seen:
-        main = dict(domain=name, space="raw", variant="mean, unnumbered")
+        main = dict(domain=name, space="raw", variant=MAIN)
         for measure, of_domain in curves.items():
             parts.append(of_domain[name].assign(metric="h1_bar" if measure == "bar" else measure, **main))
         loop = loops[name].rename(columns={"bar": "h1_bar", "p": "p_h1_bar"})
@@ -32,6 +34,34 @@ def table(seen, curves, loops, shares, rings, umap, trust, weaker):
         )
     )
     whole = pd.concat(parts)
+    return whole[whole.columns.intersection(results.COLUMNS)].assign(component="residual stream")
+
+
+def drawn(apart, flat, layer, shown, by_view, left, dealt):
+    """What figures show beyond `table`, as its rows.
+
+    `apart`: series -> ranks of the distances [stage, stage], `flat`: series -> points [stage, 2], both at `layer`;
+    `shown`: series -> domain; `by_view`: of `by_view`; `left`: measure -> domain -> curve with the causes taken out;
+    `dealt`: `layer, value`, the mean bar of dealt stages.
+    """
+    parts = [dealt.assign(metric="h1_bar_of_dealt_stages", domain="progression", space="raw", variant=MAIN)]
+    for item, domain in shown.items():
+        here = dict(item=item, domain=domain, layer=layer, space="raw")
+        for i, j in zip(*np.triu_indices(len(apart[item]), 1), strict=True):
+            one = dict(metric="distance_rank", variant=f"stages {i} and {j}", value=apart[item][i, j])
+            parts.append(pd.DataFrame([here | one]))
+        for axis, values in zip(("first", "second"), results.significant(flat[item]).T, strict=True):
+            stages_of = [f"stage {stage}" for stage in range(len(values))]
+            rows = dict(metric=f"{axis}_component", variant=stages_of, value=values)
+            parts.append(pd.DataFrame(rows).assign(**here))
+    for measure, of_domain in left.items():
+        for domain, curve in of_domain.items():
+            parts.append(curve.assign(metric=measure, domain=domain, space="raw, corrected", variant=MAIN))
+    views = by_view.reset_index()
+    place = views["view"].str.split(", ", n=2)
+    named = dict(variant=place.str[:2].str.join(", "), space=place.str[2], metric=views["measure"] + "_over_states")
+    parts.append(views.assign(**named))
+    whole = pd.concat(parts, ignore_index=True).dropna(subset=["value"])
     return whole[whole.columns.intersection(results.COLUMNS)].assign(component="residual stream")
 
 

@@ -164,6 +164,8 @@ def agreement_rows(steps, orders, levels, sizes, controls):
         (name, "grad_ratio_level" + ("" if answer == "own" else "_other_answers"), f"over {controls[name]}", interval)
         for (name, answer), interval in levels.items()
     ]
+    least_alike = {name: (value, None, None) for name, value in orders["templates"].items() if pd.notna(value)}
+    found += [(name, "rank_correlation_templates", None, interval) for name, interval in least_alike.items()]
     columns = ["domain", "metric", "variant", "value", "low", "high"]
     table = pd.DataFrame([(*names, *interval) for *names, interval in found], columns=columns)
     scrambled = steps.assign(
