@@ -3,7 +3,7 @@
     snakemake --profile profiles/local
     snakemake --profile profiles/slurm --config models="smollm2-135m gemma-3-270m"
 
-What is current is decided by content, as everywhere here (medlib/book/execute.py), and not by dates: a fresh clone has
+What is current is decided by content, as everywhere here (medlib/book/current.py), and not by dates: a fresh clone has
 the runs that were committed with it.  A job's output is an empty mark; a mark whose run is no longer current is removed
 when the file is read, so that Snakemake finds missing what is to be made.  Keys of --config: medlib/book/jobs.py.
 """

@@ -239,19 +239,20 @@ def chosen(house):
     return value_of(building.choose(house)[0][0].folder)
 
 
-def kernels(house, patience=20):
-    """The kernels of a house that are still at work, `patience` seconds after their command was killed."""
+def left(house, patience=20):
+    """The kernels and Sphinxes of a house still at work, `patience` seconds after their command was killed."""
     deadline = time.monotonic() + patience
-    while left := [process for process in psutil.process_iter() if _kernel_of(process, house)]:
+    while found := [process for process in psutil.process_iter() if _works_for(process, house)]:
         if time.monotonic() > deadline:
             break
         time.sleep(0.2)
-    return left
+    return found
 
 
-def _kernel_of(process, house):
+def _works_for(process, house):
     try:
-        return process.environ().get("MEDLIB_RUNS", "").startswith(str(house))
+        kernel = process.environ().get("MEDLIB_RUNS", "").startswith(str(house))
+        return kernel or any(word.startswith(str(house)) for word in process.cmdline())
     except psutil.Error:
         return False
 

@@ -85,11 +85,11 @@ def run_all(
     gpus: _Gpus = 0,
 ):
     """Execute every notebook for every model; what is current is left as it is, a failure does not stop the rest."""
-    from medlib.book import execute
+    from medlib.book import current, execute
 
     if not models.split():
         raise MedlibError('No model was named. Say --models "smollm2-135m", or several between the quotes.')
-    outcomes, names = [], list(execute.techniques())
+    outcomes, names = [], list(current.techniques())
     asked = dict(announce=_announce, profile=profile, jobs=jobs, limit=limit, gpus=gpus)
     try:
         for outcome in execute.run_all(names, models.split(), **asked):
@@ -105,10 +105,10 @@ def run_all(
 @app.command()
 def techniques():
     """List the techniques: a notebook each, with the question it asks."""
-    from medlib.book import execute
+    from medlib.book import current
 
     table = _table("technique", "question")
-    for name, title in execute.techniques().items():
+    for name, title in current.techniques().items():
         table.add_row(name, Text(title))
     _show(table)
 
@@ -261,10 +261,11 @@ def new_chapter(name: str):
 @app.command("map")
 def map_of(model: str = typer.Argument(help="A name, id or folder for which the chapter knowledge_map has run.")):
     """Print a model's knowledge map as JSON: which layers to touch for each domain, and how sure that is."""
-    from medlib import results
-    from medlib.book import recorded
+    from medlib import paths, results
+    from medlib.book import placing, recorded
     from medlib.chapters.knowledge_map import map_tables
 
+    placing.settle(paths.root())
     run_of_it = recorded.latest(model, "knowledge_map")
     if run_of_it is None:
         raise MedlibError(
@@ -292,20 +293,21 @@ def pdf():
     from medlib.book import building, printing
 
     root = paths.root()
-    site = building.build(root).parent
-    print(f"The book on paper: {printing.pdf(site, root / '_build/source/_toc.yml', root / '_build/book.pdf')}")
+    with building.built(root) as page:  # no other process builds it anew while it is printed
+        target = printing.pdf(page.parent, root / "_build/source/_toc.yml", root / "_build/book.pdf")
+    print(f"The book on paper: {target}")
 
 
 @app.command()
 def record():
     """Promote the local runs that passed and are current to book/runs, where they are committed."""
     from medlib import paths
-    from medlib.book import execute, pages
+    from medlib.book import pages, promote
     from medlib.book.pairs import read
     from medlib.book.reproduction import rerun
     from medlib.models import zoo
 
-    promoted, refused = execute.record()
+    promoted, refused = promote.record()
     shown = paths.committed() / zoo.names()[0] / "patching.ipynb"
     if shown.exists():  # the README's picture is that of a recorded run
         picture, _ = pages.headline(read(shown))

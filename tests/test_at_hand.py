@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from medlib.book import at_hand, execute
+from medlib.book import at_hand, current
 from medlib.models import embedded, loading, zoo
 
 
@@ -55,7 +55,7 @@ def test_weights_are_hashed_once_and_again_when_size_or_time_are_others(folder, 
     assert at_hand.weights_sha256(str(folder)) != first and read[3:] == ["model-1.safetensors"]
     (folder / "model-2.safetensors").unlink()
     (folder / "model-1.safetensors").write_bytes(b"third")
-    execute.pinned(str(folder))
+    current.pinned(str(folder))
     kept = json.loads((cache / "hashes.json").read_text())
     assert not any(place.endswith("model-2.safetensors") for place in kept)  # what is gone is forgotten
 
@@ -67,12 +67,12 @@ def test_a_damaged_cache_of_hashes_is_made_anew(folder, cache):
 
 
 def test_a_folders_pin_is_the_content_of_what_loading_reads(folder):
-    pin = execute.pinned(str(folder))
+    pin = current.pinned(str(folder))
     os.utime(folder / "model-1.safetensors", (1, 1))
     (folder / "README.md").write_text("More about it.")
-    assert execute.pinned(str(folder)) == pin
+    assert current.pinned(str(folder)) == pin
     (folder / "tokenizer.json").write_text("{}")
-    assert execute.pinned(str(folder)) != pin
+    assert current.pinned(str(folder)) != pin
 
 
 @pytest.fixture

@@ -2,18 +2,23 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
+from filelock import FileLock
+from kills import killed
 from standins import a_house, a_run
 
-from medlib import MedlibError
-from medlib.book import building, execute
+from medlib import MedlibError, cli
+from medlib.book import building, current, leash, printing
 
 ROOT = Path(__file__).resolve().parent.parent
 HOLD = "import sys, time\nfrom medlib.book import building\nfrom pathlib import Path\n"
@@ -67,6 +72,122 @@ def test_a_build_that_fails_lets_the_next_one_in(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A house whose book was built, and is built of what `words` holds: one page, and no Sphinx."""
+    (tmp_path / "words").write_text("earlier")
+
+    def assemble(root):
+        (root / "_build" / "source").mkdir(exist_ok=True)
+        shutil.copyfile(root / "words", root / "_build" / "source" / "words")
+        return root / "_build" / "source"
+
+    def sphinx(source, target, doctrees):
+        target.mkdir()
+        for name in ("intro.html", "other.html"):
+            (target / name).write_text((source / "words").read_text())
+
+    monkeypatch.setattr(building, "assemble", assemble)
+    monkeypatch.setattr(building, "_sphinx", sphinx)
+    monkeypatch.setattr(building, "_digest", lambda source: (source / "words").read_text())
+    building.build(tmp_path)
+    (tmp_path / "words").write_text("later")
+    return tmp_path / "_build" / "html"
+
+
+def words(site):
+    """What the pages of a book say, where they say the same."""
+    found = {(site / name).read_text() for name in ("index.html", "intro.html", "other.html")}
+    return found.pop() if len(found) == 1 else found
+
+
+def refuse(source, target, doctrees):
+    raise MedlibError("Sphinx complains")
+
+
+def test_a_kill_before_any_file_operation_of_a_build_leaves_a_book_and_the_next_clears_up(site, monkeypatch):
+    house, found, at = site.parent.parent, set(), 1
+    real = building._sphinx
+    while killed(at, building.build, house):
+        monkeypatch.setattr(building, "_sphinx", refuse)
+        with suppress(MedlibError):  # nothing is built where the later book is whole
+            building.build(house)
+        found.add(words(site))
+        assert not [path.name for path in site.parent.iterdir() if path.name.startswith("html.") and path.is_dir()]
+        monkeypatch.setattr(building, "_sphinx", real)
+        (house / "words").write_text("earlier")
+        building.build(house)
+        (house / "words").write_text("later")
+        at += 1
+    assert at > 20 and found == {"earlier", "later"} and words(site) == "later"
+
+
+def test_a_build_that_fails_leaves_the_last_good_book_and_nothing_half_made(site, monkeypatch):
+    monkeypatch.setattr(building, "_sphinx", refuse)
+    with pytest.raises(MedlibError, match="Sphinx complains"):
+        building.build(site.parent.parent)
+    assert words(site) == "earlier"
+    assert not list(site.parent.glob("html.making.*"))
+
+
+def test_what_an_orphan_of_a_killed_build_writes_is_not_in_the_next_book(site, monkeypatch):
+    places, real = [], building._sphinx
+
+    def sphinx(source, target, doctrees):
+        if places:
+            places[0].mkdir(parents=True)
+            (places[0] / "other.html").write_text("an orphan's")
+        places.append(target)
+        real(source, target, doctrees)
+
+    monkeypatch.setattr(building, "_sphinx", sphinx)
+    for word in ("later", "latest"):
+        (site.parent.parent / "words").write_text(word)
+        building.build(site.parent.parent)
+        assert words(site) == word
+    monkeypatch.setattr(building, "_sphinx", real)
+    (site.parent.parent / "words").write_text("last")
+    building.build(site.parent.parent)
+    assert not list(site.parent.glob("html.making.*"))
+
+
+def test_a_child_on_a_leash_ends_with_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "sleeper.py").write_text(
+        "import os, time\nopen('new', 'w').write(str(os.getpid()))\nos.rename('new', 'pid')\ntime.sleep(600)\n"
+    )
+    start = f"import runpy; runpy.run_path({leash.__file__!r})['run']('sleeper')"
+    parent = subprocess.Popen([sys.executable, "-c", start], cwd=tmp_path)
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.05)
+    child = psutil.Process(int((tmp_path / "pid").read_text()))
+    parent.kill()
+    parent.wait()
+    child.wait(20)
+    assert not child.is_running()
+
+
+def test_a_module_on_a_leash_does_what_it_does_without(tmp_path):
+    (tmp_path / "module.py").write_text("import sys\nprint(sys.argv[1:])\nsys.exit('no')\n")
+    done = leash.run("module", "-W", tmp_path, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (1, f"['-W', '{tmp_path}']\n", "no\n")
+
+
+def test_the_book_is_not_built_anew_while_it_is_printed(site, monkeypatch, capsys):
+    house, held = site.parent.parent, []
+    monkeypatch.setattr("medlib.paths.root", lambda: house)
+
+    def pdf(folder, toc, target):
+        lock = FileLock(house / "_build" / "build.lock", timeout=0)
+        with pytest.raises(TimeoutError):
+            lock.acquire()
+        held.append(words(folder))
+        return target
+
+    monkeypatch.setattr(printing, "pdf", pdf)
+    cli.pdf()
+    assert held == ["later"] and "book.pdf" in capsys.readouterr().out
+
+
+@pytest.fixture
 def house(tmp_path):
     house = a_house(tmp_path, ROOT)
     (house / "requirements.lock").write_text("numpy==2\n")
@@ -75,7 +196,7 @@ def house(tmp_path):
 
 def test_a_stale_run_is_in_the_book_and_says_so_on_its_page_and_in_the_matrices(house, monkeypatch):
     why = {"lesion": ["medlib/lesion.py changed"], "geometry": []}
-    monkeypatch.setattr(execute, "why_stale", lambda record, house: why[record["technique"]])
+    monkeypatch.setattr(current, "why_stale", lambda record, house: why[record["technique"]])
     for technique in why:
         (house / "notebooks" / f"{technique}.py").write_text(
             "# %% [markdown]\n# # Q\n\n# %% tags=['parameters']\nmodel_name = 'smollm2-135m'\n"

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from medlib import MedlibError, cli
-from medlib.book import execute
+from medlib.book import current, execute
 from medlib.models import zoo
 
 QUESTION = "Which layer is odd?"
@@ -24,7 +24,7 @@ def medlib(tmp_path, monkeypatch, capsys):
 
     def medlib(*arguments, outcome=("done", 61.2, 3 * 2**29, "")):
         def run(technique, model=None, parameters=None, house=None, profile="full", limit=None, runs=None):
-            execute._prepare(technique, model, parameters or {}, tmp_path)
+            current.prepare(technique, model, parameters or {}, tmp_path)
             if outcome is KeyboardInterrupt:
                 raise KeyboardInterrupt
             return execute.Outcome(technique, model or "smollm2-135m", *outcome)

@@ -13,7 +13,7 @@ import yaml
 
 from medlib import MedlibError, paths
 from medlib import plan as planned
-from medlib.book import execute, jobs
+from medlib.book import current, execute, jobs, kernels, promote, work
 from medlib.book.jobs import Cell, Matrix
 from medlib.models import zoo
 
@@ -56,7 +56,7 @@ def fresh(tmp_path):
 
 def commit(house):
     """What `medlib record` does, and a clone then has."""
-    assert execute.record(house) == (
+    assert promote.record(house) == (
         ["geometry on smollm2-135m", *(f"{name} on smollm2-135m" for name in ("knowledge_map", "lesion"))],
         [],
     )
@@ -146,7 +146,7 @@ def test_the_books_matrix_has_each_chapter_on_the_models_it_is_for():
     of = {model: {cell.technique for cell in cells if cell.model == model} for model in (MODEL, OTHER, "scans-llava")}
     assert of[MODEL] == of[OTHER] and "grad_cam" in of["scans-llava"]
     assert not of[MODEL] & of["scans-llava"]
-    assert of[MODEL] | of["scans-llava"] == set(execute.techniques(ROOT))
+    assert of[MODEL] | of["scans-llava"] == set(current.techniques(ROOT))
 
 
 def test_the_map_waits_for_the_chapters_of_its_model_only(fresh):
@@ -208,15 +208,15 @@ def test_a_mistake_in_the_configuration_is_told_with_what_there_is(fresh, config
 
 
 def test_the_work_of_another_machine_in_a_shared_house_is_left_alone(fresh):
-    mine, other = (fresh / "_build" / "work" / f"999999999-{machine}.lesion.x" for machine in (execute.HERE, "0" * 8))
+    mine, other = (fresh / "_build" / "work" / f"999999999-{machine}.lesion.x" for machine in (work.HERE, "0" * 8))
     for folder in (mine, other):
         folder.mkdir(parents=True)
-    execute._work_folder(fresh, "lesion", MODEL)
+    work.folder(fresh, "lesion", MODEL)
     assert not mine.exists() and other.exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "tries"), [("Kernel died before replying to kernel_info", execute.TRIES), ("no such kernel", 1)]
+    ("words", "tries"), [("Kernel died before replying to kernel_info", kernels.TRIES), ("no such kernel", 1)]
 )
 def test_a_kernel_that_lost_its_port_to_another_is_started_again(fresh, monkeypatch, words, tries):
     import papermill

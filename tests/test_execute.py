@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from medlib import MedlibError, paths
-from medlib.book import execute, pairs, stamp
+from medlib.book import current, execute, pairs, promote, stamp, work
 
 MODEL = "smollm2-135m"
 OTHER = "org/other-7b"
@@ -164,7 +164,7 @@ def test_the_kernel_is_this_interpreter(house):
 
 def test_a_run_is_current_until_something_it_came_from_changes(house, monkeypatch):
     def state(parameters=None):
-        return execute.state("tiny", MODEL, parameters, house=house)
+        return current.state("tiny", MODEL, parameters, house=house)
 
     assert state() == ("current", [])
     assert state({"rows": 5}) == ("stale", ["the parameters changed"])
@@ -176,16 +176,16 @@ def test_a_run_is_current_until_something_it_came_from_changes(house, monkeypatc
     (house / "notebooks" / "tiny.py").write_text(TINY)
     os.utime(house / "notebooks" / "tiny.py", (1, 1))
     assert state() == ("current", [])
-    monkeypatch.setattr(execute, "data", lambda *_: {"medlib/concepts/new.csv": "1"})
+    monkeypatch.setattr(current, "data", lambda *_: {"medlib/concepts/new.csv": "1"})
     assert state() == ("stale", ["the data tables changed"])
 
 
 def test_a_change_of_a_file_of_medlib_counts_where_it_was_imported(house, monkeypatch):
-    real = execute.sha256
-    monkeypatch.setattr(execute, "sha256", lambda path: "new" if Path(path).name == "results.py" else real(path))
-    assert execute.state("tiny", MODEL, house=house) == ("stale", ["medlib/results.py changed"])
-    monkeypatch.setattr(execute, "sha256", lambda path: "new" if Path(path).name == "lesion.py" else real(path))
-    assert execute.state("tiny", MODEL, house=house) == ("current", [])
+    real = current.sha256
+    monkeypatch.setattr(current, "sha256", lambda path: "new" if Path(path).name == "results.py" else real(path))
+    assert current.state("tiny", MODEL, house=house) == ("stale", ["medlib/results.py changed"])
+    monkeypatch.setattr(current, "sha256", lambda path: "new" if Path(path).name == "lesion.py" else real(path))
+    assert current.state("tiny", MODEL, house=house) == ("current", [])
 
 
 def test_other_weights_under_the_same_name_make_a_run_stale(house, monkeypatch):
@@ -193,50 +193,50 @@ def test_other_weights_under_the_same_name_make_a_run_stale(house, monkeypatch):
     record = json.loads(path.read_text())
     record["model"]["weights_sha256"] = "a" * 64
     path.write_text(json.dumps(record))
-    assert execute.state("tiny", MODEL, house=house) == ("stale", ["the weights changed"])
-    monkeypatch.setattr(execute.at_hand, "weights_sha256", lambda model: "a" * 64)
-    assert execute.state("tiny", MODEL, house=house) == ("current", [])
-    monkeypatch.setattr(execute.at_hand, "weights_sha256", lambda model: None)  # not here: nothing to compare
-    assert execute.state("tiny", MODEL, house=house) == ("current", [])
+    assert current.state("tiny", MODEL, house=house) == ("stale", ["the weights changed"])
+    monkeypatch.setattr(current.at_hand, "weights_sha256", lambda model: "a" * 64)
+    assert current.state("tiny", MODEL, house=house) == ("current", [])
+    monkeypatch.setattr(current.at_hand, "weights_sha256", lambda model: None)  # not here: nothing to compare
+    assert current.state("tiny", MODEL, house=house) == ("current", [])
 
 
 def test_a_run_in_another_form_of_the_table_is_stale(house, monkeypatch):
-    monkeypatch.setattr(execute.results, "SCHEMA_VERSION", 2)
-    assert execute.state("tiny", MODEL, house=house) == ("stale", ["its table has the form 1, not 2"])
+    monkeypatch.setattr(current.results, "SCHEMA_VERSION", 2)
+    assert current.state("tiny", MODEL, house=house) == ("stale", ["its table has the form 1, not 2"])
 
 
 def test_a_record_says_its_profile_and_is_held_against_it(house):
     full, own = (execute.complete(folder_of(house, model), "tiny") for model in (MODEL, OTHER))
     assert (full["run"]["profile"], own["run"]["profile"]) == ("full", "own")
-    assert execute.why_stale(full, house) == execute.why_stale(own, house) == []
+    assert current.why_stale(full, house) == current.why_stale(own, house) == []
     (house / "notebooks" / "tiny.py").write_text(TINY.replace("rows = 2 ", "rows = 9 "))
-    assert execute.why_stale(full, house) == ["the notebook changed", "the parameters changed"]
-    assert execute.why_stale(own, house) == ["the notebook changed"]
+    assert current.why_stale(full, house) == ["the notebook changed", "the parameters changed"]
+    assert current.why_stale(own, house) == ["the notebook changed"]
     (house / "notebooks" / "tiny.py").unlink()
-    assert execute.why_stale(full, house) == ["its notebook is not there any more"]
+    assert current.why_stale(full, house) == ["its notebook is not there any more"]
 
 
 def test_a_record_that_does_not_say_its_profile_is_told_by_its_parameters(house):
     own = execute.complete(folder_of(house, OTHER), "tiny")
     del own["run"]["profile"]
-    assert execute.profile_of(own, house) == "own"
+    assert current.profile_of(own, house) == "own"
     (house / "notebooks" / "quick.toml").write_text("[tiny]\nrows = 3\n")
-    assert execute.profile_of(own, house) == "quick"
+    assert current.profile_of(own, house) == "quick"
     (house / "notebooks" / "tiny.py").write_text(TINY + "\n# %%\n1 + 1\n")
-    assert execute.profile_of(own | {"parameters": {"rows": 7}}, house) == "full"  # of a state with other defaults
+    assert current.profile_of(own | {"parameters": {"rows": 7}}, house) == "full"  # of a state with other defaults
 
 
 def test_a_changed_pin_of_the_model_makes_its_runs_stale(house, monkeypatch):
-    monkeypatch.setattr(execute, "pinned", lambda model: {"hub": "org/x", "revision": "new"})
-    assert execute.state("tiny", MODEL, house=house) == ("stale", ["the model's pin changed"])
+    monkeypatch.setattr(current, "pinned", lambda model: {"hub": "org/x", "revision": "new"})
+    assert current.state("tiny", MODEL, house=house) == ("stale", ["the model's pin changed"])
 
 
 def test_half_a_run_is_no_run(house):
     (folder_of(house) / "tiny.parquet").write_bytes(b"half")
     assert execute.complete(folder_of(house), "tiny") is None
-    assert execute.state("tiny", MODEL, house=house) == ("stale", ["its files do not belong together"])
+    assert current.state("tiny", MODEL, house=house) == ("stale", ["its files do not belong together"])
     shutil.rmtree(folder_of(house))
-    assert execute.state("tiny", MODEL, house=house) == ("never", [])
+    assert current.state("tiny", MODEL, house=house) == ("never", [])
 
 
 def test_a_failed_run_keeps_its_partial_notebook_and_the_run_before(house):
@@ -250,8 +250,8 @@ def test_a_failed_run_keeps_its_partial_notebook_and_the_run_before(house):
     partial = pairs.read(folder_of(house) / "tiny.failed.ipynb")
     assert "half way" in str(partial.cells)
     assert any("no layer is odd" in problem for problem in execute.problems(partial))
-    assert execute.state("tiny", MODEL, {"mode": "bad"}, house=house) == ("failed", [outcome.error])
-    assert execute.state("tiny", MODEL, house=house) == ("current", [])
+    assert current.state("tiny", MODEL, {"mode": "bad"}, house=house) == ("failed", [outcome.error])
+    assert current.state("tiny", MODEL, house=house) == ("current", [])
 
 
 def test_a_notebook_that_saves_nothing_has_failed(house):
@@ -302,10 +302,10 @@ def test_what_a_killed_process_left_is_swept(house):
     left.mkdir(parents=True)
     kept = house / "_build" / "work" / f"{os.getppid()}.tiny.smollm2-135m.x"
     kept.mkdir()
-    work = execute._work_folder(house, "tiny", MODEL)
+    mine = work.folder(house, "tiny", MODEL)
     assert not left.exists()
     assert kept.exists()
-    assert work.exists()
+    assert mine.exists()
 
 
 def test_all_that_is_current_is_skipped_and_a_failure_does_not_stop_the_rest(house, monkeypatch):
@@ -351,11 +351,11 @@ def test_a_chapter_made_of_others_tables_comes_last_and_is_stale_when_one_is_ano
     outcomes = list(execute.run_all(["a_late_one", "tiny"], [MODEL], house))
     assert [(outcome.technique, outcome.state) for outcome in outcomes] == [("tiny", "done"), ("a_late_one", "done")]
     record = json.loads((folder_of(house) / "a_late_one.json").read_text())
-    assert record["run"]["made_of"] == {"absent": None, "tiny": execute.sha256(folder_of(house) / "tiny.parquet")}
+    assert record["run"]["made_of"] == {"absent": None, "tiny": current.sha256(folder_of(house) / "tiny.parquet")}
     assert not (folder_of(house) / "made_of.json").exists()
-    assert execute.state("a_late_one", MODEL, house=house) == ("current", [])
+    assert current.state("a_late_one", MODEL, house=house) == ("current", [])
     assert execute.run("tiny", MODEL, {"rows": "5"}, house=house).state == "done"
-    assert execute.state("a_late_one", MODEL, house=house) == ("stale", ["the table of tiny changed"])
+    assert current.state("a_late_one", MODEL, house=house) == ("stale", ["the table of tiny changed"])
 
 
 def test_notebooks_side_by_side_leave_the_same_runs_and_share_the_cores(house):
@@ -372,7 +372,7 @@ def test_notebooks_side_by_side_leave_the_same_runs_and_share_the_cores(house):
         "worse": "failed",
     }
     assert "no layer is odd" in outcomes["worse"].error
-    assert execute.state("tiny", MODEL, house=house) == ("current", [])
+    assert current.state("tiny", MODEL, house=house) == ("current", [])
     executed = (folder_of(house) / "other.ipynb").read_text()
     assert f"threads {max(1, os.cpu_count() // 2)}" in executed
 
@@ -439,7 +439,7 @@ def test_unknown_names_and_ill_typed_values_are_refused_before_anything_runs(hou
 
 def test_values_are_read_in_the_type_of_the_default(house):
     given = {"rows": "4", "share": "1", "domain": "3", "domains": "['age', 'drugs']"}
-    _, _, values = execute._prepare("tiny", MODEL, given, house)
+    _, _, values = current.prepare("tiny", MODEL, given, house)
     assert [values[name] for name in given] == [4, 1.0, "3", ["age", "drugs"]]
     assert type(values["share"]) is float
 
@@ -452,7 +452,7 @@ def test_a_notebook_needs_one_parameters_cell_of_plain_values(house):
     ]:
         (house / "notebooks" / "odd.py").write_text(text)
         with pytest.raises(MedlibError, match=message):
-            execute.state("odd", MODEL, house=house)
+            current.state("odd", MODEL, house=house)
 
 
 def test_the_gate_finds_errors_unexecuted_cells_and_papermills_own_mark():
@@ -468,17 +468,17 @@ def test_the_gate_finds_errors_unexecuted_cells_and_papermills_own_mark():
 
 
 def test_only_whole_current_runs_are_recorded_and_recording_again_changes_nothing(house):
-    promoted, refused = execute.record(house)
+    promoted, refused = promote.record(house)
     assert promoted == ["tiny on smollm2-135m"]
     assert refused == ["tiny on org--other-7b: the parameters changed"]
     committed = paths.committed(house) / MODEL
     assert contents(committed) == contents(folder_of(house))
-    assert execute.state("tiny", MODEL, house=house, runs=paths.committed(house)) == ("current", [])
-    assert execute.record(house)[0] == []
+    assert current.state("tiny", MODEL, house=house, runs=paths.committed(house)) == ("current", [])
+    assert promote.record(house)[0] == []
     (house / "notebooks" / "tiny.py").write_text(TINY + "\n# %%\n1 + 1\n")
-    assert "tiny on smollm2-135m: the notebook changed" in execute.record(house)[1]
+    assert "tiny on smollm2-135m: the notebook changed" in promote.record(house)[1]
     (folder_of(house) / "tiny.ipynb").write_text("{}")
-    assert "tiny on smollm2-135m: incomplete" in execute.record(house)[1]
+    assert "tiny on smollm2-135m: incomplete" in promote.record(house)[1]
 
 
 def test_plain_papermill_on_the_pair_writes_table_and_record(house):
@@ -495,11 +495,11 @@ def test_plain_papermill_on_the_pair_writes_table_and_record(house):
         "rows",
         "5",
     ]
-    before = execute.state("tiny", MODEL, house=house)
+    before = current.state("tiny", MODEL, house=house)
     subprocess.run(command, cwd=house, check=True, capture_output=True)
     by_hand = house / "_build" / "by_hand" / paths.slug(MODEL)
     assert json.loads((by_hand / "tiny.json").read_text())["table"]["rows"] == 5
-    assert execute.state("tiny", MODEL, house=house) == before  # a run by hand leaves the house's runs alone
+    assert current.state("tiny", MODEL, house=house) == before  # a run by hand leaves the house's runs alone
 
 
 def test_a_pair_differs_when_a_cell_a_tag_or_an_output_does(house):

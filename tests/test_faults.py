@@ -92,6 +92,17 @@ def test_a_file_of_another_run_or_none_is_a_loss(trials, part):
     assert trials.look("record", before).startswith("LOST")
 
 
+def test_a_run_that_stands_ready_is_no_loss_however_far_it_came(trials):
+    before, ready = trials.prepare("record"), trials.committed / f".{fault_house.TECHNIQUE}.ready"
+    for done in range(4):
+        fault_house.put(3, trials.committed, trials.stored)
+        fault_house.put(4, ready, trials.stored)
+        for part in fault_house.PARTS[:done]:
+            name = f"{fault_house.TECHNIQUE}{part}"
+            (ready / name).replace(trials.committed / name)
+        assert trials.look("record", before) == faults.WHOLE and not ready.exists()
+
+
 def test_a_change_of_what_a_command_does_not_write_is_a_loss(trials):
     before = trials.prepare("build")
     fault_house.put(3, trials.local, trials.stored)

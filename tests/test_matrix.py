@@ -5,7 +5,7 @@ import json
 import pytest
 from standins import a_run
 
-from medlib.book import at_hand, execute, matrix, matrix_pages, profiles
+from medlib.book import at_hand, current, matrix, matrix_pages, profiles
 from medlib.models import zoo
 
 MODEL = "smollm2-135m"
@@ -35,9 +35,9 @@ def ran(house, place, technique="lesion", model=MODEL, rows=2, lock=None, **chan
     folder = a_run(house / place / "runs", technique, model, **changes)
     path = folder / f"{technique}.json"
     record = json.loads(path.read_text())
-    _, _, values = execute._prepare(technique, MODEL, {"rows": rows}, house)
+    _, _, values = current.prepare(technique, MODEL, {"rows": rows}, house)
     record["model"]["weights_sha256"] = None
-    inputs = execute._inputs(record, technique, values, house)
+    inputs = current.inputs(record, technique, values, house)
     record |= {"parameters": values | {"model_name": model}, "sources": inputs["sources"], "data": inputs["data"]}
     record["run"] |= {name: inputs[name] for name in ("notebook", "model", "lock")} | ({"lock": lock} if lock else {})
     path.write_text(json.dumps(record))

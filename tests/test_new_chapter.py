@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from medlib import MedlibError, cli, paths
-from medlib.book import execute, new_chapter, pairs, parameters, profiles
+from medlib.book import current, new_chapter, pairs, parameters, profiles
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "a_chapter_of_thirty_characters"
@@ -44,7 +44,7 @@ def test_a_chapter_is_a_pair_with_its_page_and_is_listed_wherever_chapters_are(h
     new, changed = new_chapter.write("mine", house)
     assert {path.relative_to(house) for path in new} == set(contents(house)) - set(before)
     assert {path.relative_to(house) for path in changed} == {n for n, t in before.items() if contents(house)[n] != t}
-    assert execute.techniques(house)["mine"] == "How much does each layer change a state?"
+    assert current.techniques(house)["mine"] == "How much does each layer change a state?"
     assert "mine" not in pairs.different(house)
     pages = pages_of(house)
     assert pages[pages.index("methods/patching") + 1] == "methods/mine"

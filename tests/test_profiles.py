@@ -4,7 +4,7 @@ import pytest
 from test_execute import MODEL, build_house
 
 from medlib import MedlibError, paths
-from medlib.book import execute, profiles
+from medlib.book import current, execute, profiles, promote
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def test_a_profile_is_parameters(house):
 def test_a_quick_run_is_quick_and_not_current_and_is_not_recorded(house):
     (outcome,) = execute.run_all(["tiny"], [MODEL], house=house, profile="quick")
     assert outcome.state == "done"
-    assert execute.state("tiny", MODEL, house=house) == ("quick", [])
+    assert current.state("tiny", MODEL, house=house) == ("quick", [])
     (again,) = execute.run_all(["tiny"], [MODEL], house=house, profile="quick")
     assert again.state == "current"
     page = (paths.runs(house) / MODEL / "tiny.ipynb").read_text()
     assert "quick: fewer items" in page and "-p rows=1" in page
-    promoted, refused = execute.record(house)
+    promoted, refused = promote.record(house)
     assert not promoted and "quick run" in refused[0]
 
 
@@ -40,10 +40,10 @@ def test_a_full_run_serves_for_a_quick_one_and_takes_its_place(house):
     for profile in ("quick", "full"):
         (outcome,) = execute.run_all(["tiny"], [MODEL], house=house, profile=profile)
         assert outcome.state == "done"
-    assert execute.state("tiny", MODEL, house=house) == ("current", [])
+    assert current.state("tiny", MODEL, house=house) == ("current", [])
     (again,) = execute.run_all(["tiny"], [MODEL], house=house, profile="quick")
     assert again.state == "current"
-    assert execute.record(house) == ([f"tiny on {MODEL}"], [])
+    assert promote.record(house) == ([f"tiny on {MODEL}"], [])
 
 
 def test_what_the_user_gives_goes_before_the_profile(house):
@@ -58,5 +58,5 @@ def test_every_section_of_the_book_s_own_quick_toml_is_a_notebook_and_names_its_
 
     house = paths.root()
     for technique, given in tomllib.loads((house / "notebooks" / "quick.toml").read_text()).items():
-        _, defaults, values = execute._prepare(technique, MODEL, given, house)
+        _, defaults, values = current.prepare(technique, MODEL, given, house)
         assert values != defaults, f"{technique}: quick is no quicker than full"

@@ -12,7 +12,7 @@ from standins import a_run
 from test_execute import TINY, build_house
 
 from medlib import MedlibError, cli, paths, results
-from medlib.book import at_hand, execute
+from medlib.book import at_hand, current, execute
 from medlib.book.reproduction import compare, pages, rerun
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -304,4 +304,4 @@ def test_a_run_is_executed_again_by_a_kernel_to_the_last_bit_and_a_planted_depen
     (moved,) = rerun.reproduce([MODEL], threads=7, **again)
     assert (moved["verdict"], moved["counts"]["moved"]) == ("moved", 3)
     assert [row["where"]["item"] for row in moved["moved"]] == ["0", "1", "2"]
-    assert execute.state("tiny", MODEL, {"rows": 3}, house=house) == ("current", [])  # the run itself is left alone
+    assert current.state("tiny", MODEL, {"rows": 3}, house=house) == ("current", [])  # the run itself is left alone

@@ -19,7 +19,7 @@ from standins import a_notebook, a_run
 
 import medlib
 from medlib import MedlibError, cli, paths
-from medlib.book import building, execute, safe_html, stamp
+from medlib.book import building, current, execute, safe_html, stamp
 from medlib.models import loading
 from medlib.results import TEXTS
 
@@ -177,7 +177,7 @@ def test_parameters_are_read_without_running_them(house, tmp_path):
     text = f'# %% tags=["parameters"]\nmodel_name = __import__("pathlib").Path({str(marker)!r}).touch()\n'
     (house / "notebooks" / "strange.py").write_text(text)
     with pytest.raises(MedlibError, match="must assign one plain value"):
-        execute.state("strange", "smollm2-135m", house=house)
+        current.state("strange", "smollm2-135m", house=house)
     assert not marker.exists()
 
 
@@ -238,11 +238,35 @@ def test_tables_and_figures_of_ours_are_taken_as_they_are():
 def test_every_output_of_the_recorded_runs_is_taken_as_it_is():
     seen = []
     for file in tracked("book/runs/", suffix=".ipynb"):
-        for cell in nbformat.read(file, as_version=4).cells:
-            for output in cell.get("outputs", []):
-                if html := output.get("data", {}).get("text/html"):
-                    seen.append(safe_html.shown(html) == html)
-    assert seen and all(seen)
+        notebook = nbformat.read(file, as_version=4)
+        before = [cell.get("outputs") for cell in nbformat.read(file, as_version=4).cells]
+        safe_html.make_safe(notebook)
+        assert [cell.get("outputs") for cell in notebook.cells] == before, file.name
+        seen += [output for outputs in before for output in outputs or [] if "text/html" in output.get("data", {})]
+    assert seen
+
+
+def test_a_run_from_elsewhere_that_was_never_made_safe_is_so_on_its_page(tmp_path):
+    plain = {"image/png": "aGk=", "text/plain": SCRIPT}
+    outputs = [
+        {"text/html": [styled(IMAGE), SCRIPT], **plain},
+        {"application/javascript": "window.pwned = 3", **plain},
+        {"text/markdown": SCRIPT, "application/vnd.jupyter.widget-view+json": {}, **plain},
+        {"application/javascript": "window.pwned = 3"},
+        {"application/papermill.record/text/html": IMAGE},
+    ]
+    notebook = a_notebook("lesion", "smollm2-135m")
+    made = [new_output("display_data", data=data) for data in outputs]
+    notebook.cells.append(new_code_cell("x", outputs=made, execution_count=5))
+    folder = a_run(tmp_path / "runs", "lesion", "smollm2-135m", notebook)
+    building._take_in(building.Chapter("smollm2-135m", "lesion", folder), tmp_path / "source")
+    page = nbformat.read(tmp_path / "source" / "runs" / "smollm2-135m" / "lesion.ipynb", as_version=4)
+    html, script, markdown, alone, glued = (
+        output.data for cell in page.cells if cell.source == "x" for output in cell.outputs
+    )
+    assert "<script" not in html["text/html"] and "<img" not in html["text/html"] and "<table" in html["text/html"]
+    assert script == markdown == plain and alone == {"text/plain": ""}
+    assert "<img" not in glued["application/papermill.record/text/html"]
 
 
 def test_a_script_that_says_it_is_plotlys_is_text():

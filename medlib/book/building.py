@@ -2,8 +2,10 @@
 
 Assembly copies `book/` to `_build/source`, takes in every run that passes (the later of the local and the committed
 one), marks those that are stale, gives each model its part in the table of contents, and writes the pages that are
-generated from the records.  The build is strict: a warning is a failure.  A failed build leaves the last good book in
-`_build/html` as it was.  One process builds a house's book at a time; a second one waits.
+generated from the records.  The build is strict: a warning is a failure.  A failed or killed build leaves the last good
+book: each is made in a folder of its own and takes its place when it is whole, and where a kill came between the two
+renames of that, the next build first puts the last book back.  One process builds or prints a house's book at a time; a
+second one waits.
 """
 
 import ast
@@ -14,8 +16,8 @@ import platform
 import re
 import shlex
 import shutil
-import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -27,17 +29,22 @@ from filelock import FileLock, Timeout
 
 from medlib import paths, results
 from medlib.book import (
+    current,
     disk_pages,
     execute,
     fault_pages,
     figure_data,
     front_page,
+    leash,
     map_pages,
     matrix_pages,
     pages,
     pictures,
+    placing,
     project_b_pages,
     reading,
+    recorded,
+    safe_html,
     scans_pages,
     speed_pages,
     tables,
@@ -51,6 +58,7 @@ from medlib.models import zoo
 from medlib.run import RECORD_VERSION
 
 _GLUE_PREFIX = "application/papermill.record/"
+_MAKING = "html.making."  # begins the name of a folder in which one build makes the book
 _CONF = '''"""Written by medlib.book: the settings of _config.yml as Sphinx reads them."""
 
 import sys as _sys
@@ -133,9 +141,20 @@ def build(root=None):
     number in prose differs from its record, and with Sphinx's own words when the strict build finds anything to
     complain about.
     """
+    with built(root) as page:
+        return page
+
+
+@contextmanager
+def built(root=None):
+    """The first page of the book, built as by `build`; while it lasts no other process builds this book anew.
+
+    >>> with built() as page:
+    ...     printing.pdf(page.parent, toc, target)
+    """
     root = Path(root or paths.root())
     with _alone(root):
-        return _build(root)
+        yield _build(root)
 
 
 @contextmanager
@@ -161,29 +180,41 @@ def _alone(root):
 
 
 def _build(root):
-    source, site = assemble(root), root / "_build" / "html"
+    site, old = root / "_build" / "html", root / "_build" / "html.old"
+    _clear(root, site, old)
+    source = assemble(root)
     seal, digest = root / "_build" / "html.sha256", _digest(source)
     if (site / "index.html").is_file() and seal.is_file() and seal.read_text() == digest:
         return site / "index.html"
-    fresh = root / "_build" / "html.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    _sphinx(source, fresh, root / "_build" / "doctrees")
-    pictures.shrink(fresh, root / "_build" / "webp")
-    shutil.copyfile(fresh / "intro.html", fresh / "index.html")
-    old = root / "_build" / "html.old"
-    shutil.rmtree(old, ignore_errors=True)
-    seal.unlink(missing_ok=True)
-    if site.exists():
-        site.rename(old)
-    fresh.rename(site)
+    with tempfile.TemporaryDirectory(prefix=_MAKING, dir=root / "_build", ignore_cleanup_errors=True) as making:
+        fresh = Path(making) / "html"
+        _sphinx(source, fresh, Path(making) / "doctrees")
+        pictures.shrink(fresh, root / "_build" / "webp")
+        shutil.copyfile(fresh / "intro.html", fresh / "index.html")
+        seal.unlink(missing_ok=True)
+        if site.exists():
+            site.rename(old)
+        fresh.rename(site)
     seal.write_text(digest)
     shutil.rmtree(old, ignore_errors=True)
     return site / "index.html"
 
 
+def _clear(root, site, old):
+    """Clear up after a build that was killed: the last book goes back to its place, what was half made goes."""
+    if old.exists() and not site.exists():
+        old.rename(site)
+    for left in (old, *(root / "_build").glob(f"{_MAKING}*")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def assemble(root):
-    """Write everything Sphinx needs to `_build/source` and return that folder."""
-    root = Path(root)
+    """Write everything Sphinx needs to `_build/source` and return that folder; no run changes meanwhile."""
+    with placing.still(Path(root)):
+        return _assemble(Path(root))
+
+
+def _assemble(root):
     chapters, failed = choose(root)
     source = root / "_build" / "source"
     if source.exists():
@@ -224,6 +255,7 @@ def choose(root):
     a committed run is failed or incomplete, or when something that is no run lies among the committed ones.
     """
     root = Path(root)
+    placing.settle(root)
     committed, strays = _runs(paths.committed(root))
     wrong = [f"{name}: belongs to no run" for name in strays]
     wrong += [f"{c.technique} on {c.model}: {why}" for c in committed for why in _problems(c)]
@@ -286,14 +318,14 @@ def _runs(folder):
     chapters = [
         Chapter(path.parent.name, path.stem, path.parent) for path in files if re.fullmatch(r"\w+\.ipynb", path.name)
     ]
-    ours = {chapter.file(suffix) for chapter in chapters for suffix in execute.PARTS}
+    ours = {chapter.file(suffix) for chapter in chapters for suffix in placing.PARTS}
     return chapters, [str(path.relative_to(folder)) for path in files if path not in ours]
 
 
 def _why_stale(chapter, root):
     """Why a run is stale, as phrases; what cannot be told, because its model is not here, is not held against it."""
     try:
-        return execute.why_stale(chapter.record, root)
+        return current.why_stale(chapter.record, root)
     except MedlibError:
         return []
 
@@ -301,10 +333,10 @@ def _why_stale(chapter, root):
 def _problems(chapter):
     """Why a run may not go into the book, as a list of sentences; empty when it may."""
     found = list(execute.problems(chapter.notebook))
-    missing = [chapter.file(suffix).name for suffix in execute.PARTS if not chapter.file(suffix).is_file()]
+    missing = [chapter.file(suffix).name for suffix in placing.PARTS if not chapter.file(suffix).is_file()]
     if missing:
         return [*found, f"incomplete: {', '.join(missing)} missing"]
-    if not execute.complete(chapter.folder, chapter.technique):
+    if not recorded.complete(chapter.folder, chapter.technique):
         return [*found, "its files are not those of one execution"]
     forms = {"schema": ("table", results.SCHEMA_VERSION), "record": ("record", RECORD_VERSION)}
     for key, (what, ours) in forms.items():
@@ -367,6 +399,7 @@ def _take_in(chapter, source, stale=None):
         table.to_csv(target.with_suffix(".csv"), index=False)
     shutil.copyfile(chapter.file(".json"), target.with_suffix(".json"))
     notebook = chapter.notebook
+    safe_html.make_safe(notebook)
     data = nbformat.v4.new_markdown_cell(pages.data_line(chapter), id="data-of-this-page")
     tagged = [i for i, cell in enumerate(notebook.cells) if "card" in cell.metadata.get("tags", [])]
     notebook.cells.insert(tagged[0] + 1 if tagged else len(notebook.cells), data)
@@ -406,10 +439,8 @@ def _copy_plotly(target):
 
 def _sphinx(source, target, doctrees):
     """Build strictly and from nothing: what an earlier, failed build remembers would hide its warnings."""
-    shutil.rmtree(doctrees, ignore_errors=True)
-    command = [sys.executable, "-m", "sphinx", "-W", "-n", "--keep-going", "-q", "--no-color", "-b", "html"]
-    command += ["-d", str(doctrees), str(source), str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    strict = ("-W", "-n", "--keep-going", "-q", "--no-color", "-b", "html", "-d", doctrees)
+    done = leash.run("sphinx", *strict, source, target, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     if done.returncode:
         complaints = done.stderr.replace(f"{source}{os.sep}", "").strip()
         raise MedlibError(f"The strict build of the book failed; the last good book is untouched.\n{complaints}")

@@ -26,7 +26,6 @@ _BUILT = {
     "work": "runs that go on, or what is left of killed ones",
     "html": "the book",
     "source": "what the book is built from",
-    "doctrees": "what Sphinx remembers of a build",
     "webp": "the book's pictures, made small",
     "reproduction": "recorded runs executed again",
     "bench": "what benchmarks measured",

@@ -6,7 +6,7 @@ built book itself, is left to `medlib cache`.
 
 import json
 
-from medlib.book import caches, execute
+from medlib.book import caches, placing
 from medlib.book.pages import Markdown, seconds, size, table, unbroken
 from medlib.models import embedded, zoo
 
@@ -40,7 +40,7 @@ def _disk(chapters):
     rows = []
     for name in dict.fromkeys(chapter.name for chapter in chapters):
         ours = [chapter for chapter in chapters if chapter.name == name]
-        parts = [sum(caches.size(chapter.file(part)) for chapter in ours) for part in execute.PARTS]
+        parts = [sum(caches.size(chapter.file(part)) for chapter in ours) for part in placing.PARTS]
         rows.append([Markdown(f"`{name}`"), len(ours), *map(caches.said, parts), _weights(name)])
     return table(["model", "runs", "tables", "notebooks", "records", "weights, converted"], rows) if rows else ""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import execute, fitting, pairs, profiles
+from medlib.book import current, execute, fitting, pairs, profiles
 from medlib.book import parameters as told
 from medlib.errors import MedlibError
 
@@ -87,12 +87,12 @@ class Matrix:
         self.profile, self.lease, self.threads = asked["profile"], asked["lease"], int(asked["threads"])
         self._hardware = asked["hardware"]
         models, domains = str(asked["models"]).split(), str(asked["domains"]).split()
-        names = str(asked["techniques"]).split() or list(execute.techniques(self.house))
+        names = str(asked["techniques"]).split() or list(current.techniques(self.house))
         self.cells, self.late = {}, set()
         for technique in names:
             given = profiles.parameters(self.profile, technique, self.house)
             for model in models:
-                notebook, *_ = execute._prepare(technique, model, given, self.house)
+                notebook, *_ = current.prepare(technique, model, given, self.house)
                 if fitting.made_of_tables(notebook):
                     self.late.add(technique)
                 if fitting.is_for(notebook, model):

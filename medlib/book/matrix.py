@@ -8,7 +8,7 @@ import json
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import at_hand, execute, fitting, pairs, profiles
+from medlib.book import at_hand, current, fitting, pairs, placing, profiles, recorded
 from medlib.errors import MedlibError
 from medlib.models import zoo
 
@@ -53,8 +53,9 @@ def matrix(house=None):
     A run with parameters of its own has a cell with the profile "own".
     """
     house = house or paths.root()
+    placing.settle(house)
     places = (paths.runs(house), paths.committed(house))
-    notebooks = {name: pairs.read(house / "notebooks" / f"{name}.py") for name in execute.techniques(house)}
+    notebooks = {name: pairs.read(house / "notebooks" / f"{name}.py") for name in current.techniques(house)}
     found = []
     for model, asked in _models(places, house).items():
         missing = at_hand.missing(asked)
@@ -75,7 +76,7 @@ def _models(places, house):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             name = record["model"]["name"]
-            found.setdefault(name, execute.model_of(record, house) if "parameters" in record else name)
+            found.setdefault(name, current.model_of(record, house) if "parameters" in record else name)
         except (ValueError, KeyError, TypeError):  # damaged, or something else
             continue
     return found
@@ -84,14 +85,14 @@ def _models(places, house):
 def _standing(folder, technique, house):
     """Where the runs in a folder stand, by profile: the whole one, what is left of half a one, and the failed one."""
     stands = {}
-    record = execute.complete(folder, technique)
+    record = recorded.complete(folder, technique)
     if record:
         try:
-            reasons = execute.why_stale(record, house)
-            stands[execute.profile_of(record, house)] = ("stale", reasons) if reasons else ("current", [])
+            reasons = current.why_stale(record, house)
+            stands[current.profile_of(record, house)] = ("stale", reasons) if reasons else ("current", [])
         except MedlibError:
-            stands[execute.profile_of(record, house)] = ("unknown", ["its model is not to be found here"])
-    elif any((folder / f"{technique}{part}").exists() for part in execute.PARTS):
+            stands[current.profile_of(record, house)] = ("unknown", ["its model is not to be found here"])
+    elif any((folder / f"{technique}{part}").exists() for part in placing.PARTS):
         stands["full"] = ("stale", ["its files do not belong together"])
     failed = folder / f"{technique}.failed.ipynb"
     if failed.is_file():

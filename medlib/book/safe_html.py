@@ -15,9 +15,29 @@ ATTRIBUTES = {
     *("id", "class", "style", "scoped", "type", "title", "dir", "lang"),
     *("scope", "colspan", "rowspan", "border", "align", "halign", "valign"),
 }
+RUN = ("javascript", "markdown", "vnd.jupyter.widget")  # forms of an output that a page would run, or take tags from
 _LOADS = re.compile(r"url\s*\(|@import|expression\s*\(|javascript:|\\", re.I)
 _PLOTLY = re.compile(r'\s*<div(?: style="[^"<>]*")?>\s*<div id="[^"<>]*" class="plotly-graph-div"')
 _SCRIPT = re.compile(r"\s*window\.PLOTLYENV=")
+
+
+def make_safe(notebook):
+    """Make the outputs of an executed notebook safe, in place: its HTML as `shown`, its scripts and Markdown left out.
+
+    >>> make_safe(notebook)
+
+    A run has been through this as it was made; one from elsewhere may say so and not have been.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            for mime in list(data):
+                if any(form in mime for form in RUN):
+                    del data[mime]
+                elif mime.endswith("text/html"):
+                    data[mime] = shown(data[mime])
+            if "data" in output and not data:
+                data["text/plain"] = ""
 
 
 def shown(html):

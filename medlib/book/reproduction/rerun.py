@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from medlib import paths, results
-from medlib.book import at_hand, execute, stamp
+from medlib.book import at_hand, current, execute, placing, recorded, stamp
 from medlib.book.reproduction import compare
 from medlib.errors import MedlibError
 from medlib.models import zoo
@@ -60,6 +60,7 @@ def reproduce(
     """
     house = house or paths.root()
     against = Path(against or paths.committed(house))
+    placing.settle(house, against)
     wanted = _recorded(models, techniques, against)
     if executed is None:
         with _of_its_own(house, wanted, against, threads) as fresh:
@@ -112,7 +113,7 @@ def _recorded(models, techniques, against):
     found = []
     for model in models:
         names = techniques or sorted(path.stem for path in (against / paths.slug(model)).glob("*.json"))
-        found += [record for name in names if (record := execute.complete(against / paths.slug(model), name))]
+        found += [record for name in names if (record := recorded.complete(against / paths.slug(model), name))]
     if not found:
         raise MedlibError(
             f"There is no whole run of {', '.join(techniques) or 'any chapter'} on {', '.join(models) or 'any model'} "
@@ -137,8 +138,8 @@ def _of_its_own(house, wanted, against, threads):
     for record in wanted:
         folder = paths.slug(record["model"]["name"])
         for technique in record["run"].get("made_of", {}):
-            if (record["model"]["name"], technique) not in now and execute.complete(against / folder, technique):
-                for part in execute.PARTS:
+            if (record["model"]["name"], technique) not in now and recorded.complete(against / folder, technique):
+                for part in placing.PARTS:
                     file = against / folder / f"{technique}{part}"
                     paths.write_atomically(paths.runs(fresh) / folder / file.name, file.read_bytes())
     with _environment(MEDLIB_CACHE=str(fresh / "cache")):
@@ -164,7 +165,7 @@ def _again(record, house, fresh, threads, limit):
     given = {name: value for name, value in record["parameters"].items() if name != "model_name"}
     try:
         with _environment(OMP_NUM_THREADS=str(threads or record["threads"])):
-            model = execute.model_of(record, house)
+            model = current.model_of(record, house)
             return execute.run(record["technique"], model, given, house=fresh, limit=limit).error
     except MedlibError as error:  # the chapter, or a parameter, is not there any more
         return str(error)
@@ -173,7 +174,7 @@ def _again(record, house, fresh, threads, limit):
 def _told(record, error, runs, against, house, exact):
     """The entry of one run: its record, and what was executed again beside it."""
     technique, folder = record["technique"], paths.slug(record["model"]["name"])
-    again = execute.complete(runs / folder, technique)
+    again = recorded.complete(runs / folder, technique)
     if not error and again is None:
         error = f"there is no whole run of {technique} in {runs.name}"
     entry = {
@@ -260,6 +261,6 @@ def _other_versions(record, again):
 
 def _stale(record, house):
     try:
-        return execute.why_stale(record, house)
+        return current.why_stale(record, house)
     except MedlibError:
         return []

@@ -1,0 +1,187 @@
+"""Whether a run is current: whether all that it came from is what it was.
+
+That is a matter of content, not of dates: a record holds the sha256 of the notebook, of every file of medlib that it
+imported, of the data tables, of the weights and of the lock file, its parameters and the pinned model; of a chapter
+made of others' tables, those of these tables too.
+"""
+
+import difflib
+import json
+from pathlib import Path
+
+from medlib import paths, results
+from medlib.book import at_hand, pairs, placing, profiles, recorded
+from medlib.book import parameters as told
+from medlib.book.recorded import complete
+from medlib.errors import MedlibError
+from medlib.run import PACKAGE, RECORD_VERSION, data, sha256
+
+ENOUGH = {"full": ("current",), "quick": ("current", "quick")}  # states of a run that serves for a profile
+
+
+def techniques(house=None):
+    """The techniques there are: names of the notebooks, with the question each asks (its title)."""
+    folder = (house or paths.root()) / "notebooks"
+    return {path.stem: _title(path) for path in sorted(folder.glob("*.py"))}
+
+
+def state(technique, model, parameters=None, house=None, runs=None):
+    """Where a run stands: `(state, reasons)`, reasons as short phrases.
+
+    The state is current, quick (current, with the parameters of that profile), stale, failed or never.
+    """
+    house = house or paths.root()
+    _, _, values = prepare(technique, model, parameters or {}, house)
+    runs = runs or paths.runs(house)
+    placing.settle(house, runs)
+    folder = runs / paths.slug(model)
+    record = complete(folder, technique)
+    reasons = changes(record, technique, values, house) if record else []
+    if record and not reasons:
+        return "current", []
+    quick = profiles.parameters("quick", technique, house)
+    if record and not parameters and not changes(record, technique, values | quick, house):
+        return "quick", []
+    failed = folder / f"{technique}.failed.ipynb"
+    if failed.is_file():
+        return "failed", [json.loads(failed.read_text())["metadata"]["medlib"]["error"]]
+    if record:
+        return "stale", reasons
+    left = [part for part in placing.PARTS if (folder / f"{technique}{part}").exists()]
+    return ("stale", ["its files do not belong together"]) if left else ("never", [])
+
+
+def why_stale(record, house=None):
+    """Why a recorded run is not current, as short phrases; empty where its key is that of now.
+
+    >>> why_stale(recorded.complete(folder, "lesion"))
+    ['medlib/lesion.py changed']
+
+    Its parameters are held against those of its own profile; parameters of one's own have to be the notebook's still.
+    MedlibError where its model is not to be found here.
+    """
+    house = house or paths.root()
+    technique = record["technique"]
+    if not (house / "notebooks" / f"{technique}.py").is_file():
+        return ["its notebook is not there any more"]
+    profile = profile_of(record, house)
+    given = profiles.parameters(profile, technique, house) if profile != "own" else {}
+    _, defaults, values = prepare(technique, model_of(record, house), given, house)
+    if profile == "own" and set(defaults) == set(record["parameters"]):
+        values = {**record["parameters"], "model_name": values["model_name"]}
+    return changes(record, technique, values, house)
+
+
+def profile_of(record, house):
+    """The profile that a recorded run is of: "full", "quick", or "own" where its parameters were neither's.
+
+    A record that does not say is told by its parameters; one made by an earlier state of the notebook, whose defaults
+    are not known any more, counts as full.
+    """
+    told_so = record["run"].get("profile")
+    if told_so:
+        return told_so
+    technique = record["technique"]
+    path = house / "notebooks" / f"{technique}.py"
+    if not path.is_file():
+        return "full"
+    found = profiles.of(record["parameters"], told.defaults(pairs.read(path), technique), technique, house)
+    return "full" if found == "own" and record["run"]["notebook"] != sha256(path) else found
+
+
+def model_of(record, house):
+    """What a recorded run's model is called to load it again: its name, or its folder, as the record leads to it."""
+    from medlib.models import zoo
+
+    name, given = record["model"]["name"], str(record["parameters"].get("model_name", ""))
+    if name not in zoo.names() and (folder := house / Path(given).expanduser()).is_dir() and given:
+        return str(folder.resolve())
+    return name
+
+
+def pinned(model):
+    """What pins a model before it is loaded: its entry in the zoo, its Hub id, or the files of its folder.
+
+    MedlibError, with near names, for a name that is neither in the zoo nor the form of a Hub id (org/name) or a folder.
+    """
+    from medlib.models import zoo
+
+    folder = Path(model).expanduser()
+    if model not in zoo.names() and folder.is_dir():
+        return {"folder": at_hand.files_sha256(folder)}
+    if model not in zoo.names() and model.count("/") == 1 and model[0] not in "/.~":
+        return {"hub": model}
+    entry = zoo.entry(model)
+    return {key: entry[key] for key in ("hub", "revision", "wheel") if key in entry}
+
+
+def prepare(technique, model, parameters, house):
+    """A notebook as read, its default parameters and those of this run; MedlibError for what there is not."""
+    path = house / "notebooks" / f"{technique}.py"
+    if technique not in (known := techniques(house)):
+        near = difflib.get_close_matches(technique, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise MedlibError(
+            f"There is no technique {technique!r}.{hint} There are: {', '.join(known) or 'none'}.\n"
+            "A technique is a notebook, notebooks/<technique>.py; `medlib techniques` lists them."
+        )
+    notebook = pairs.read(path)
+    asked = told.read(notebook, technique)
+    defaults, ranges = ({name: pair[i] for name, pair in asked.items()} for i in (0, 1))
+    if "model_name" not in defaults:
+        raise MedlibError(f"notebooks/{technique}.py has no parameter `model_name`: it cannot be run for a model.")
+    if "model_name" in parameters:
+        raise MedlibError("The model is chosen with --model, not with -p model_name=...")
+    values = told.resolve(defaults, {**parameters, **({"model_name": model} if model else {})}, technique, ranges)
+    values["model_name"] = _placed(values["model_name"])
+    pinned(values["model_name"])
+    return notebook, defaults, values
+
+
+def changes(record, technique, values, house):
+    """What differs between the inputs of a recorded run and the same inputs now."""
+    then, now = record["run"], inputs(record, technique, values, house)
+    same = {
+        f"its table has the form {record['schema']}, not {results.SCHEMA_VERSION}": record["schema"]
+        == results.SCHEMA_VERSION,
+        f"its record has the form {record['record']}, not {RECORD_VERSION}": record["record"] == RECORD_VERSION,
+        "the notebook changed": then["notebook"] == now["notebook"],
+        "the parameters changed": record["parameters"] == now["parameters"],
+        "the model's pin changed": then["model"] == now["model"],
+        "the weights changed": None in (weights := (record["model"]["weights_sha256"], now["weights"]))
+        or weights[0] == weights[1],
+        "requirements.lock changed": then["lock"] == now["lock"],
+        "the data tables changed": record["data"] == now["data"],
+    }
+    changed = [name for name, digest in now["sources"].items() if record["sources"][name] != digest]
+    changed += [
+        f"the table of {name}"
+        for name in recorded.other_tables(then.get("made_of", {}), record["model"]["name"], house)
+    ]
+    return [reason for reason, unchanged in same.items() if not unchanged] + [f"{name} changed" for name in changed]
+
+
+def inputs(record, technique, values, house):
+    """What a run with these parameters would come from now, in the files of medlib and the data of a recorded one."""
+    return {
+        "notebook": sha256(house / "notebooks" / f"{technique}.py"),
+        "parameters": paths.public(values, house),
+        "model": paths.public(pinned(values["model_name"]), house),
+        "weights": at_hand.weights_sha256(values["model_name"]),
+        "lock": sha256(house / "requirements.lock"),
+        "data": data(values, house, record["sources"]),
+        "sources": {name: sha256(PACKAGE.parent / name) for name in record["sources"]},
+    }
+
+
+def _placed(model):
+    """A model's name; a local folder by its whole path, since a kernel starts in the house, wherever the user is."""
+    from medlib.models import zoo
+
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if model not in zoo.names() and folder.is_dir() else model
+
+
+def _title(path):
+    lines = (line.removeprefix("# ") for line in path.read_text(encoding="utf-8").splitlines())
+    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), path.stem)
