@@ -148,7 +148,8 @@ def plan(
 @app.command()
 def status():
     """Show where each run stands: chapter by model by profile, why what is not current, and what is missing here."""
-    from medlib.book import matrix, matrix_pages
+    from medlib.book import matrix
+    from medlib.book.pages import matrix_pages
 
     cells = matrix.matrix()
     models = matrix_pages.shown(cells)
@@ -302,7 +303,8 @@ def pdf():
 def record():
     """Promote the local runs that passed and are current to book/runs, where they are committed."""
     from medlib import paths
-    from medlib.book import pages, promote
+    from medlib.book import promote
+    from medlib.book.pages import run_pages
     from medlib.book.pairs import read
     from medlib.book.reproduction import rerun
     from medlib.models import zoo
@@ -310,7 +312,7 @@ def record():
     promoted, refused = promote.record()
     shown = paths.committed() / zoo.names()[0] / "patching.ipynb"
     if shown.exists():  # the README's picture is that of a recorded run
-        picture, _ = pages.headline(read(shown))
+        picture, _ = run_pages.headline(read(shown))
         paths.write_atomically(paths.root() / "book" / "_static" / "overview.png", picture)
     if rerun.record(paths.root()):
         promoted.append("the report of the reproduction")

@@ -11,7 +11,7 @@ from standins import a_house, a_notebook, a_record, a_run
 
 from medlib import MedlibError
 from medlib.book import building, new_chapter
-from medlib.book import pages as generated
+from medlib.book.pages import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 TWO = ("smollm2-135m", "org/other-model")
@@ -285,7 +285,7 @@ def test_a_missing_maths_package_is_a_message_that_says_what_to_install(house, m
 
 @pytest.mark.parametrize(("value", "told"), [(0.4, "0 s"), (99, "99 s"), (312, "5.2 min")])
 def test_durations_read_well(value, told):
-    assert generated.seconds(value) == told
+    assert markdown.seconds(value) == told
 
 
 def test_the_citation_names_the_version_of_the_package():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from medlib import concepts
-from medlib.book import pages, tables
+from medlib.book.pages import concept_pages, markdown
 
 PAGES = Path(__file__).parent.parent / "book" / "methods"
 
@@ -15,7 +15,7 @@ PAGES = Path(__file__).parent.parent / "book" / "methods"
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("generated")
-    tables.write(folder)
+    concept_pages.write(folder)
     return folder
 
 
@@ -41,7 +41,7 @@ def test_every_item_is_on_the_page_so_that_search_finds_it(written):
     balance = (written / "balance.md").read_text()
     for domain in concepts.domains():
         for item in concepts.load(domain)["item"].astype(str):
-            assert pages.cell(item) in balance
+            assert markdown.escaped(item) in balance
 
 
 def test_the_shares_that_were_checked_are_those_of_the_rows(written):

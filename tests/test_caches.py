@@ -9,7 +9,8 @@ from filelock import FileLock
 from standins import a_run
 
 from medlib import MedlibError, cli, results
-from medlib.book import building, caches, disk_pages
+from medlib.book import building, caches
+from medlib.book.pages import disk_pages
 from medlib.models import embedded, zoo
 from medlib.run import RECORD_VERSION
 

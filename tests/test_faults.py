@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from standins import a_run
 
-from medlib.book import fault_pages
+from medlib.book.pages import fault_pages
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import fault_damage  # noqa: E402

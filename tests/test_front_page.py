@@ -5,9 +5,9 @@ import pytest
 from planted_maps import DOMAINS, a_map
 
 from medlib import concepts, results
-from medlib.book import front_page
 from medlib.book.claims import claims
 from medlib.book.claims.evidence import CONTRADICTED, NOT_DECIDED, NOT_RUN, SUPPORTED, Number, Run, Verdict
+from medlib.book.pages import front_page
 
 # --- the findings -----------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 import medlib
 from medlib import MedlibError, concepts, paths, results
-from medlib.book import pages, parameters, stamp
+from medlib.book import parameters, stamp
+from medlib.book.pages import markdown
 from medlib.prompts import Prompt
 from medlib.run import Run
 
@@ -261,7 +262,7 @@ def test_no_token_and_no_home_is_left_in_what_is_public(value, beside):
 def test_a_cell_of_a_page_shows_any_text_as_it_stands_and_is_no_html(text):
     from bs4 import BeautifulSoup
 
-    html = MarkdownIt("commonmark").enable("table").render(pages.table(["what", "text"], [["x", text]]))
+    html = MarkdownIt("commonmark").enable("table").render(markdown.table(["what", "text"], [["x", text]]))
     page = BeautifulSoup(html, "html.parser")
     assert {tag.name for tag in page.find_all()} <= {"table", "thead", "tbody", "tr", "th", "td"}
     shown = " ".join(page.find_all("td")[1].get_text().replace("\ufffd", "\0").split())

@@ -12,8 +12,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from medlib.book import pages as generated
 from medlib.book import pairs
+from medlib.book.pages import run_pages
 from medlib.models import zoo
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +103,7 @@ def test_no_committed_run_holds_a_token_a_home_or_a_key(word):
 
 
 def test_the_readmes_picture_is_that_of_the_recorded_run():
-    picture, _ = generated.headline(pairs.read(ROOT / "book" / "runs" / zoo.names()[0] / "patching.ipynb"))
+    picture, _ = run_pages.headline(pairs.read(ROOT / "book" / "runs" / zoo.names()[0] / "patching.ipynb"))
     assert (ROOT / "book" / "_static" / "overview.png").read_bytes() == picture
 
 

@@ -7,7 +7,8 @@ import pytest
 from test_map_chapter import L, maps, table  # noqa: F401 (fixtures)
 
 from medlib import MedlibError, cli, results
-from medlib.book import building, map_pages, recorded
+from medlib.book import building, recorded
+from medlib.book.pages import map_pages
 
 RECORD = {
     "model": {"name": "org/made-up", "weights_sha256": "0" * 64},

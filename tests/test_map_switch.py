@@ -8,7 +8,7 @@ import pytest
 from planted_maps import DOMAINS, LAYERS, a_map
 
 from medlib import MedlibError
-from medlib.book import map_switch
+from medlib.book.pages import map_switch
 
 MAPS = {
     "deep": a_map(layers=24, mapped={("plain", "lesion"): [1, 2, 20, 21, 22]}),

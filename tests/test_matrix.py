@@ -5,7 +5,8 @@ import json
 import pytest
 from standins import a_run
 
-from medlib.book import at_hand, current, matrix, matrix_pages, profiles
+from medlib.book import at_hand, current, matrix, profiles
+from medlib.book.pages import matrix_pages
 from medlib.models import zoo
 
 MODEL = "smollm2-135m"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import medlib
 from medlib import MedlibError, Pair, cli
 from medlib import plan as planned
-from medlib.book import zoo_pages
+from medlib.book.pages import zoo_pages
 from medlib.models import zoo
 
 TOKENS = 12

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from medlib.book import scans_pages
+from medlib.book.pages import scans_pages
 from medlib.scans import items
 
 

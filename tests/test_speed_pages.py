@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medlib.book import speed_pages
+from medlib.book.pages import speed_pages
 
 sys.path[:0] = [str(Path(__file__).parent.parent / "benchmarks")]
 import bench  # noqa: E402

@@ -30,28 +30,30 @@ from filelock import FileLock, Timeout
 from medlib import paths, results
 from medlib.book import (
     current,
-    disk_pages,
     execute,
-    fault_pages,
     figure_data,
-    front_page,
     leash,
-    map_pages,
-    matrix_pages,
-    pages,
     pictures,
     placing,
     project_b_pages,
     reading,
     recorded,
     safe_html,
-    scans_pages,
-    speed_pages,
-    tables,
     terms,
-    zoo_pages,
 )
 from medlib.book.claims import pages as claim_pages
+from medlib.book.pages import (
+    concept_pages,
+    disk_pages,
+    fault_pages,
+    front_page,
+    map_pages,
+    matrix_pages,
+    run_pages,
+    scans_pages,
+    speed_pages,
+    zoo_pages,
+)
 from medlib.book.reproduction import pages as reproduction_pages
 from medlib.errors import MedlibError
 from medlib.models import zoo
@@ -227,11 +229,11 @@ def _assemble(root):
     stale = {chapter: why for chapter in chapters if (why := _why_stale(chapter, root))}
     for chapter in chapters:
         _take_in(chapter, source, stale.get(chapter))
-    pages.write(source / "generated", chapters, failed, stale)
+    run_pages.write(source / "generated", chapters, failed, stale)
     matrix_pages.write(source / "generated", root)
     disk_pages.write(source / "generated", chapters)
     reproduction_pages.write(source / "generated", root, chapters)
-    tables.write(source / "generated")
+    concept_pages.write(source / "generated")
     zoo_pages.write(source / "generated")
     speed_pages.write(source / "generated", root / "benchmarks" / "measured")
     fault_pages.write(source / "generated", root / "benchmarks" / "measured")
@@ -392,7 +394,7 @@ def _take_in(chapter, source, stale=None):
     """
     target = source / chapter.page
     target.parent.mkdir(parents=True, exist_ok=True)
-    table, long = results.read(chapter.file(".parquet")), pages.is_long(chapter)
+    table, long = results.read(chapter.file(".parquet")), run_pages.is_long(chapter)
     if long:
         shutil.copyfile(chapter.file(".parquet"), target.with_suffix(".parquet"))
     else:
@@ -400,7 +402,7 @@ def _take_in(chapter, source, stale=None):
     shutil.copyfile(chapter.file(".json"), target.with_suffix(".json"))
     notebook = chapter.notebook
     safe_html.make_safe(notebook)
-    data = nbformat.v4.new_markdown_cell(pages.data_line(chapter), id="data-of-this-page")
+    data = nbformat.v4.new_markdown_cell(run_pages.data_line(chapter), id="data-of-this-page")
     tagged = [i for i, cell in enumerate(notebook.cells) if "card" in cell.metadata.get("tags", [])]
     notebook.cells.insert(tagged[0] + 1 if tagged else len(notebook.cells), data)
     if stale:

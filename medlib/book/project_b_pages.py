@@ -7,7 +7,7 @@ makes it.  The three experiments on B's numbers are in project_b_traps.py.
 from medlib import paths
 from medlib.book import project_b, project_b_traps
 from medlib.book import project_b_figures as draw
-from medlib.book.pages import Markdown, table
+from medlib.book.pages.markdown import Markdown, table
 from medlib.chapters.embedding_geometry import enough_tokens
 from medlib.chapters.grad_cam.heat_prose import listed
 

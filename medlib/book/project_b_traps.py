@@ -10,7 +10,7 @@ import pandas as pd
 from medlib import geometry
 from medlib.book import project_b
 from medlib.book import project_b_figures as draw
-from medlib.book.pages import table
+from medlib.book.pages.markdown import table
 from medlib.chapters.embedding_geometry import planted_clouds, two_traps
 from medlib.chapters.grad_cam.heat_prose import spoken
 from medlib.errors import MedlibError

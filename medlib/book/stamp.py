@@ -11,7 +11,8 @@ import html
 import re
 import shlex
 
-from medlib.book import pages, safe_html
+from medlib.book import safe_html
+from medlib.book.pages.markdown import escaped
 from medlib.paths import public, slug
 
 # Each pattern's group `label` is a label where it is defined: (x)=, :name: x, $$ ... $$ (x), {#x}, \label{x}.
@@ -99,7 +100,7 @@ def card(record, defaults, profile):
         [
             f"| {' | '.join(cells)} |",
             f"| {' | '.join('---' for _ in cells)} |",
-            f"| {' | '.join(map(pages.cell, cells.values()))} |",
+            f"| {' | '.join(map(escaped, cells.values()))} |",
             "",
             "Run this page again:",
             "",

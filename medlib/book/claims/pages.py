@@ -7,7 +7,7 @@ from medlib import plan, results
 from medlib.book.claims import claims as all_claims
 from medlib.book.claims import costs, judge
 from medlib.book.claims.evidence import CONTRADICTED, NOT_RUN, SUPPORTED, Run
-from medlib.book.pages import Markdown, seconds, table
+from medlib.book.pages.markdown import Markdown, seconds, table
 from medlib.paths import slug
 
 WORKS = ("A", "B")

@@ -3,8 +3,8 @@
 Written from the report that `medlib reproduce` leaves, when the book is assembled; nothing is executed here.
 """
 
-from medlib.book.matrix_pages import said
-from medlib.book.pages import Markdown, seconds, table
+from medlib.book.pages.markdown import Markdown, seconds, table
+from medlib.book.pages.matrix_pages import said
 from medlib.book.reproduction import compare, rerun
 
 _DIGITS = "{:.3g}"

@@ -5,7 +5,7 @@ is built; nothing is measured here.
 """
 
 from medlib import plan
-from medlib.book.pages import Markdown, table
+from medlib.book.pages.markdown import Markdown, table
 from medlib.models import zoo
 
 MACHINES = {"8 cores": plan.cores(8), "one H100": plan.ACCELERATORS["h100"]}

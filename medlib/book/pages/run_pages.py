@@ -8,11 +8,7 @@ import base64
 import re
 
 from medlib.book import figure_data
-
-
-class Markdown(str):
-    """Text that is Markdown already; any other text in a table's cell is escaped."""
-
+from medlib.book.pages.markdown import Markdown, escaped, seconds, size, table, unbroken
 
 _NO_RUNS = "No run is in this copy of the book yet; `make book` makes them.\n"
 
@@ -34,29 +30,6 @@ def write(folder, chapters, failed, stale=()):
 def data_line(chapter):
     """The line on a chapter's page that leads to its data."""
     return f"Data of this page: {_downloads(chapter)} (all runs are in [the record](/record.md))."
-
-
-def seconds(value):
-    """A duration for people.
-
-    >>> seconds(42.3), seconds(312.0)
-    ('42 s', '5.2 min')
-    """
-    return f"{value:.0f} s" if value < 100 else f"{value / 60:.1f} min"
-
-
-def size(value):
-    """An amount of memory for people; a dash where it is not known.
-
-    >>> size(1610612736), size(None)
-    ('1.5 GiB', '–')
-    """
-    return "–" if value is None else f"{value / 2**30:.1f} GiB"
-
-
-def unbroken(text):
-    """A number and its unit, kept on one line."""
-    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def headline(notebook):
@@ -127,7 +100,7 @@ def _details(chapters):
     parts = []
     for chapter in chapters:
         record = chapter.record
-        lines = [f"::::{{dropdown}} {chapter.technique} on {cell(chapter.name)}", ""]
+        lines = [f"::::{{dropdown}} {chapter.technique} on {escaped(chapter.name)}", ""]
         machine = {name: record[name] for name in ("device", "threads", "platform")}
         if record["peak_gpu_memory_bytes"]:
             machine["peak GPU memory"] = size(record["peak_gpu_memory_bytes"])
@@ -191,17 +164,3 @@ def _value(value):
 
 def _code(text):
     return Markdown(f"`{text}`")
-
-
-def table(header, rows):
-    """A Markdown table; what stands in a cell cannot break it."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + "\n"
-
-
-def cell(value):
-    """Text that Markdown shows as it stands, on one line; `Markdown` is left as it is."""
-    text = re.sub(r"[ \t\r\n]+", " ", str(value)).strip()  # a no-break space stays
-    if not isinstance(value, Markdown):
-        text = re.sub(r"([\\`*_$~#{}\[\]<>&])", r"\\\1", text)
-    return text.replace("|", "\\|")

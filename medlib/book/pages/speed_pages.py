@@ -10,7 +10,7 @@ from collections import Counter
 import matplotlib.pyplot as plt
 
 from medlib import figures
-from medlib.book.pages import table
+from medlib.book.pages.markdown import table
 
 MEASURED = {
     "peers": "make bench-peers",

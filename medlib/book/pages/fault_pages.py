@@ -5,7 +5,7 @@
 
 import json
 
-from medlib.book.pages import table
+from medlib.book.pages.markdown import table
 
 KILLS = ("kills_run", "kills_record", "kills_build")
 FAULTS = (*KILLS, "pairs", "full", "read_only", "kernels", "clock", "damage")

@@ -23,8 +23,8 @@ from medlib.book.claims.evidence import (
     written,
 )
 from medlib.book.claims.text_rules import known
-from medlib.book.map_pages import DATA, TECHNIQUE
-from medlib.book.pages import Markdown, table
+from medlib.book.pages.map_pages import DATA, TECHNIQUE
+from medlib.book.pages.markdown import Markdown, table
 from medlib.chapters.knowledge_map import map_figures, map_prose, map_tables
 from medlib.errors import MedlibError
 from medlib.mapping import rules

@@ -9,8 +9,8 @@ import json
 import matplotlib.pyplot as plt
 
 from medlib import concepts, figures, results
-from medlib.book import map_switch
-from medlib.book.pages import Markdown, table
+from medlib.book.pages import map_switch
+from medlib.book.pages.markdown import Markdown, table
 from medlib.chapters.knowledge_map import map_figures, map_tables
 
 TECHNIQUE = "knowledge_map"

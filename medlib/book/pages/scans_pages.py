@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from medlib import figures
-from medlib.book.pages import table
+from medlib.book.pages.markdown import table
 from medlib.scans import items, other_pictures, sources
 from medlib.scans.model import GOALS, RECORD, TRAINED
 

@@ -7,7 +7,7 @@ built book itself, is left to `medlib cache`.
 import json
 
 from medlib.book import caches, placing
-from medlib.book.pages import Markdown, seconds, size, table, unbroken
+from medlib.book.pages.markdown import Markdown, seconds, size, table, unbroken
 from medlib.models import embedded, zoo
 
 

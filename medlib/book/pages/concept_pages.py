@@ -8,8 +8,7 @@ import re
 import shutil
 
 from medlib import concepts
-from medlib.book import pages
-from medlib.book.pages import Markdown, table
+from medlib.book.pages.markdown import Markdown, escaped, table
 
 
 def write(folder):
@@ -56,7 +55,7 @@ def _balance(domain):
         spread = ", ".join(f"{value} {count}" for value, count in counts.items())
         more = f" {(items[others] != '').sum()} items have further ones, in `{others}`." if others else ""
         lines += [f"**`{label}`**: {len(counts)} values, {counts.min()} to {counts.max()} rows each.{more}", ""]
-        lines += [pages.cell(spread), ""]
+        lines += [escaped(spread), ""]
     sources = items["source"].value_counts()
     lines += [
         "**Sources**",
@@ -64,7 +63,7 @@ def _balance(domain):
         table(["source", "rows"], [[name, count] for name, count in sources.items()]),
         "**Items**",
         "",
-        pages.cell(", ".join(dict.fromkeys(items["item"].astype(str)))),
+        escaped(", ".join(dict.fromkeys(items["item"].astype(str)))),
         "::::",
         "",
     ]

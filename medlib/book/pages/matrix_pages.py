@@ -1,7 +1,7 @@
 """The page of the matrix: which runs are current, which are stale and because of what, and what cannot run here."""
 
 from medlib.book import matrix
-from medlib.book.pages import Markdown, table
+from medlib.book.pages.markdown import Markdown, table
 
 _REASONS = 5  # that are said; the others are counted
 _EMPTY = ("never", "not runnable", "not for it")  # states of a cell in which there is no run
