@@ -97,6 +97,7 @@ def test_the_record_page_says_what_the_records_say(built):
     from bs4 import BeautifulSoup
 
     text = BeautifulSoup((built.parent / "record.html").read_text(encoding="utf-8"), "html.parser").get_text(" ")
+    text = text.replace("\N{NO-BREAK SPACE}", " ")
     for told in ("planted block found", "block 1 | of [2] at $5 and $6", "layer 1 (95 % interval 1 to 2)", "12 s"):
         assert told in text
     assert "0" * 64 in text  # the weights
