@@ -133,7 +133,7 @@ def visit(chromium):
             "console", lambda line: heard.append(f"console: {line.text}") if line.type in ("error", "warning") else None
         )
         tab.on("pageerror", lambda error: heard.append(f"script: {error}"))
-        tab.on("requestfailed", lambda request: heard.append(f"not loaded: {request.url}"))
+        tab.on("requestfailed", lambda request: _lost(request, heard))
         return tab, heard
 
     yield opener
@@ -144,6 +144,12 @@ def visit(chromium):
 def _far(url, near, heard):
     if not url.startswith(near):
         heard.append(f"asked the network for {url}")
+
+
+def _lost(request, heard):
+    """What did not load; but an icon whose page was left before it came is no fault of the page."""
+    if not (request.failure == "net::ERR_ABORTED" and request.url.endswith("/icon.svg")):
+        heard.append(f"not loaded: {request.url}")
 
 
 def pages(site):

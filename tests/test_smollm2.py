@@ -92,11 +92,14 @@ questions = concepts.questions("drugs")[:16]
 prompts, answers = list(questions.prompt), list(questions.answer)
 medlib.lesion_sweep(model, prompts[:2])  # what the first call of a kernel keeps is not a sweep's
 model.memory = 48 * 2**20
-ctypes.CDLL(None).malloc_trim(0)
-Path("/proc/self/clear_refs").write_text("5")
-before = status("VmRSS")
-medlib.lesion_sweep(model, prompts, answers)
-print(status("VmHWM") - before)
+peaks = []
+for _ in range(3):  # what the allocator happens to keep only adds
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = status("VmRSS")
+    medlib.lesion_sweep(model, prompts, answers)
+    peaks.append(status("VmHWM") - before)
+print(min(peaks))
 """
 
 
