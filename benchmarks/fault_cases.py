@@ -5,11 +5,11 @@ import os
 import sys
 from pathlib import Path
 
-from faults import row
+from fault_found import row
 
 
 def rows(given):
-    """A row for each property, as in faults.py: each on `given.cases` cases, quick ones on five times as many."""
+    """A row for each property, as in fault_found.py: each on `given.cases` cases, quick ones on five times as many."""
     os.environ["FUZZ_CASES"] = str(given.cases)  # read where the properties are defined
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     fuzz = importlib.import_module("test_fuzz")

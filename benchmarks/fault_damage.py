@@ -1,6 +1,6 @@
 """Files that are damaged: runs, weights, a cache, a download that breaks off.
 
-Each row is as in faults.py.  What is damaged is small: a run of the tests' stand-ins, and a random Llama of 4 blocks.
+Each row is as in fault_found.py.  What is damaged is small: a stand-in's run, and a random Llama of 4 blocks.
 """
 
 import http.server
@@ -20,7 +20,7 @@ import standins
 import test_embedded
 import test_loading
 from conftest import tiny_hf, word_tokenizer
-from faults import row
+from fault_found import row
 
 import medlib
 from medlib.book import recorded

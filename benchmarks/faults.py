@@ -9,21 +9,18 @@ tried, how often and what happened goes to _build/bench/faults.json; exit status
 """
 
 import argparse
-import json
 import os
 import random
 import sys
 import tempfile
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
 import bench
 import fault_house as house_of
+from fault_found import report, row, write
 from fault_house import Command
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from medlib.book import placing
 
@@ -124,19 +121,6 @@ class Trials:
         else:
             found = house_of.value_of(self.local if name == "run" else self.committed)
         return [] if found == self.value else [f"the next {name} left the value {found} and not {self.value}"]
-
-
-def row(fault, command, outcomes, wrong, messages=()):
-    """What a fault did, for the page: `outcomes` are phrases, one a trial, `wrong` what the next command met."""
-    return {
-        "fault": fault,
-        "command": command,
-        "n": len(outcomes),
-        "outcomes": dict(Counter(outcomes).most_common()),
-        "next": dict(Counter(wrong).most_common()),
-        "messages": sorted(set(messages)),
-        "holds": not wrong and not any(outcome.startswith("LOST") for outcome in outcomes),
-    }
 
 
 def kills(name, trials, given):
@@ -251,10 +235,6 @@ def clock(trials, given):
     yield row("wrong dates of files", "run-all", outcomes, [])
 
 
-def skipped(fault, command, why):
-    return row(fault, command, [], []) | {"skipped": why}
-
-
 SECTIONS = {f"kills_{name}": partial(kills, name) for name in ARGUMENTS}
 SECTIONS |= {"pairs": pairs, "full": full, "read_only": read_only, "kernels": kernels, "clock": clock}
 
@@ -288,29 +268,6 @@ def main():
         found += write("made_up", report(console, fault_cases.rows(given)))
     if broken := [f"{line['fault']} ({line['command']})" for line in found if not line["holds"]]:
         sys.exit(f"Did not hold: {', '.join(broken)}.")
-
-
-def report(console, lines):
-    """The rows of a section as a list, each shown when it is there."""
-    found = []
-    for line in lines:
-        found.append(line)
-        what = line.get("skipped") or "; ".join(
-            f"{n} x {said}" for said, n in (line["outcomes"] | line["next"]).items()
-        )
-        table = Table(box=box.SIMPLE, show_header=False)
-        table.add_row(line["fault"], line["command"], str(line["n"]), what, "" if line["holds"] else "DID NOT HOLD")
-        console.print(table)
-    return found
-
-
-def write(name, content):
-    """Keep a section in the file of what was found, beside those of earlier calls."""
-    bench.FOLDER.mkdir(parents=True, exist_ok=True)
-    path = bench.FOLDER / "faults.json"
-    whole = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps(whole | {name: content}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return content
 
 
 if __name__ == "__main__":

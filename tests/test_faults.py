@@ -12,6 +12,7 @@ from medlib.book.pages import fault_pages
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import fault_damage  # noqa: E402
+import fault_found  # noqa: E402
 import fault_house  # noqa: E402
 import faults  # noqa: E402
 
@@ -110,29 +111,28 @@ def test_a_change_of_what_a_command_does_not_write_is_a_loss(trials):
 
 
 def test_a_row_holds_when_nothing_was_lost_and_the_next_command_ended_well():
-    assert faults.row("a", "run", [faults.KEPT, faults.WHOLE], [])["holds"]
-    assert not faults.row("a", "run", [faults.KEPT, "LOST: all"], [])["holds"]
-    assert not faults.row("a", "run", [faults.KEPT], ["the next run ended with 1"])["holds"]
+    assert fault_found.row("a", "run", [faults.KEPT, faults.WHOLE], [])["holds"]
+    assert not fault_found.row("a", "run", [faults.KEPT, "LOST: all"], [])["holds"]
+    assert not fault_found.row("a", "run", [faults.KEPT], ["the next run ended with 1"])["holds"]
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_page_shows_what_was_counted_and_what_did_not_hold(tmp_path):
-    good = faults.row("kill -9", "run", [faults.KEPT, faults.KEPT, faults.WHOLE], [])
-    bad = faults.row("disk full", "build", ["LOST: there is no book"], [], ["No space <left>"])
+    good = fault_found.row("kill -9", "run", [faults.KEPT, faults.KEPT, faults.WHOLE], [])
+    bad = fault_found.row("disk full", "build", ["LOST: there is no book"], ["it ended with 1"], ["No space <left>"])
     found = {"machine": {"cores": 2}, "kills_run": [good], "full": [bad]}
-    found["kernels"] = [faults.skipped("a kernel that hangs", "run", "no time limit")]
-    found["made_up"] = [faults.row("any text is text", "made-up input", ["as it should be"] * 1500, [])]
+    found["made_up"] = [fault_found.row("any text is text", "made-up input", ["as it should be"] * 1500, [])]
     (tmp_path / "faults.json").write_text(json.dumps(found))
     fault_pages.write(tmp_path, tmp_path)
     said = (tmp_path / "faults.md").read_text()
     assert "4 faults in all, 3 of them kills; 1 of 2 kinds held each time." in said and "cores 2" in said
-    assert f"| kill -9 | run | 3 | yes | {faults.KEPT} (2); {faults.WHOLE} (1) | as it should | – |" in said
-    assert "| NO | LOST: there is no book (1) |" in said and "No space \\<left\\> |" in said
-    assert "| not tried | no time limit | – | – |" in said
+    assert f"| kill -9 | run | 3 | yes | {faults.KEPT} (2); {faults.WHOLE} (1) |" in said
+    assert "| NO | LOST: there is no book (1); it ended with 1 (1) |" in said
+    assert "| disk full | build | No space \\<left\\> |" in said
     cases = (tmp_path / "fault_cases.md").read_text()
-    assert "| any text is text | 1,500 | yes |" in cases and "1,500 cases in all; 1 of 1 properties held" in cases
+    assert "| any text is text | 1,500 | yes | – |" in cases and "1,500 cases in all; 1 of 1 properties held" in cases
 
 
 def test_what_was_not_tried_is_said_with_the_command_that_does(tmp_path):

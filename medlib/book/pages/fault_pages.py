@@ -25,30 +25,25 @@ def write(folder, measured):
 def _faults(rows, found):
     killed = sum(row["n"] for name in KILLS for row in found.get(name, []))
     lines = [
-        [
-            row["fault"],
-            row["command"],
-            row["n"] or "–",
-            "not tried" if row.get("skipped") else "yes" if row["holds"] else "NO",
-            row.get("skipped") or _counted(row["outcomes"]),
-            "–" if row.get("skipped") else _counted(row["next"]) or "as it should",
-            "; ".join(row["messages"]) or "–",
-        ]
-        for row in rows
+        [row["fault"], row["command"], row["n"], _held(row), _counted(row["outcomes"] | row["next"])] for row in rows
     ]
-    header = ["what was done", "to what", "times", "held", "what was there then", "the next call", "what was said"]
-    tried = sum(row["n"] for row in rows)
-    kinds = [row for row in rows if not row.get("skipped")]
-    held = sum(row["holds"] for row in kinds)
-    said = f"{tried:,} faults in all, {killed} of them kills; {held} of {len(kinds)} kinds held each time.\n\n"
-    return said + table(header, lines) + _machine(found)
+    messages = [[row["fault"], row["command"], message] for row in rows for message in row["messages"]]
+    tried, held = sum(row["n"] for row in rows), sum(row["holds"] for row in rows)
+    said = f"{tried:,} faults in all, {killed} of them kills; {held} of {len(rows)} kinds held each time.\n\n"
+    header = ["what was done", "to what", "times", "held", "what was there then"]
+    tables = [table(header, lines), table(["what was done", "to what", "the last line that was printed"], messages)]
+    return said + "\n".join(tables[: 1 + bool(messages)]) + _machine(found)
 
 
 def _cases(rows):
-    lines = [[row["fault"], f"{row['n']:,}", "yes" if row["holds"] else _counted(row["next"])] for row in rows]
+    lines = [[row["fault"], f"{row['n']:,}", _held(row), _counted(row["next"]) or "–"] for row in rows]
     held = sum(row["holds"] for row in rows)
     said = f"{sum(row['n'] for row in rows):,} cases in all; {held} of {len(rows)} properties held on each.\n\n"
-    return said + table(["property", "cases", "held"], lines)
+    return said + table(["property", "cases", "held", "what broke it"], lines)
+
+
+def _held(row):
+    return "yes" if row["holds"] else "NO"
 
 
 def _counted(phrases):
