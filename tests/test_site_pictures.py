@@ -38,6 +38,19 @@ def test_every_pixel_stays_and_the_page_names_the_smaller_file(site, tmp_path_fa
         assert (folder / image["src"]).is_file()
 
 
+def test_pages_say_how_large_a_picture_is_and_whether_it_is_wide(site, tmp_path_factory):
+    folder, _ = site
+    Image.new("RGB", (250, 100)).save(folder / "_images" / "panels.png")
+    (folder / "page.html").write_text(
+        '<img alt="a &gt; b" src="_images/plot.png"><img src="_images/panels.png"><img src="y.png">'
+    )
+    pictures.shrink(folder, tmp_path_factory.mktemp("cache"))
+    plot, panels, other = BeautifulSoup((folder / "page.html").read_text(), "html.parser").find_all("img")
+    assert (plot["width"], plot["height"], "data-shape" in plot.attrs) == ("300", "200", False)
+    assert (panels["width"], panels["height"], panels["data-shape"]) == ("250", "100", "wide")
+    assert set(other.attrs) == {"src"}
+
+
 def test_a_picture_made_smaller_before_is_not_made_again(site, tmp_path_factory, monkeypatch):
     folder, _ = site
     cache = tmp_path_factory.mktemp("cache")
