@@ -116,10 +116,10 @@ def techniques():
 @app.command()
 def models():
     """List the models of the zoo and what each needs to run here."""
-    from medlib.models import zoo
+    from medlib.models import catalogue
 
     table = _table("model", "what", "layers", "hidden", "bf16", "licence", "here")
-    for row in zoo.table().itertuples():
+    for row in catalogue.table().itertuples():
         size = f"{row.bf16_gb:g} GB"
         table.add_row(row.name, row.what, f"{row.layers}", f"{row.hidden}", size, row.licence, row.here)
     _show(table)

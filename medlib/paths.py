@@ -15,6 +15,10 @@ from pathlib import Path
 
 import platformdirs
 
+from medlib.models import zoo
+
+LONGEST = 100  # letters of a model's name that are kept in a file's name, which may have some 250 in all
+
 
 def root():
     """The house we are in: the nearest folder upwards with a table of contents, else one with notebooks, else ours."""
@@ -50,13 +54,14 @@ def slug(model):
     ('org--model-7b', 'mine')
 
     Two names never share one: a name that could not be read back from it (letters that a file name cannot have, `--`,
-    an empty part) gets `---` and a hash, which no other has.  Where a file system takes A for a, so do its folders.
+    an empty part) and one that is too long for a file name get `---` and a hash, which no other has.  Where a file
+    system takes A for a, so do its folders.
     """
     name = folder_name(model) if model.startswith(("/", "~", ".")) else model
     plain = re.sub(r"[^A-Za-z0-9._-]", "-", name.replace("/", "--")).lstrip(".-") or "model"
-    if "---" not in plain and plain.replace("--", "/") == name:
+    if "---" not in plain and plain.replace("--", "/") == name and len(plain) <= LONGEST:
         return plain
-    return f"{plain}---{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
+    return f"{plain[:LONGEST]}---{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
 def folder_name(folder):
@@ -64,8 +69,6 @@ def folder_name(folder):
 
     A folder that is named like a model of the zoo is told apart from it.
     """
-    from medlib.models import zoo
-
     try:
         name = Path(folder).expanduser().resolve().name
     except (ValueError, RuntimeError):  # no file has such a name, or nobody here has such a home

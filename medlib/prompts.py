@@ -194,9 +194,7 @@ def encode(model, prompts):
 def _encoded(model, prompt):
     if not pictured(prompt):
         return Encoded(tokenised(model, prompt))
-    from medlib.vision import inputs  # which needs this module, and is not needed for texts
-
-    inputs.check_prompt(model, prompt)
+    prompt.check(model)
     beside = {name: value for name, value in prompt.inputs.items() if name not in ("input_ids", "attention_mask")}
     return Encoded(prompt.inputs["input_ids"][0].tolist(), beside)
 

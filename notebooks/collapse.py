@@ -45,7 +45,6 @@ from medlib.chapters.collapse import (
 )
 from medlib.states import PLACES, opens, states_at
 
-# %%
 figures.style()
 controls = concepts.controls(domains)
 names = list(dict.fromkeys(n for pair in controls.items() for n in pair))

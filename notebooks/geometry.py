@@ -48,7 +48,6 @@ from medlib.chapters.geometry import (
     slider,
 )
 
-# %%
 figures.style()
 model = medlib.load(model_name, chat=chat)
 parameters = dict(

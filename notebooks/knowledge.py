@@ -34,7 +34,6 @@ from medlib.chapters.knowledge import knowledge_prose as prose
 from medlib.chapters.knowledge import knowledge_tables as told
 from medlib.chapters.knowledge import planted
 
-# %%
 figures.style()
 model = medlib.load(model_name, chat=chat)
 parameters = dict(

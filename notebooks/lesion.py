@@ -268,8 +268,8 @@ plt.show()
 # ## What does it write?
 #
 # The likeliest continuation, before and after the lesion of the layer that costs most and of the median one.
-# The grade is {glue:text}`grader`.
-# The local one knows only how far the next word moves, against the intact model's distances between prompts of all domains and neutral texts: 1 is closer than four fifths of the pairs of one template are, 6 about as far as any of these, 10 further than half of all prompts about something else.
+# What is written is graded from 1 to 10; the grader here: {glue:text}`grader`.
+# The local grader knows only how far the next word moves, against the intact model's distances between prompts of all domains and neutral texts: 1 is closer than four fifths of the pairs of one template are, 6 about as far as any of these, 10 further than half of all prompts about something else.
 
 # %%
 groups = {

@@ -44,7 +44,8 @@ from medlib.chapters.patching import (
     token_heat,
 )
 
-# %%
+figures.style()
+model = medlib.load(model_name, chat=chat)
 parameters = dict(
     model_name=model_name,
     chat=chat,
@@ -56,8 +57,6 @@ parameters = dict(
     threshold=threshold,
     seed=seed,
 )
-figures.style()
-model = medlib.load(model_name, chat=chat)
 run = medlib.Run("patching", model, parameters, seed)
 
 # %%
@@ -101,7 +100,7 @@ run.check(
     passed=error < 0.01,
     detail=f"largest error of P {error:.0e}",
 )
-planted.style.format("{:.2f}")
+(planted.round(2) + 0.0).style.format("{:.2f}")  # never -0.00
 
 # %% [markdown]
 # ## The sweep

@@ -38,15 +38,21 @@ from medlib.chapters.saliency import saliency_prose as prose
 from medlib.chapters.saliency import saliency_reference as reference
 from medlib.chapters.saliency import saliency_tables, sanity
 
-# %%
 figures.style()
 controls = concepts.controls(domains)
 every = list(dict.fromkeys([*controls, *controls.values()]))
 model = medlib.load(model_name, chat=chat)
-names = (
-    "model_name chat domains n_items n_few n_steps n_orders n_permutations seed"
+parameters = dict(
+    model_name=model_name,
+    chat=chat,
+    domains=domains,
+    n_items=n_items,
+    n_few=n_few,
+    n_steps=n_steps,
+    n_orders=n_orders,
+    n_permutations=n_permutations,
+    seed=seed,
 )
-parameters = {name: globals()[name] for name in names.split()}
 run = medlib.Run("saliency", model, parameters, seed)
 known, said = knowledge.knows(model, every, seed)
 run.number("knowledge", said)

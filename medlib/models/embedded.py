@@ -22,6 +22,7 @@ import platformdirs
 from filelock import FileLock
 
 from medlib.errors import MedlibError
+from medlib.models import zoo
 
 FORMAT = 1  # of the converted folder; raise it when `convert` writes something else
 RECORD = "conversion.json"
@@ -130,8 +131,6 @@ def _build_around(entry, made):
 
     `wheel.around`: the name of the embedded one; `wheel.made_by`: the module, with `assemble(folder, made, sha256)`.
     """
-    from medlib.models import zoo  # late: it looks here for what is at hand
-
     inner = folder(zoo.entry(entry["wheel"]["around"]))
     import_module(entry["wheel"]["made_by"]).assemble(inner, made, entry["wheel"]["sha256"])
 

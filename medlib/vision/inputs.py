@@ -40,6 +40,15 @@ class ImagePrompt:
     def length(self):
         return self.inputs["input_ids"].shape[1]
 
+    def check(self, model):
+        """Refuse a text-only model, and another one than that whose processor made this."""
+        ids = self.inputs["input_ids"][0].cpu().numpy()
+        if not np.array_equal(np.flatnonzero(ids == image_token(model)), self.image):
+            raise MedlibError(
+                f"The prompt was made for another model than {model.name}: its image tokens are not this model's. "
+                "Make it again with medlib.vision.image_prompt."
+            )
+
     def on_grid(self, values):
         """Numbers of the image tokens, `[token]`, as a map `[row, column]`."""
         return np.asarray(values).reshape(self.view.grid)
@@ -109,18 +118,13 @@ def answer_id(model, prompt, answer):
 
 def check_prompt(model, prompt):
     """Refuse what is no `ImagePrompt`, a text-only model, and a prompt that another model's processor made."""
-    token = image_token(model)
+    image_token(model)
     if not isinstance(prompt, ImagePrompt):
         raise MedlibError(
             f"A {type(prompt).__name__} was given where a picture with a question is needed. Make one with "
             "medlib.vision.image_prompt(model, picture, question)."
         )
-    ids = prompt.inputs["input_ids"][0].cpu().numpy()
-    if not np.array_equal(np.flatnonzero(ids == token), prompt.image):
-        raise MedlibError(
-            f"The prompt was made for another model than {model.name}: its image tokens are not this model's. Make it "
-            "again with medlib.vision.image_prompt."
-        )
+    prompt.check(model)
 
 
 def image_token(model):

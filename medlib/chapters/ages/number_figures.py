@@ -101,7 +101,7 @@ def residuals(table, known):
         axes.axhline(0, color="0.6", lw=1, zorder=0)
         axes.axvline(17.5, **figures.LOOKS["chance"])
         axes.set(title=f"state {layer}", xlabel="age, years; length, miles", ylabel="read minus true")
-        axes.label_outer()
+    figures.outer(panels.values())
     figures.legend(figure, panels.values())
 
 

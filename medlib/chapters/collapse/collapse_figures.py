@@ -70,7 +70,7 @@ def curves(found, controls, known, ylabel, thin=("rms", "without largest"), cent
         title = domain if known[domain] else f"{domain} (not known)"
         axes.set_title(f"{title} / {control}", fontsize="medium")
         axes.set(ylabel="", xlabel="layer")
-        axes.label_outer()
+    figures.outer(panels.values())
     figure.supylabel(ylabel, fontsize="medium")
     lines = [
         Line2D([], [], **(figures.LOOKS[look] if way == "raw" else dict(color=_colour(look), ls=THIN[way], lw=0.9)))

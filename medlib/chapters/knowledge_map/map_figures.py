@@ -184,7 +184,7 @@ def effect_curves(curves, controls, known, masks, kind, ylabel, linear=None):
         axes[domain].set_ylabel(ylabel)
         if linear:
             axes[domain].set_yscale("symlog", linthresh=linear)
-        axes[domain].label_outer()
+    figures.outer(axes.values())
     figures.legend(figure, axes.values())
     return figure, axes
 

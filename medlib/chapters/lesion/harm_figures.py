@@ -37,7 +37,7 @@ def several(curves, controls, known, ylabel, dashed=None):
     for domain, one in axes.items():
         one.set_title(f"{domain} / {controls[domain]}" if dashed else domain, fontsize="medium")
         one.set(yscale="log", ylabel=ylabel)
-        one.label_outer()
+    figures.outer(axes.values())
     figures.legend(figure, axes.values(), ncol=3)
     return figure, axes
 
@@ -72,7 +72,7 @@ def points(series, controls, known, ylabel):
                 one.plot(at[beyond], [y] * beyond.sum(), arrow, color=colour, markersize=5, mfc="none")
         one.set_title(f"{domain} / {controls[domain]}", fontsize="medium")
         one.set(ylabel=ylabel, ylim=(low, high), xlabel="layer")
-        one.label_outer()
+    figures.outer(axes.values())
     figures.legend(figure, axes.values())
     return figure, axes
 

@@ -125,9 +125,9 @@ def triangles(tables, known, label, diverging=False):
     figure.colorbar(shown, ax=[*axes.values()], label=label, shrink=0.8)
     for name, one in axes.items():
         one.set(xlabel="first block taken out", ylabel="blocks taken out")
-        one.label_outer()
         if not known[name]:
             one.set_title(f"{name}, not known", fontsize="medium")
+    figures.outer(axes.values())
     return figure, axes
 
 

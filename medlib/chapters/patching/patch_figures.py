@@ -6,12 +6,12 @@ panel says so.
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 import seaborn as sns
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from medlib import figures
+from medlib.chapters.patching.token_heat import SPAN
 
 _COLOURS = sns.color_palette("colorblind")
 PLACES = {
@@ -79,7 +79,7 @@ def overlay(names, lines, known, ylabel, missing):
         if not known[name]:
             axes.set_title(axes.get_title(), color="0.4")
         axes.set(xlabel="layer", ylabel=ylabel)
-        axes.label_outer()
+    figures.outer(panels.values())
     if drawn:
         handles = [
             Line2D([], [], label=_WORDS.get(part, part), ms=4, **PLACES[part]) for part in PLACES if part in drawn
@@ -113,8 +113,7 @@ def _couples(name, curves):
 def maps(names, found, known, missing):
     """A heat map for each name, layers upwards and tokens across, on one scale: `found`: name -> `sites.token_map`."""
     figure, panels = figures.panels(names, height=3.2, sharex=False)
-    span = max((np.abs(matrix).max() for matrix, *_ in found.values()), default=1)
-    span, mesh = min(max(span, 1), 1.5), None
+    mesh = None
     for name, axes in panels.items():
         if name not in found:
             axes.text(0.5, 0.5, missing[name], transform=axes.transAxes, ha="center", va="center", color="0.5")
@@ -126,8 +125,8 @@ def maps(names, found, known, missing):
             range(1, len(matrix) + 1),
             matrix,
             cmap="vlag" if known[name] else "Greys",
-            vmin=-span if known[name] else 0,
-            vmax=span,
+            vmin=-SPAN if known[name] else 0,
+            vmax=SPAN,
             shading="nearest",
         )
         mesh = drawn if known[name] or mesh is None else mesh

@@ -54,7 +54,7 @@ def ratios(curves, levels, changed, reference, controls, known):
     for one in axes.values():
         one.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         one.minorticks_off()
-        one.label_outer()
+    figures.outer(axes.values())
     figures.legend(figure, axes.values(), ncol=2)
     return figure, axes
 
@@ -83,7 +83,7 @@ def sanity(steps, labels, templates, controls, known):
         one.axhline(0, color="0.6", lw=1, zorder=0)
         one.set(xlabel="blocks scrambled, from the last", ylabel="rank correlation", ylim=(lowest - 0.05, 1.05))
         one.set_title(domain, fontsize="medium")
-        one.label_outer()
+    figures.outer(axes.values())
     figures.legend(figure, axes.values(), ncol=2)
     return figure, axes
 
@@ -116,7 +116,7 @@ def modules(table, controls, known):
         one.set(xlabel="layer", ylim=(len(names) - 0.5, -0.5))
         both = known[domain] and known[controls[domain]]
         one.set_title(f"{domain} / {controls[domain]}" + ("" if both else "\nnot known"), fontsize="medium")
-        one.label_outer()
+    figures.outer(axes.values())
     label = "log2 of the ratio over its own mean"
     figure.colorbar(mesh, ax=list(axes.values()), label=label, shrink=0.7)
     return figure, axes
