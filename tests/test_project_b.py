@@ -9,14 +9,15 @@ import pytest
 from pictured_runs import HIDDEN, LAYERS, NUMBERS, QUESTION, a_pictured_run
 
 from medlib import MedlibError
-from medlib.book import building, project_b, project_b_pages, project_b_traps
-from medlib.book import project_b_figures as draw
+from medlib.book import building
+from medlib.book.project_b import figures as draw
+from medlib.book.project_b import pages, published, traps
 from medlib.chapters.contextualisation import published as of_context
 from medlib.chapters.embedding_geometry import project_b as of_geometry
 from medlib.models import zoo
 
 ROOT = Path(__file__).parent.parent
-FACTS, QUANTITIES = project_b.published()
+FACTS, QUANTITIES = published.read()
 PIECES = ("order", "models", "curves", "few_tokens", "copies", "logit_sum", "chapters")
 
 
@@ -33,7 +34,7 @@ def chapters(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(chapters):
-    return project_b.recorded(chapters)
+    return published.recorded(chapters)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def pieces_without(tmp_path_factory):
 
 
 def written(folder, chapters):
-    project_b_pages.write(folder, chapters)
+    pages.write(folder, chapters)
     return {name: (folder / f"b_{name}.md").read_text() for name in PIECES} | {"folder": folder}
 
 
@@ -91,39 +92,39 @@ def test_the_data_are_installed_with_the_package():
 
 
 def test_our_curve_is_that_of_the_same_measure_and_its_controls_are_apart(runs):
-    found = project_b.curves(QUANTITIES["update_linearity"], runs)
+    found = published.curves(QUANTITIES["update_linearity"], runs)
     assert found["own"]["value"].iloc[[0, -1]].tolist() == pytest.approx([0.95, 0.85])
     assert set(found["control"]["value"]) == {0.2} and found["stricter"]["value"].iloc[0] == pytest.approx(0.8)
     assert found["own"]["depth"].iloc[-1] == pytest.approx((LAYERS - 1) / LAYERS)
-    text = project_b.curves(QUANTITIES["dimension_text"], runs)
+    text = published.curves(QUANTITIES["dimension_text"], runs)
     assert text["own"]["value"].iloc[0] == pytest.approx(11) and text["control"]["value"].iloc[0] == pytest.approx(70)
     assert text["stricter"]["value"].iloc[0] == pytest.approx(12) and text["own"]["low"].isna().all()
 
 
 def test_of_context_only_the_first_question_with_all_dimensions_counts(runs):
-    found = project_b.curves(QUANTITIES["self_similarity"], runs)
+    found = published.curves(QUANTITIES["self_similarity"], runs)
     assert found["own"]["value"].tolist() == pytest.approx(np.linspace(1.0, 0.7, LAYERS + 1))
     assert found["control"]["value"].iloc[0] == pytest.approx(0.7) and "stricter" not in found
 
 
 def test_printed_values_stand_beside_the_layer_of_the_same_depth(runs):
     quantity = QUANTITIES["mev"]
-    found = project_b.curves(quantity, runs)
-    beside = project_b.at_points(quantity, found["own"], found["control"], LAYERS)
+    found = published.curves(quantity, runs)
+    beside = published.at_points(quantity, found["own"], found["control"], LAYERS)
     assert beside["ours_at"].tolist() == [of_context.at_depth(layer, LAYERS) for layer in of_context.LAYERS]
     assert beside["value"].tolist() == pytest.approx([1 - 0.2 * at / LAYERS for at in beside["ours_at"]])
     assert beside["published"].tolist() == list(of_context.VALUES["mev"])
 
 
 def test_a_layer_is_counted_within_the_range_in_as_many_digits_as_b_tells(runs):
-    own = project_b.curves(QUANTITIES["update_linearity"], runs)["own"]
+    own = published.curves(QUANTITIES["update_linearity"], runs)["own"]
     three = own.head(3).assign(value=[0.9454, 0.9456, 0.5])
-    assert project_b.inside(QUANTITIES["update_linearity"], three) == (1, 1, 1)
-    assert project_b.digits("14 falling to 8 to 10, a peak near 24 to 25") == 0
+    assert published.inside(QUANTITIES["update_linearity"], three) == (1, 1, 1)
+    assert published.digits("14 falling to 8 to 10, a peak near 24 to 25") == 0
 
 
 def test_runs_of_other_models_are_not_ours(tmp_path):
-    assert project_b.recorded(chapters_of(tmp_path, ["grad_cam"], model="llava-med-7b")) == {}
+    assert published.recorded(chapters_of(tmp_path, ["grad_cam"], model="llava-med-7b")) == {}
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ def test_the_page_quotes_the_runs_and_says_where_each_curve_lies(pieces):
     assert curves.count("\n- **") == len(QUANTITIES)
     assert NUMBERS["embedding_geometry"]["order_of_b"] in pieces["order"] and QUESTION in pieces["models"]
     for technique, numbers in NUMBERS.items():
-        key = project_b_pages.VERDICTS.get(technique, ("verdict",))[0]
+        key = pages.VERDICTS.get(technique, ("verdict",))[0]
         assert numbers[key][1:].replace("_", "\\_") in pieces["chapters"]
         assert f"/runs/scans-llava/{technique}.ipynb" in pieces["chapters"]
 
@@ -154,9 +155,9 @@ def test_the_figures_of_the_page_are_written_and_have_alt_text(pieces):
 def test_without_a_run_each_piece_names_the_command_that_makes_it(pieces_without):
     assert pieces_without["logit_sum"] == "Not run in this copy; `medlib run grad_cam --model scans-llava` does.\n"
     for name in ("order", "few_tokens", "copies", "curves"):
-        assert f"`{project_b.command('embedding_geometry')}`" in pieces_without[name]
-    assert f"`{project_b.command('contextualisation')}`" in pieces_without["curves"]
-    assert all(f"`{project_b.command(technique)}`" in pieces_without["chapters"] for technique in project_b.CHAPTERS)
+        assert f"`{published.command('embedding_geometry')}`" in pieces_without[name]
+    assert f"`{published.command('contextualisation')}`" in pieces_without["curves"]
+    assert all(f"`{published.command(technique)}`" in pieces_without["chapters"] for technique in published.CHAPTERS)
     assert "| SelfSim | 0 | 0.9995 | not run |" in pieces_without["curves"]
     assert (pieces_without["folder"] / "b_curves.png").stat().st_size > 10_000
 
@@ -176,7 +177,7 @@ def test_a_measure_that_a_run_refused_is_said_to_be(tmp_path):
 def test_noise_with_as_few_tokens_as_b_is_linear_in_sample_and_refused(pieces, pieces_without):
     for text in (pieces["few_tokens"], pieces_without["few_tokens"]):
         assert "(0.67), linearity is 1.000 in sample and below -1 held out" in text
-        assert f"*linearity of 64 fitted rows in {project_b_traps.NOISE} dimensions is 1 for any data*" in text
+        assert f"*linearity of 64 fitted rows in {traps.NOISE} dimensions is 1 for any data*" in text
         assert "| noise | 49 | 0.51 | 1.000 |" in text
     assert f"| text tokens of this book | {HIDDEN + 1} |" in pieces["few_tokens"]
     assert "text tokens of this book" not in pieces_without["few_tokens"]
@@ -185,7 +186,7 @@ def test_noise_with_as_few_tokens_as_b_is_linear_in_sample_and_refused(pieces, p
 def test_a_measure_that_refuses_nothing_stops_the_build():
     x, y = np.random.default_rng(0).normal(size=(2, 50, 4))
     with pytest.raises(MedlibError, match="was not refused"):
-        project_b_traps._refusal(x, y)
+        traps._refusal(x, y)
 
 
 def test_copies_turn_a_known_dimension_wrong(pieces):
@@ -193,7 +194,7 @@ def test_copies_turn_a_known_dimension_wrong(pieces):
     clean, twentieth, quarter = (
         float(number) for number in re.findall(r"(?:gives|tokens|four) (\d+\.\d)(?:;| \()", text)[:3]
     )
-    assert abs(clean / project_b_traps.KNOWN - 1) < 0.15 and twentieth > 1.2 * clean and quarter > 2 * clean
+    assert abs(clean / traps.KNOWN - 1) < 0.15 and twentieth > 1.2 * clean and quarter > 2 * clean
     assert "at most 26% of them" in text and NUMBERS["embedding_geometry"]["copies"] in text
     assert "| text tokens at state 0 | 900 of 3,780 are copies" in text
     assert re.search(r"\| 0% \| 7\.\d .*\| 8\.1 .*\|", text) and "| 5% |" in text

@@ -35,7 +35,6 @@ from medlib.book import (
     leash,
     pictures,
     placing,
-    project_b_pages,
     reading,
     recorded,
     safe_html,
@@ -54,6 +53,7 @@ from medlib.book.pages import (
     speed_pages,
     zoo_pages,
 )
+from medlib.book.project_b import pages as project_b_pages
 from medlib.book.reproduction import pages as reproduction_pages
 from medlib.errors import MedlibError
 from medlib.models import zoo

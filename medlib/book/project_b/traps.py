@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from medlib import geometry
-from medlib.book import project_b
-from medlib.book import project_b_figures as draw
 from medlib.book.pages.markdown import table
+from medlib.book.project_b import figures as draw
+from medlib.book.project_b import published
 from medlib.chapters.embedding_geometry import planted_clouds, two_traps
 from medlib.chapters.grad_cam.heat_prose import spoken
 from medlib.errors import MedlibError
@@ -28,16 +28,16 @@ LESS = {  # what the score of a map is held against, as the table of the chapter
 
 
 def pieces(runs, folder):
-    """The pieces of the page, name -> Markdown; figures go into `folder`; `runs` are those of `project_b.recorded`."""
+    """The pieces of the page, name -> Markdown; figures go into `folder`; `runs` are those of `published.recorded`."""
     return {
         "few_tokens": _few_tokens(runs, folder),
         "copies": _copies(runs, folder),
-        "logit_sum": _logit_sum(*runs["grad_cam"], folder) if "grad_cam" in runs else project_b.not_run("grad_cam"),
+        "logit_sum": _logit_sum(*runs["grad_cam"], folder) if "grad_cam" in runs else published.not_run("grad_cam"),
     }
 
 
 def _few_tokens(runs, folder):
-    b, most = project_b.published()[0], int(max(two_traps.SIZES)) * NOISE
+    b, most = published.read()[0], int(max(two_traps.SIZES)) * NOISE
     x, y = np.random.default_rng(SEED).normal(size=(2, most, NOISE))
     made, ours = two_traps.few_tokens(x, y, SEED), _few_tokens_of(runs)
     made = made[made["data"] == "noise"]
@@ -97,7 +97,7 @@ def _refusal(x, y):
 
 
 def _copies(runs, folder):
-    b = project_b.published()[0]
+    b = published.read()[0]
     made = two_traps.with_copies(planted_clouds.cloud_of(KNOWN, CLOUD, KNOWN, SEED), SEED)
     ours = _copies_of(runs)
     caption = (
@@ -214,7 +214,7 @@ def _at(middle, name):
 
 
 def _no_states():
-    return f"The same on the states of our model: {project_b.not_run('embedding_geometry')}"
+    return f"The same on the states of our model: {published.not_run('embedding_geometry')}"
 
 
 def _folded(title, text):

@@ -25,10 +25,10 @@ CONTROL = {"dimension_lowest": "dimension"}  # metric -> the one that has its co
 
 
 @cache
-def published():
+def read():
     """What B published: `(facts, quantities)`, two dicts, as the TOML file beside this module has them.
 
-    >>> published()[1]["mev"]["points"]
+    >>> read()[1]["mev"]["points"]
     {0: 1.0, 10: 0.9571, 20: 0.8863, 25: 0.7658, 32: 0.8133}
     """
     told = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -65,7 +65,7 @@ def not_run(technique):
 def curves(quantity, runs):
     """Our curves of one of B's quantities: "own", "stricter" and "control" -> `layer, depth, value, low, high`.
 
-    >>> curves(published()[1]["mev"], recorded(chapters))["own"]
+    >>> curves(read()[1]["mev"], recorded(chapters))["own"]
 
     "own" is B's measure, "stricter" what this book goes by instead.  A curve that a run refused or does not have is
     empty, and states with too few distinct tokens are left out; without the run, there is none.
@@ -105,7 +105,7 @@ def at_points(quantity, own, control, n_layers):
     """
     rows = []
     for layer, value in quantity["points"].items():
-        there = [nearest(curve, layer, published()[0]["blocks"], n_layers) for curve in (own, control)]
+        there = [nearest(curve, layer, read()[0]["blocks"], n_layers) for curve in (own, control)]
         row = dict(layer=layer, published=value, ours_at=int(there[0]["layer"]), control=there[1]["value"])
         rows.append(row | {name: there[0][name] for name in ("value", "low", "high")})
     return pd.DataFrame(rows)

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import FixedLocator
 
 from medlib import figures
-from medlib.book import project_b
+from medlib.book.project_b import published
 
 WIDTH = 5.6  # inches: letters keep their size on a phone
 LEAST_LINEARITY, LEAST_DIMENSION = -1.0, 0.1  # what lies below is drawn there
@@ -41,7 +41,7 @@ def shown(figure, folder, name, caption, alt):
 def curves(quantities, found):
     """A panel for each of B's quantities over relative depth, ours beside it.
 
-    >>> curves(quantities, {name: project_b.curves(quantity, runs) for name, quantity in quantities.items()})
+    >>> curves(quantities, {name: published.curves(quantity, runs) for name, quantity in quantities.items()})
     """
     figures.style()
     figure, grid = plt.subplots(5, 2, figsize=(WIDTH, 9.6), sharex=True, layout="constrained")
@@ -65,7 +65,7 @@ def curves(quantities, found):
 
 
 def _of_b(axes, quantity):
-    blocks = project_b.published()[0]["blocks"]
+    blocks = published.read()[0]["blocks"]
     if "points" in quantity:
         layers, values = zip(*quantity["points"].items(), strict=True)
         axes.plot([layer / blocks for layer in layers], values, label=LABELS["values"], **B_POINT)

@@ -1,13 +1,13 @@
 """The page that sets project B beside this book: the two models, its published curves and ours, and what has no number.
 
 Ours come from the recorded runs of the chapters on pictures; where a run is missing, the piece names the command that
-makes it.  The three experiments on B's numbers are in project_b_traps.py.
+makes it.  The three experiments on B's numbers are in traps.py.
 """
 
 from medlib import paths
-from medlib.book import project_b, project_b_traps
-from medlib.book import project_b_figures as draw
 from medlib.book.pages.markdown import Markdown, table
+from medlib.book.project_b import figures as draw
+from medlib.book.project_b import published, traps
 from medlib.chapters.embedding_geometry import enough_tokens
 from medlib.chapters.grad_cam.heat_prose import listed
 
@@ -35,17 +35,17 @@ ALT = (
 
 def write(folder, chapters):
     """Write the pieces of the page into `folder`; `chapters` are the runs of the book."""
-    runs = project_b.recorded(chapters)
+    runs = published.recorded(chapters)
     pieces = {"order": _order(runs), "models": _models(runs)}
     pieces |= {"curves": _curves(runs, folder), "chapters": _chapters(runs)}
-    pieces |= project_b_traps.pieces(runs, folder)
+    pieces |= traps.pieces(runs, folder)
     for name, text in pieces.items():
         (folder / f"b_{name}.md").write_text(text, encoding="utf-8")
 
 
 def _order(runs):
     if "embedding_geometry" not in runs:
-        return project_b.not_run("embedding_geometry")
+        return published.not_run("embedding_geometry")
     numbers = runs["embedding_geometry"][1]["numbers"]
     rows = [
         ["order of image and text tokens", numbers["order_of_b"]["text"]],
@@ -58,7 +58,7 @@ def _models(runs):
     from medlib.models import zoo
     from medlib.scans.model import LANGUAGE_MODEL, PATCH, SIZE, TOWER
 
-    b, ours = project_b.published()[0], zoo.entry(LANGUAGE_MODEL)
+    b, ours = published.read()[0], zoo.entry(LANGUAGE_MODEL)
     pictures, questions, tokens = [], "not run", "not run"
     if "embedding_geometry" in runs:
         found, record = runs["embedding_geometry"]
@@ -70,7 +70,7 @@ def _models(runs):
         pictures.append(f"{record['parameters']['n_pictures']} (context)")
         questions = f"all of a scene (geometry), one (context): {record['numbers']['question']['text']}"
     rows = [
-        ["model", b["model"], f"{project_b.MODEL}: {ours['what']} behind a tower trained for this book"],
+        ["model", b["model"], f"{published.MODEL}: {ours['what']} behind a tower trained for this book"],
         ["vision tower", b["tower"], f"{TOWER['num_hidden_layers']} blocks, {TOWER['hidden_size']} wide"],
         ["blocks of the language model", b["blocks"], ours["layers"]],
         ["their width", f"{b['hidden']:,}", ours["hidden"]],
@@ -88,11 +88,11 @@ def _counted(low, high):
 
 
 def _curves(runs, folder):
-    quantities = project_b.published()[1]
-    found = {name: project_b.curves(quantity, runs) for name, quantity in quantities.items()}
+    quantities = published.read()[1]
+    found = {name: published.curves(quantity, runs) for name, quantity in quantities.items()}
     parts = [draw.shown(draw.curves(quantities, found), folder, "b_curves", CAPTION, ALT)]
     needed = dict.fromkeys(quantity["chapter"] for quantity in quantities.values())
-    parts += [project_b.not_run(technique) for technique in needed if technique not in runs]
+    parts += [published.not_run(technique) for technique in needed if technique not in runs]
     ranges = [(quantity, found[name]) for name, quantity in quantities.items() if "said" in quantity]
     points = [(quantity, found[name]) for name, quantity in quantities.items() if "points" in quantity]
     header = ["quantity", "project B", "this book", "layers in B's range", "control"]
@@ -119,7 +119,7 @@ def _range_row(quantity, found):
     own, control = found["own"], _ends(found["control"], quantity)
     if own.empty:
         return [*row, "refused: too few tokens", "", control]
-    within, _, _ = project_b.inside(quantity, own)
+    within, _, _ = published.inside(quantity, own)
     return [*row, _ends(own, quantity), f"{within} of {len(own)}", control]
 
 
@@ -134,7 +134,7 @@ def _ends(curve, quantity):
 
 
 def _digits(quantity):
-    return max(1, project_b.digits(quantity["said"]))
+    return max(1, published.digits(quantity["said"]))
 
 
 def _point_rows(quantity, found, runs):
@@ -143,7 +143,7 @@ def _point_rows(quantity, found, runs):
         cells = [[layer, f"{value:.4f}", "not run", ""] for layer, value in points.items()]
         return [[title, *row] for title, row in zip(titles, cells, strict=False)]
     n_layers = runs[quantity["chapter"]][1]["model"]["layers"]
-    beside = project_b.at_points(quantity, found["own"], found["control"], n_layers)
+    beside = published.at_points(quantity, found["own"], found["control"], n_layers)
     cells = [
         [
             f"{row.layer} ({row.ours_at})",
@@ -162,11 +162,11 @@ def _said(quantity, found, runs):
         return "Not run in this copy."
     if found["own"].empty:
         return "Ours is refused, since the run has too few tokens for it."
-    n_layers, blocks = runs[quantity["chapter"]][1]["model"]["layers"], project_b.published()[0]["blocks"]
+    n_layers, blocks = runs[quantity["chapter"]][1]["model"]["layers"], published.read()[0]["blocks"]
     if "points" in quantity:
         return _said_of_points(quantity, found, n_layers, blocks)
     own, unit = found["own"], "blocks" if "linearity" in quantity["metric"] else "states"
-    counts = zip(("within", "above", "below"), project_b.inside(quantity, own), strict=True)
+    counts = zip(("within", "above", "below"), published.inside(quantity, own), strict=True)
     places = [f"{count} {where}" for where, count in counts if count]
     text = f"Of {len(own)} {unit} of ours, {listed(places)} B's range"
     if "peak" in quantity:
@@ -174,7 +174,7 @@ def _said(quantity, found, runs):
         theirs = sum(quantity["peak"]) / 2 / blocks
         text += f"; ours is highest at {place:.0%} of the depth, B's peak is at {theirs:.0%}"
     if len(found.get("stricter", ())):
-        how, values = project_b.STRICTER[quantity["metric"]][1], found["stricter"]["value"]
+        how, values = published.STRICTER[quantity["metric"]][1], found["stricter"]["value"]
         digits = _digits(quantity)
         text += f"; {how} it is {values.min():.{digits}f} to {values.max():.{digits}f}"
     return f"{text}."
@@ -182,7 +182,7 @@ def _said(quantity, found, runs):
 
 def _said_of_points(quantity, found, n_layers, blocks):
     own, points = found["own"], quantity["points"]
-    beside = project_b.at_points(quantity, own, found["control"], n_layers)
+    beside = published.at_points(quantity, own, found["control"], n_layers)
     above = int((beside["value"].round(4) > beside["published"]).sum())
     return (
         f"Ours is above B's value at {above} of {len(beside)} depths; it is lowest at layer "
@@ -192,15 +192,15 @@ def _said_of_points(quantity, found, n_layers, blocks):
 
 
 def _chapters(runs):
-    b, rows = project_b.published()[0], []
+    b, rows = published.read()[0], []
     facts = b | {"word_layers": ", ".join(map(str, b["word_layers"]))}
     for technique, (question, of_b) in OF_B.items():
         link = f"[{question}](/methods/{technique}.md)"
-        said = Markdown(f"not run; `{project_b.command(technique)}` does")
+        said = Markdown(f"not run; `{published.command(technique)}` does")
         if technique in runs:
             numbers = runs[technique][1]["numbers"]
             said = ". ".join(_capital(numbers[key]["text"]) for key in VERDICTS.get(technique, ("verdict",)))
-            link += f", [the run](/runs/{paths.slug(project_b.MODEL)}/{technique}.ipynb)"
+            link += f", [the run](/runs/{paths.slug(published.MODEL)}/{technique}.ipynb)"
         rows.append([Markdown(link), of_b.format(**facts), said])
     return table(["chapter", "of project B", "on our model"], rows)
 

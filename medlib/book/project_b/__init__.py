@@ -1,0 +1,1 @@
+"""The page of project B: what it published, beside the recorded runs of the same measures on our model."""
