@@ -129,6 +129,14 @@ def test_a_build_that_fails_leaves_the_last_good_book_and_nothing_half_made(site
     assert not list(site.parent.glob("html.making.*"))
 
 
+def test_the_last_line_of_a_build_that_broke_off_says_why(tmp_path):
+    (tmp_path / "conf.py").touch()
+    (tmp_path / "file").touch()
+    with pytest.raises(MedlibError) as raised:
+        building._sphinx(tmp_path, tmp_path / "file" / "html", tmp_path / "doctrees")
+    assert str(raised.value).splitlines()[-1].startswith("NotADirectoryError: ")
+
+
 def test_what_an_orphan_of_a_killed_build_writes_is_not_in_the_next_book(site, monkeypatch):
     places, real = [], building._sphinx
 

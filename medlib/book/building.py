@@ -444,7 +444,8 @@ def _sphinx(source, target, doctrees):
     strict = ("-W", "-n", "--keep-going", "-q", "--no-color", "-b", "html", "-d", doctrees)
     done = leash.run("sphinx", *strict, source, target, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     if done.returncode:
-        complaints = done.stderr.replace(f"{source}{os.sep}", "").strip()
+        complaints = done.stderr.replace(f"{source}{os.sep}", "")
+        complaints = complaints.partition("The full traceback has been saved")[0].strip()  # what follows is advice
         raise MedlibError(f"The strict build of the book failed; the last good book is untouched.\n{complaints}")
 
 
