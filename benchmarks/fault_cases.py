@@ -32,7 +32,7 @@ def tried(name, tested):
     try:
         tested()
     except Exception as error:  # whatever it is, the property did not hold
-        wrong.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+        wrong.append(f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
     finally:
         tested.hypothesis.inner_test = inner
     return row(name.removeprefix("test_").replace("_", " "), "made-up input", ["as it should be"] * count, wrong)
