@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -216,8 +217,8 @@ def _peak_memory():
 
 def _machine(model):
     device = str(getattr(model, "device", "cpu"))
-    machine = {"device": device, "platform": f"{platform.system()} {platform.machine()}", "peak_gpu_memory_bytes": None}
     torch = sys.modules.get("torch")
+    machine = {"device": device, "platform": _platform(torch), "peak_gpu_memory_bytes": None}
     machine["threads"] = torch.get_num_threads() if torch else os.cpu_count()
     if device.startswith("cuda"):
         places = getattr(model.hf, "hf_device_map", {"": device}).values()
@@ -225,6 +226,20 @@ def _machine(model):
         machine["device"] = ", ".join(f"{place} ({torch.cuda.get_device_name(place)})" for place in devices)
         machine["peak_gpu_memory_bytes"] = sum(map(torch.cuda.max_memory_allocated, devices))
     return machine
+
+
+def _platform(torch):
+    """The system, the processor and the instructions that torch uses of it: what roundings depend on, and no name."""
+    told = [f"{platform.system()} {platform.machine()}"]
+    with suppress(OSError, TypeError):  # not on Linux, or a processor that says less
+        lines = Path("/proc/cpuinfo").read_text()
+        name, family, model = (
+            re.search(rf"^{key}\s*: (.+)$", lines, re.M)[1] for key in ("model name", "cpu family", "model")
+        )
+        told.append(f"{' '.join(name.split())} (family {family}, model {model})")
+    if torch:
+        told.append(torch.backends.cpu.get_cpu_capability())
+    return ", ".join(told)
 
 
 def _versions():

@@ -222,15 +222,18 @@ def test_nothing_recorded_is_a_mistake_of_the_users(house):
         list(rerun.reproduce([MODEL], ["saliency"], house=house))
 
 
-def test_the_report_holds_the_latest_of_each_run_and_number_of_threads_and_is_recorded(house, execution):
+def test_the_report_holds_the_latest_of_each_run_threads_and_machine_and_is_recorded(house, execution):
     execution()
     report = house / "_build" / rerun.REPORT
     for threads in (1, 2, 2):
         rerun.keep(reproduced(house, threads=threads), report)
     assert [entry["threads"]["now"] for entry in rerun.read(report)] == [1, 2]
+    rerun.keep(reproduced(house) | {"platform": ["Linux of one sort", "Linux of another"]}, report)
     assert rerun.record(house) and not rerun.record(house)
     report.unlink()
-    assert len(rerun.latest(house)) == 2
+    assert len(rerun.latest(house)) == 3
+    pages.write(house, house, [])
+    assert "| cpu, Linux of one sort → Linux of another |" in (house / "reproduction.md").read_text()
 
 
 def test_the_page_shows_entries_what_moved_tolerances_and_what_was_not_executed(house, execution, tmp_path):

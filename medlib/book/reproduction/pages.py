@@ -81,7 +81,8 @@ def _machines(entries):
             versions = [f"{what} {then} → {now}" for what, (then, now) in entry["versions"].items()]
             stale = [f"the record is stale: {said(entry['stale'])}"] if entry["stale"] else []
             numbers = [f"{len(entry['numbers'])} of the prose's numbers differ"] if entry["numbers"] else []
-            told.append([name, f"{entry['device']}, {entry['platform']}", "; ".join([*versions, *stale, *numbers])])
+            machine = f"{entry['device']}, {' → '.join(dict.fromkeys(entry['platform']))}"
+            told.append([name, machine, "; ".join([*versions, *stale, *numbers])])
     return table(["run", "machine", "what else differs"], told) if told else ""
 
 

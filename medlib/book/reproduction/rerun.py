@@ -56,7 +56,8 @@ def reproduce(
     An entry is a dict: `technique`, `model`, `threads` (recorded, now), `verdict` (one of `VERDICTS`), `error`,
     `counts` (of `compare.counts`), `largest` (difference), `moved` (the worst numbers), `numbers` (keys of those in
     prose that read otherwise), `page` (whether all but its card is the same), `stale` (why the record is), `versions`
-    that are others, `device`, `platform`, `seconds`, `table` (the sha256 of the recorded one), `exact`, `finished`.
+    that are others, `device`, `platform` (recorded, now), `seconds`, `table` (the sha256 of the recorded one), `exact`,
+    `finished`.
     """
     house = house or paths.root()
     against = Path(against or paths.committed(house))
@@ -74,7 +75,7 @@ def reproduce(
 
 
 def keep(entry, report):
-    """Put an entry into a report, a JSON file, in place of an earlier one of the same run and number of threads."""
+    """Put an entry into a report, a JSON file, in place of an earlier one of the same run, threads and machine."""
     entries = {_key(one): one for one in read(report)} | {_key(entry): entry}
     told = sorted(entries.values(), key=lambda one: (one["model"], one["technique"], str(one["threads"])))
     paths.write_atomically(report, json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False).encode())
@@ -86,7 +87,7 @@ def read(report):
 
 
 def latest(house):
-    """The entries of the house's report and of the committed one, the later of each run and number of threads."""
+    """The entries of the house's report and of the committed one, the later of each run, threads and machine."""
     found = {}
     for report in (paths.committed(house) / REPORT, house / "_build" / REPORT):
         for entry in read(report):
@@ -105,7 +106,8 @@ def record(house):
 
 
 def _key(entry):
-    return entry["model"], entry["technique"], entry["threads"]["now"], entry["exact"]
+    machine = entry["platform"][1] if "platform" in entry else None
+    return entry["model"], entry["technique"], entry["threads"]["now"], entry["exact"], machine
 
 
 def _recorded(models, techniques, against):
@@ -204,7 +206,7 @@ def _told(record, error, runs, against, house, exact):
         "page": "same" if pages[0] == pages[1] else "differs",
         "versions": _other_versions(record, again),
         "device": again["device"],
-        "platform": again["platform"],
+        "platform": [record["platform"], again["platform"]],
         "seconds": again["seconds"],
     }
     return paths.public(entry, house)
