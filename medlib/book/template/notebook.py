@@ -37,13 +37,17 @@ from medlib.chapters.lesion.harm import (
     tested,
 )
 
-# %%
 figures.style()
 controls = concepts.controls(domains)
 names = [*dict.fromkeys([*controls, *controls.values()])]
 model = medlib.load(model_name, chat=chat)
-keys = "model_name chat domains n_items seed"
-parameters = {key: globals()[key] for key in keys.split()}
+parameters = dict(
+    model_name=model_name,
+    chat=chat,
+    domains=domains,
+    n_items=n_items,
+    seed=seed,
+)
 run = medlib.Run("CHAPTER", model, parameters, seed)
 known, said = knowledge.knows(model, names, seed)
 run.number("knowledge", said)
