@@ -6,7 +6,7 @@
 # - With blocks merely absent {glue:text}`peak_absent` looks decisive, at {glue:text}`cost_identity` nats over domains and controls; given the mean of what it adds, its loss costs {glue:text}`cost_mean` nats, and given what it adds to another prompt {glue:text}`cost_resample`.
 # - What survives another prompt's addition peaks at {glue:text}`survives`; the first half of the layers holds {glue:text}`half_identity` of the harm with blocks absent, {glue:text}`half_mean` under the mean and {glue:text}`half_resample` under another prompt's addition, where an even spread would give {glue:text}`even`.
 # - Of {glue:text}`n_tests` pairs of layer and domain the loss moves the medical questions more than their control in {glue:text}`higher_identity` and less in {glue:text}`lower_identity` with the block absent, in {glue:text}`higher_resample` and {glue:text}`lower_resample` under another prompt's addition (false discovery rate 5 %).
-# - {glue:text}`wording`; two controls, with no medicine in either, agree to {glue:text}`rank_controls` in the median.
+# - {glue:text}`wording`; of pairs of controls, with no medicine in either, the median is {glue:text}`rank_controls`.
 # - {glue:text}`knowledge`
 # - A model of 135 or 270 million parameters has few layers and knows little; which of its layers one of 70 billion needs has to be measured there.
 
@@ -54,6 +54,7 @@ parameters = dict(
     seed=seed,
 )
 run = medlib.Run("lesion", model, parameters, seed)
+stride = min(stride, max(1, (model.n_layers - 1) // 2))  # three layers at least
 known, said = knowledge.knows(model, names, seed)
 run.number("knowledge", said)
 

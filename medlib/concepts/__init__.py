@@ -9,6 +9,7 @@ questions.  Adding a domain is adding two such files: here, or anywhere, since w
 may be the path of its TOML file.  `tables.py` reads and checks the files, `pairing.py` finds clean/corrupt couples.
 """
 
+import difflib
 from pathlib import Path
 
 import numpy as np
@@ -205,9 +206,10 @@ def _describe(domain):
     if path.suffix != ".toml":
         path = HERE / f"{domain}.toml"
         if domain not in domains():
+            near = difflib.get_close_matches(str(domain), domains(), n=1)
             raise MedlibError(
-                f"There is no domain {str(domain)!r}. Choose one of {', '.join(domains())}, or give the path of your "
-                "own domain's TOML file."
+                f"There is no domain {str(domain)!r}. {f'Did you mean {near[0]!r}? ' * len(near)}Choose one of "
+                f"{', '.join(domains())}, or give the path of your own domain's TOML file; several with blanks between."
             )
     return path, read_description(path)
 

@@ -86,7 +86,7 @@ def read_table(path, description):
     table = _read(path, list(columns))
     schema = pa.DataFrameSchema({name: _column(rules) for name, rules in columns.items()})
     try:
-        return schema.validate(table, lazy=True)
+        return _without_answers(path, schema.validate(table, lazy=True), description)
     except pa.errors.SchemaErrors as error:
         cases = error.failure_cases.dropna(subset="index")  # without a row: a check that an earlier failure broke
         if cases.empty:
@@ -101,6 +101,15 @@ def read_table(path, description):
         raise MedlibError(
             f"{path}, row {first['index'] + 2}, column {first['column']}: {value!r} {said}.{hint}{more}"
         ) from None
+
+
+def _without_answers(path, table, description):
+    """The table, refused where an item holds its own answer as a word: the prompt would give it away."""
+    column = description.get("questions", {}).get("answer", "item")
+    for number, (item, answer) in enumerate(zip(table["item"], table[column], strict=True), 2):
+        if column != "item" and answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", item, re.IGNORECASE):
+            raise MedlibError(f"{path}, row {number}, column {column}: {answer!r} stands in the item {item!r} already.")
+    return table
 
 
 def _read(path, columns):

@@ -52,7 +52,8 @@ def controls(known, controls):
     words = f"in {len(found)} of {len(names)} controls, without medicine"
     if rest:
         words += f" (not in {', '.join(rest)})"
-    if len(found) / len(names) >= sum(known[name] for name in controls) / len(controls):
+    medical = sum(known[name] for name in controls)
+    if medical and len(found) / len(names) >= medical / len(controls):
         words += ", so the preference is nothing special to medicine"
     return len(found), words
 
