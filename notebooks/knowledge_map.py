@@ -74,7 +74,8 @@ controls = {
 }
 names = [name for pair in controls.items() for name in pair]
 known = mapping.known(tables)
-not_grey = [domain for domain in controls if known.get(domain) is not False]
+not_grey = [name for name in controls if known.get(name) is not False]
+not_grey = not_grey or list(controls)  # of a model that knows none, all
 run.number("knowledge", say.knowledge(known, list(controls)))
 
 # %% [markdown]
@@ -95,7 +96,7 @@ print(run.checks[-1]["detail"])
 # How a curve becomes a run of layers is on [the method's page](../../methods/knowledge_map.md).
 
 # %%
-plain = mapping.cells(tables, names, seed, n_resamples)
+plain = told.some_ran(mapping.cells(tables, names, seed, n_resamples))
 less = mapping.differences(tables, controls, seed, n_resamples, n_shuffles)
 tested = told.corrected(less)
 maps = {"plain": plain, "minus control": less}

@@ -369,7 +369,7 @@ def test_a_table_without_any_answer_asks_nothing(tmp_path):
 
 
 def test_a_missing_file_or_domain_or_template_says_what_there_is(tmp_path):
-    with pytest.raises(MedlibError, match="no domain 'drogs'. Choose one of age, .*, drugs"):
+    with pytest.raises(MedlibError, match="no domain 'drogs'. Did you mean 'drugs'. Choose one of age, .*, drugs"):
         concepts.load("drogs")
     with pytest.raises(MedlibError, match="no file .*own.toml"):
         concepts.load(tmp_path / "own.toml")

@@ -204,6 +204,24 @@ def test_what_was_looked_at_in_some_layers_only_is_so_in_the_table_the_figure_an
     plt.close()
 
 
+def test_a_map_of_nothing_is_refused_and_one_without_differences_has_no_layers_there():
+    nothing = {("drugs", name): mapping.Cell("not run") for name in mapping.TECHNIQUES}
+    with pytest.raises(MedlibError, match="Run one of its chapters first"):
+        map_tables.some_ran(nothing)
+    table = map_tables.layer_rows(map_tables.layers(nothing, ["drugs"]), "minus control")
+    read = map_tables.read_back(table.assign(n=None), "minus control")
+    assert set(read["status"]) == {"not run", "0 techniques"} and not read["mapped"].any()
+
+
+def test_of_a_model_that_knows_no_domain_nothing_is_judged_and_effects_are_grey():
+    found = {("drugs", kind): effect(2 * MASK) for kind in validation.KINDS}
+    judged = validation.table(found, {}, CONTROLS, {"drugs": False, "foods": False}, 1)
+    assert judged.empty and map_tables.judged_rows(judged).empty
+    curves = map_tables.effect_rows(found)
+    _, axes = map_figures.effect_curves(curves, CONTROLS, {"drugs": False}, {}, "lesion", "nats")
+    assert list(axes) == ["drugs"] and figures.NOT_KNOWN in {line.get_color() for line in axes["drugs"].lines}
+
+
 def test_the_advice_is_json_names_the_planted_layers_and_what_was_checked(table):
     advice = map_tables.advice(table)
     one = json.loads(json.dumps(advice, allow_nan=False))["domains"]["drugs"]

@@ -4,7 +4,8 @@ import pytest
 from standins import a_house, a_run
 
 from medlib import paths
-from medlib.book import recorded
+from medlib.book import current, recorded
+from medlib.errors import MedlibError
 
 MODEL = "smollm2-135m"
 
@@ -56,3 +57,21 @@ def test_tables_that_are_others_now_or_new_or_gone_are_named(house):
         path.unlink()
     assert recorded.other_tables(before, MODEL, house) == ["lesion", "patching"]
     assert recorded.other_tables(before | {"lesion": "0" * 64}, MODEL, house) == ["lesion", "patching"]
+
+
+def of_weights(folder, technique, weights, finished):
+    """A run of a model that is no model of the zoo, `mine`."""
+    path = a_run(folder, technique, "mine", finished=finished) / f"{technique}.json"
+    path.write_text(path.read_text().replace("0" * 64, weights))
+
+
+def test_runs_of_two_models_with_one_name_are_not_taken_for_one(house):
+    for technique in ("lesion", "saliency"):
+        of_weights(paths.runs(house), technique, "5" * 64, "2026-01-01T00:00:00Z")
+    lesion = recorded.latest("mine", "lesion", house)[1]
+    assert recorded.tables("mine", ["lesion", "saliency"], house)[0].keys() == {"lesion", "saliency"}
+    (house / "notebooks" / "lesion.py").touch()
+    of_weights(paths.runs(house), "saliency", "6" * 64, "2026-02-01T00:00:00Z")
+    with pytest.raises(MedlibError, match="lesion: 555555555555; saliency: 666666666666"):
+        recorded.tables("mine", ["lesion", "saliency"], house)
+    assert current.why_stale(lesion, house) == ["saliency was run later on other weights of the same name"]

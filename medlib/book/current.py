@@ -64,12 +64,30 @@ def why_stale(record, house=None):
     technique = record["technique"]
     if not (house / "notebooks" / f"{technique}.py").is_file():
         return ["its notebook is not there any more"]
+    if others := _later_of_other_weights(record, house):
+        return [f"{', '.join(others)} was run later on other weights of the same name"]
     profile = profile_of(record, house)
     given = profiles.parameters(profile, technique, house) if profile != "own" else {}
     _, defaults, values = prepare(technique, model_of(record, house), given, house)
     if profile == "own" and set(defaults) == set(record["parameters"]):
         values = {**record["parameters"], "model_name": values["model_name"]}
     return changes(record, technique, values, house)
+
+
+def _later_of_other_weights(record, house):
+    """The chapters run later on a model that has this one's name and other weights, such as a folder trained further.
+
+    Where a folder of that name lies no record says, so that its runs alone can tell.  Models of the zoo are pinned.
+    """
+    from medlib.models import zoo
+
+    name, weights = record["model"]["name"], record["model"]["weights_sha256"]
+    if name in zoo.names() or weights is None:
+        return []
+    folders = [place / paths.slug(name) for place in (paths.committed(house), paths.runs(house))]
+    others = [complete(folder, path.stem) for folder in folders for path in folder.glob("*.json")]
+    later = [other for other in others if other and other["finished"] > record["finished"]]
+    return sorted({other["technique"] for other in later if other["model"]["weights_sha256"] not in (None, weights)})
 
 
 def profile_of(record, house):

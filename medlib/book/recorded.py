@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from medlib import paths, results
+from medlib.errors import MedlibError
 from medlib.run import PACKAGE, sha256
 
 
@@ -39,16 +40,17 @@ def tables(model, techniques, house=None):
 
     `tables`: technique -> table, of those that ran.  `sources`: a dict a technique, in the order asked: `technique`,
     `status` ("run" or "not run"), `items`, `seed`, `finished` (day), `code` ("as it is now", or which files changed
-    since) and `sha256` of its table.
+    since) and `sha256` of its table.  Raises `MedlibError` where they are of different weights under one name.
     """
     house = house or paths.root()
-    found, sources = {}, []
+    found, sources, weights = {}, [], {}
     for technique in techniques:
         run = latest(model, technique, house)
         if run is None:
             sources.append(dict(technique=technique, status="not run", sha256=None))
             continue
         folder, record = run
+        weights.setdefault(record["model"]["weights_sha256"], []).append(technique)
         found[technique] = results.read(folder / f"{technique}.parquet")
         changed = _changed(record, technique, house)
         sources.append(
@@ -61,6 +63,12 @@ def tables(model, techniques, house=None):
                 code=f"since then {', '.join(changed)} changed" if changed else "as it is now",
                 sha256=record["run"]["files"][f"{technique}.parquet"],
             )
+        )
+    if len(weights) > 1:
+        sets = "; ".join(f"{', '.join(names)}: {str(digest)[:12]}" for digest, names in weights.items())
+        raise MedlibError(
+            f"The runs of {model} are of different weights ({sets}). A folder of models that share a name shares their "
+            "runs too: give each a name of its own, and run the chapters of the others again."
         )
     return found, sources
 

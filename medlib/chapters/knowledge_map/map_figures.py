@@ -167,9 +167,10 @@ def effect_curves(curves, controls, known, masks, kind, ylabel, linear=None):
     """A panel a medical domain: an effect by layer, and its control's; shaded: the layers of its consensus.
 
     `curves`: rows of `map_tables.effect_rows`; `masks`: domain -> mask of layers or None; beyond `linear` the scale is
-    logarithmic.
+    logarithmic.  Domains that are not known are left out, unless none is: then they are all there, in grey.
     """
-    domains = [name for name in controls if not _no(known.get(name)) and len(_curve(curves, name, kind))]
+    there = [name for name in controls if len(_curve(curves, name, kind))]
+    domains = [name for name in there if not _no(known.get(name))] or there
     figure, axes = figures.panels(domains, sharey=True)
     for domain in domains:
         parts = [("medical", domain, kind, "medical domain"), ("control", controls[domain], kind, "its control")]

@@ -15,6 +15,16 @@ LANES = (*mapping.TECHNIQUES, "consensus")
 COLUMNS = ("domain", "component", "space", "variant", "layer", "metric", "value", "low", "high", "n")
 
 
+def some_ran(cells):
+    """The cells of a map as they are; `MedlibError` where not one technique has run in any domain."""
+    if not any(cell.status == "run" for cell in cells.values()):
+        raise MedlibError(
+            "No technique of the map has run on this model in these domains. Run one of its chapters first: geometry, "
+            "ages, saliency, lesion or patching."
+        )
+    return cells
+
+
 def standing_out(differences, tested):
     """The cells of a map of differences of which the test says that they stand out (q below 0.05); others are out.
 
@@ -72,8 +82,10 @@ def read_back(table, space):
     stands out at a false discovery rate of 5 %.
     """
     table = table.astype({"domain": object, "component": object})
-    own = table[(table["space"] == space) & table["metric"].isin(["evidence", "mapped", "share"])]
-    wide = own.pivot(index=["domain", "component", "layer"], columns="metric", values="value").reset_index()
+    read = ["evidence", "mapped", "share"]
+    own = table[(table["space"] == space) & table["metric"].isin(read)]
+    wide = own.pivot(index=["domain", "component", "layer"], columns="metric", values="value")
+    wide = wide.reindex(columns=read).reset_index()  # of a map without layers none is there
     counts = own.drop_duplicates(["domain", "component"])[["domain", "component", "n"]]
     wide = wide.merge(counts, on=["domain", "component"]).assign(status="run")
     wide["mapped"] = wide["mapped"] == 1

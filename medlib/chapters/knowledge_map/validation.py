@@ -183,7 +183,7 @@ def table(found, maps, controls, known, skipped, seed=0):
     columns = (
         "domain kind map technique scope inside elsewhere beaten low high p n layers beyond beyond_low beyond_high"
     )
-    return pd.DataFrame(rows).reindex(columns=columns.split())
+    return pd.DataFrame(rows, columns=columns.split())
 
 
 def _masks(cells, domain, kind):
