@@ -65,15 +65,24 @@ def run(
     gpus: _Gpus = 0,
 ):
     """Execute one notebook, whatever was run before."""
+    from medlib import paths
     from medlib.book import execute, lease
 
     given = dict(_split(item) for item in parameter)
     outcome = execute.kept(technique, model, given, profile=profile, runs=runs) if unless_current else None
     if outcome is None:
-        with lease.lease(gpus):
-            outcome = execute.run(technique, model, given, profile=profile, limit=limit, runs=runs)
+        try:
+            with lease.lease(gpus):
+                outcome = execute.run(technique, model, given, profile=profile, limit=limit, runs=runs)
+        except KeyboardInterrupt:
+            Console(stderr=True).print("Interrupted: this run is lost, what was finished before is kept.")
+            raise typer.Exit(130) from None
     _print_outcomes([outcome], runs)
-    raise typer.Exit(_FAILED if outcome.state == "failed" else 0)
+    if outcome.state == "failed":
+        raise typer.Exit(_FAILED)
+    folder = (runs or paths.runs(paths.root())) / paths.slug(outcome.model)
+    shows = "" if runs else "; `medlib build` puts it into the book"
+    print(f"The run: {os.path.relpath(folder / technique)}.ipynb{shows}.")
 
 
 @app.command("run-all")
@@ -270,7 +279,8 @@ def map_of(model: str = typer.Argument(help="A name, id or folder for which the 
     run_of_it = recorded.latest(model, "knowledge_map")
     if run_of_it is None:
         raise MedlibError(
-            f"There is no knowledge map of {model!r} yet. Make one: medlib run knowledge_map --model {model}"
+            f"There is no knowledge map of {model!r} yet. Make one after the chapters that it is made of: medlib run "
+            "knowledge_map --model, and then its name, Hub id or folder."
         )
     folder, record = run_of_it
     advice = map_tables.advice(results.read(folder / "knowledge_map.parquet"), record)

@@ -42,7 +42,10 @@ def medlib(tmp_path, monkeypatch, capsys):
 def test_a_run_prints_a_table_with_seconds_and_memory(medlib):
     code, out, err = medlib("run", "tiny", "--model", "gemma-3-270m", "-p", "rows=3")
     assert (code, err) == (0, "")
-    assert out.split()[-6:] == ["tiny", "gemma-3-270m", "done", "61", "1.5", "GiB"]
+    *table, last = out.strip().splitlines()
+    assert " ".join(table).split()[-6:] == ["tiny", "gemma-3-270m", "done", "61", "1.5", "GiB"]
+    assert last == "The run: _build/runs/gemma-3-270m/tiny.ipynb; `medlib build` puts it into the book."
+    assert "book" not in medlib("run", "tiny", "--runs", "aside")[1]
 
 
 def test_a_failed_notebook_is_in_the_table_with_its_error_and_the_exit_code_says_so(medlib):
@@ -57,6 +60,7 @@ def test_a_failed_notebook_is_in_the_table_with_its_error_and_the_exit_code_says
     ("arguments", "words"),
     [
         (["run", "tin"], ["no technique 'tin'", "Did you mean 'tiny'"]),
+        (["run", "tiny", "--model", "./nowhere"], ["no folder ./nowhere"]),
         (["run", "tiny", "--model", "smolm2-135m"], ["no model 'smolm2-135m'", "Near names: smollm2-135m"]),
         (["run", "tiny", "-p", "row=3"], ["no parameter 'row'", "rows = 2"]),
         (["run", "tiny", "-p", "rows=many"], ["must be a whole number", "'many'"]),
@@ -85,6 +89,11 @@ def test_an_interrupt_of_run_all_prints_what_was_done_and_exits_130(medlib):
     assert code == 130
     assert "technique" in out
     assert "the others are kept" in err
+
+
+def test_an_interrupted_run_says_so_and_exits_130(medlib):
+    code, _, err = medlib("run", "tiny", outcome=KeyboardInterrupt)
+    assert code == 130 and "this run is lost" in err
 
 
 def test_techniques_are_listed_with_their_question_and_models_with_what_they_need(medlib):

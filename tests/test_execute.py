@@ -135,6 +135,7 @@ def test_the_card_says_what_was_run_and_the_command_that_does_it_again(house):
     assert card.metadata["tags"] == ["card"]
     assert "| org/other-7b | own parameters | 3 |" in card.source
     assert "\nmedlib run tiny --model org/other-7b -p rows=3\n" in card.source
+    assert stamp.to_load({"name": "mine", "source": {"kind": "folder"}}) == "path/to/mine"
 
 
 def test_an_executed_notebook_holds_no_path_time_or_secret_of_this_machine(house, done):

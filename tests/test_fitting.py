@@ -37,6 +37,16 @@ def test_a_chapter_on_pictures_is_for_models_that_read_them_and_for_those_nobody
     assert not fitting.is_for(images, "smollm2-135m")
 
 
+@pytest.mark.parametrize(("config", "fits"), [('{"vision_config": {}}', True), ("{}", False), ("[broken", True)])
+def test_of_a_folder_its_config_says_what_the_model_reads(notebook, tmp_path, config, fits):
+    (tmp_path / "config.json").write_text(config)
+    images, folder = notebook(IMAGES), str(tmp_path)
+    assert fitting.is_for(images, folder) is fits and fitting.is_for(notebook(TEXT), folder)
+    if not fits:
+        with pytest.raises(MedlibError, match="reads text only"):
+            fitting.check(images, "chapter", folder)
+
+
 def test_run_all_leaves_out_what_is_not_for_a_model_and_run_refuses_it(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "pictures.py").write_text(f"# %% [markdown]\n# # Which?\n\n{IMAGES}")

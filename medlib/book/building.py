@@ -38,6 +38,7 @@ from medlib.book import (
     reading,
     recorded,
     safe_html,
+    stamp,
     terms,
 )
 from medlib.book.claims import pages as claim_pages
@@ -414,7 +415,7 @@ def _take_in(chapter, source, stale=None):
 
 def _command(record):
     """The command that makes a run anew, its profile's parameters left to the profile."""
-    command = ["medlib", "run", record["technique"], "--model", record["model"]["name"]]
+    command = ["medlib", "run", record["technique"], "--model", stamp.to_load(record["model"])]
     profile = record["run"].get("profile")
     return shlex.join([*command, *(["--profile", profile] if profile == "quick" else [])])
 

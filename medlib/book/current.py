@@ -129,6 +129,8 @@ def pinned(model):
         return {"folder": at_hand.files_sha256(folder)}
     if model not in zoo.names() and model.count("/") == 1 and model[0] not in "/.~":
         return {"hub": model}
+    if model[:1] in ("/", ".", "~"):
+        raise MedlibError(f"There is no folder {model}, of which the model was to be read.")
     entry = zoo.entry(model)
     return {key: entry[key] for key in ("hub", "revision", "wheel") if key in entry}
 

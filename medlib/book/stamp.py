@@ -105,10 +105,15 @@ def card(record, defaults, profile):
             "Run this page again:",
             "",
             "```console",
-            command(record["technique"], model, record["parameters"], defaults),
+            command(record["technique"], to_load(record["model"]), record["parameters"], defaults),
             "```",
         ]
     )
+
+
+def to_load(model):
+    """What `--model` takes for a record's model: its name; for a local folder a path, whose beginning no record has."""
+    return f"path/to/{model['name']}" if model["source"].get("kind") == "folder" else model["name"]
 
 
 def command(technique, model, parameters, defaults):

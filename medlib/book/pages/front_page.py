@@ -325,8 +325,11 @@ def _draw(found):
 
 TASKS = {  # what is done with layers -> its name, and when a layer is named
     "probe": ("Probe", "at the end of the steepest rise of the clusters, or above"),
-    "edit": ("Edit", "where lesions and steering beat random layers, and the control differs"),
-    "fine-tune": ("Fine-tune", "where one of the two does, and the control differs"),
+    "edit": (
+        "Edit",
+        "where lesions and steering beat random layers, and the map differs from that of the control, known or not",
+    ),
+    "fine-tune": ("Fine-tune", "where one of the two does, and the map differs from that of the control"),
     "leave alone": ("Leave alone", "where the loss of one costs most in every domain and control"),
 }
 
