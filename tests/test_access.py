@@ -12,10 +12,11 @@ from browser import COMPLAINTS, ROOT, name, pages
 
 PICTURES = ROOT / "_build" / "screenshots"
 SERIOUS = ("serious", "critical")
-# Points of a scatter plot are no text and have no role; there are thousands.
+# Points of a scatter plot are no text and have no role; there are thousands.  Without preload axe does not ask for the
+# style sheets again, which from file:// is an error in the console, of this page or of the next.
 RUN = """async serious => {
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
-  const found = await axe.run({exclude: [[".scatterlayer"]]}, {resultTypes: ["violations"]});
+  const found = await axe.run({exclude: [[".scatterlayer"]]}, {resultTypes: ["violations"], preload: false});
   return found.violations.filter(one => serious.includes(one.impact)).flatMap(one => one.nodes.map(
     node => `${one.id}: ${node.target.join(" ")} (${(node.any[0] || node.all[0] || node.none[0] || {}).message})`));
 }"""
