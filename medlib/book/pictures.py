@@ -36,7 +36,7 @@ def shrink(site, cache):
             shutil.copyfile(kept, picture.with_suffix(".webp"))
             smaller[picture.name] = picture.with_suffix(".webp").name
             picture.unlink()
-    for picture in (site / "_images").iterdir():
+    for picture in (site / "_images").glob("*"):
         if picture.suffix in (".png", ".webp"):
             with Image.open(picture) as image:
                 sizes[picture.name] = image.size
