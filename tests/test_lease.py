@@ -139,7 +139,7 @@ def leased(two_gpus, tmp_path, monkeypatch):
     def run(technique, model=None, *_, **__):
         got = ",".join(lease.holders(tmp_path))
         assert got == os.environ["CUDA_VISIBLE_DEVICES"]
-        return execute.Outcome(technique, model, "done", error=got)
+        return execute.Outcome(technique, model or "smollm2-135m", "done", error=got)
 
     monkeypatch.setattr(execute, "run", run)
     monkeypatch.setattr(lease, "_folder", lambda: tmp_path)
