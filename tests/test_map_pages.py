@@ -59,5 +59,5 @@ def test_the_command_prints_the_map_of_a_model_and_says_how_to_make_one(chapters
     cli.map_of("org/made-up")
     assert json.loads(capsys.readouterr().out)["domains"]["drugs"]["known"] is True
     monkeypatch.setattr(recorded, "latest", lambda model, technique: None)
-    with pytest.raises(MedlibError, match="medlib run knowledge_map --model org/made-up"):
+    with pytest.raises(MedlibError, match="Make one after the chapters"):
         cli.map_of("org/made-up")
