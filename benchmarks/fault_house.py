@@ -276,6 +276,15 @@ def shown(house):
     return int(found[1]) if found else None
 
 
+def without_temporary(message):
+    """A message in which temporary files and folders, whose names are of a process, a machine and chance, have none.
+
+    >>> without_temporary("./_build/work/12-ab.record.runs.x_y cannot be written")
+    './_build/work/... cannot be written'
+    """
+    return re.sub(r"(_build/work/)[^\s/]+|(?<=/)tmp\w{8}", lambda at: f"{at[1] or ''}...", message)
+
+
 # Disks that are full or may not be written
 
 

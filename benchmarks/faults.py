@@ -83,8 +83,8 @@ class Trials:
         return house_of.files(self.local), house_of.files(self.committed), house_of.site(self.house)
 
     def said(self, ended):
-        """The last line that a command printed, without the place of the house."""
-        return ended.message.replace(str(self.house), ".")
+        """The last line that a command printed, without the place of the house and the names of temporary files."""
+        return house_of.without_temporary(ended.message.replace(str(self.house), "."))
 
     def look(self, name, before, either=False):
         """What became of what `name` was writing, as a phrase; one that begins with LOST is a fault of ours.

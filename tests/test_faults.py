@@ -116,6 +116,13 @@ def test_a_row_holds_when_nothing_was_lost_and_the_next_command_ended_well():
     assert not fault_found.row("a", "run", [faults.KEPT], ["the next run ended with 1"])["holds"]
 
 
+def test_a_message_names_no_temporary_file_and_keeps_the_rest():
+    said = fault_house.without_temporary("./_build/work/12-5bce98f7.record.x_y/a.json cannot be written")
+    assert said == "./_build/work/.../a.json cannot be written"
+    assert fault_house.without_temporary("./_build/runs/m/tmpvujm5txa is full") == "./_build/runs/m/... is full"
+    assert fault_house.without_temporary("./_build/build.lock is locked") == "./_build/build.lock is locked"
+
+
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
