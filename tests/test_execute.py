@@ -378,6 +378,24 @@ def test_notebooks_side_by_side_leave_the_same_runs_and_share_the_cores(house):
     assert f"threads {max(1, os.cpu_count() // 2)}" in executed
 
 
+def test_umap_leaves_torch_the_threads_it_was_given(house, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    used = [
+        "import numba, torch",
+        "@numba.njit(parallel=True)",
+        "def total():",
+        "    found = 0",
+        "    for i in numba.prange(9):",
+        "        found += i",
+        "    return found",
+        "total()",
+        'print("threads", numba.get_num_threads(), torch.get_num_threads())',
+    ]
+    (house / "notebooks" / "tiny.py").write_text(TINY.replace('print("half way")', "\n".join(used)))
+    assert execute.run("tiny", MODEL, house=house).state == "done"
+    assert "threads 1 1" in (folder_of(house) / "tiny.ipynb").read_text()
+
+
 def test_side_by_side_a_process_that_is_killed_has_failed_and_an_interrupt_ends_them_all(house):
     (house / "requirements.lock").write_text("numpy==3\n")
     (house / "notebooks" / "slow.py").write_text(TINY.replace('mode = "good"', 'mode = "slow"'))

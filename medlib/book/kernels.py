@@ -3,6 +3,7 @@
 A kernel that dies, leaves or takes too long is an error like one of the notebook's own; an interrupt ends the kernel.
 """
 
+import os
 import sys
 import threading
 from time import perf_counter
@@ -92,6 +93,8 @@ def _kernel(work):
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning starve the ones that work
     }
+    if threads := os.environ.get("OMP_NUM_THREADS"):  # or UMAP's first use sets those of torch to all cores
+        environment["NUMBA_NUM_THREADS"] = threads
     spec = KernelSpec(**{**get_kernel_dict(), "env": environment})
     quiet = "--log-level=CRITICAL"  # or it reports every shutdown as an error
     spec.argv = [sys.executable, *spec.argv[1:], quiet]
