@@ -233,7 +233,10 @@ def test_the_report_holds_the_latest_of_each_run_threads_and_machine_and_is_reco
     report.unlink()
     assert len(rerun.latest(house)) == 3
     pages.write(house, house, [])
-    assert "| cpu, Linux of one sort → Linux of another |" in (house / "reproduction.md").read_text()
+    told = (house / "reproduction.md").read_text()
+    assert "| lesion | smollm2-135m | B → C | 1 → 1 |" in told and "- *C*: Linux of another" in told
+    assert "| the same | another | 1 | 40 | 40 | 0 | – | 1 same |" in told
+    assert "| another | the same | 1 | 40 | 40 | 0 | – | 1 same |" in told
 
 
 def test_the_page_shows_entries_what_moved_tolerances_and_what_was_not_executed(house, execution, tmp_path):
@@ -252,7 +255,7 @@ def test_the_page_shows_entries_what_moved_tolerances_and_what_was_not_executed(
     pages.write(folder, house, chapters)
     told = (folder / "reproduction.md").read_text()
     assert "1 run was executed again: 1 moved." in told
-    assert "| lesion | smollm2-135m | 1 → 1 | 40 | 39 | 0 | 1 | 0 | 0 | 0.25 | same | moved |" in told
+    assert "| lesion | smollm2-135m | A → A | 1 → 1 | 40 | 39 | 0 | 1 moved | 0.25 | same | moved |" in told
     assert f"Not executed again: grad\\_cam on {MODEL}." in told
     assert "domain drugs, layer 3, metric kl | value | 1.42857 | 1.67857 | moved" in (
         folder / "reproduction_moved.md"

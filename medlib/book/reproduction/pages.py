@@ -3,7 +3,10 @@
 Written from the report that `medlib reproduce` leaves, when the book is assembled; nothing is executed here.
 """
 
-from medlib.book.pages.markdown import Markdown, seconds, table
+from collections import Counter
+from string import ascii_uppercase
+
+from medlib.book.pages.markdown import Markdown, escaped, seconds, table
 from medlib.book.pages.matrix_pages import said
 from medlib.book.reproduction import compare, rerun
 
@@ -59,31 +62,92 @@ def _entries(entries, chapters):
     if not entries:
         return "Nothing was executed again yet; `make reproduce` does, and `make record` keeps its report.\n"
     tables = {(c.name, c.technique): c.record["run"]["files"][f"{c.technique}.parquet"] for c in chapters}
-    shown, again = [row[:-1] for row in rows(entries)], set()
-    for row, entry in zip(shown, entries, strict=True):
-        run = (entry["model"], entry["technique"])
-        earlier = entry["table"] != tables.get(run)
-        again |= set() if earlier else {run}
+    letters = _letters(entries)
+    machines = "\n".join(f"- *{letter}*: {escaped(machine)}" for machine, letter in letters.items())
+    parts = [
+        summary(entries),
+        _changes(entries),
+        _runs(entries, tables, letters),
+        _not_again(entries, tables),
+        machines,
+        _else(entries),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _not_again(entries, tables):
+    again = {_run(entry) for entry in entries if entry["table"] == tables.get(_run(entry))}
+    left = [f"{technique} on {model}" for model, technique in tables if (model, technique) not in again]
+    return escaped(f"Not executed again: {', '.join(left) or 'none'}.")
+
+
+def _run(entry):
+    return entry["model"], entry["technique"]
+
+
+def _letters(entries):
+    """A letter for each machine that recorded a run or executed it again."""
+    machines = dict.fromkeys(machine for entry in entries for machine in entry.get("platform", ()))
+    return dict(zip(machines, ascii_uppercase, strict=False))
+
+
+def _changes(entries):
+    """How the numbers came out by what was another than in the record: the machine, the number of threads."""
+    rows = []
+    for change, those in _by_change(entries).items():
+        counts = sum((Counter(entry["counts"]) for entry in those), Counter())
+        verdicts = Counter(entry["verdict"] for entry in those)
+        told = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in rerun.VERDICTS if verdicts[verdict])
+        rows.append([*change, len(those), *_counted(counts), told])
+    return table(["machine", "threads", "runs", "numbers", "same", "within", "else", "verdicts"], rows) if rows else ""
+
+
+def _by_change(entries):
+    found = {}
+    for entry in entries:
+        if "platform" in entry:
+            pairs = entry["platform"], entry["threads"].values()
+            change = tuple("the same" if len(set(pair)) == 1 else "another" for pair in pairs)
+            found.setdefault(change, []).append(entry)
+    return dict(sorted(found.items(), reverse=True))
+
+
+def _counted(counts):
+    """All numbers, those that are the same, those within tolerance, and what became of the others."""
+    others = ", ".join(f"{counts[name]:,} {name}" for name in ("moved", "missing", "extra") if counts[name])
+    return [f"{number:,}" for number in (sum(counts.values()), counts["same"], counts["within"])] + [others or "–"]
+
+
+def _runs(entries, tables, letters):
+    header = ["chapter", "model", "machine", "threads", "numbers", "same", "within", "else", "largest", "page"]
+    rows = []
+    for entry in entries:
+        row = [entry["technique"], entry["model"], _arrow(letters[one] for one in entry.get("platform", ()))]
+        row.append(_arrow(str(one) for one in entry["threads"].values() if one is not None))
+        row += _counted(Counter(entry["counts"])) if "counts" in entry else [""] * 4
+        row += [_DIGITS.format(entry["largest"]["absolute"]) if "largest" in entry else "", entry.get("page", "")]
         verdict = entry["verdict"] + (", nothing allowed" if entry["exact"] else "")
-        row += [verdict + (" (of an earlier record)" if earlier else "")]
-        row += [seconds(entry["seconds"]) if "seconds" in entry else "", entry["finished"][:10]]
-    not_again = [f"{technique} on {model}" for model, technique in tables if (model, technique) not in again]
-    text = f"{summary(entries)}\n\n{table([*HEADER, 'time', 'day'], shown)}\n"
-    text += f"Not executed again: {', '.join(not_again) or 'none'}.\n".replace("_", "\\_")
-    return f"{text}\n{_machines(entries)}"
+        verdict += "" if entry["table"] == tables.get(_run(entry)) else " (of an earlier record)"
+        rows.append([*row, verdict, seconds(entry["seconds"]) if "seconds" in entry else "", entry["finished"][:10]])
+    return table([*header, "verdict", "time", "day"], rows)
 
 
-def _machines(entries):
+def _arrow(pair):
+    return " → ".join(pair)
+
+
+def _else(entries):
+    """What else is another: a device, versions, a record that is stale, numbers of the prose."""
     told = []
     for entry in entries:
-        name = f"{entry['technique']} on {entry['model']}"
         if "device" in entry:
+            device = [entry["device"]] if entry["device"] != "cpu" else []
             versions = [f"{what} {then} → {now}" for what, (then, now) in entry["versions"].items()]
             stale = [f"the record is stale: {said(entry['stale'])}"] if entry["stale"] else []
             numbers = [f"{len(entry['numbers'])} of the prose's numbers differ"] if entry["numbers"] else []
-            machine = f"{entry['device']}, {' → '.join(dict.fromkeys(entry['platform']))}"
-            told.append([name, machine, "; ".join([*versions, *stale, *numbers])])
-    return table(["run", "machine", "what else differs"], told) if told else ""
+            if found := "; ".join([*device, *versions, *stale, *numbers]):
+                told.append([entry["technique"], entry["model"], _arrow(map(str, entry["threads"].values())), found])
+    return table(["chapter", "model", "threads", "what else differs"], told) if told else ""
 
 
 def _moved(entries):
