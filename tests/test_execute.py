@@ -189,6 +189,32 @@ def test_a_change_of_a_file_of_medlib_counts_where_it_was_imported(house, monkey
     assert current.state("tiny", MODEL, house=house) == ("current", [])
 
 
+def test_what_changes_while_a_notebook_runs_makes_the_run_stale_at_once(tmp_path, monkeypatch):
+    house = build_house(tmp_path / "house")
+    edits = [
+        'pathlib.Path("notebooks/tiny.py").open("a").write("# a late thought\\n")',
+        'pathlib.Path("requirements.lock").write_text("numpy==3\\n")',
+    ]
+    edited = TINY.replace('print("half way")', "\n".join(edits))
+    (house / "notebooks" / "tiny.py").write_text(edited)
+    assert execute.run("tiny", MODEL, house=house).state == "done"
+    assert current.state("tiny", MODEL, house=house) == (
+        "stale",
+        ["the notebook changed", "requirements.lock changed"],
+    )
+    before = current.beforehand
+
+    def other(*asked):
+        found = before(*asked)
+        found["sources"]["medlib/results.py"] = "what it was before"
+        return found
+
+    monkeypatch.setattr(current, "beforehand", other)
+    (house / "notebooks" / "tiny.py").write_text(TINY)
+    assert execute.run("tiny", MODEL, house=house).state == "done"
+    assert current.state("tiny", MODEL, house=house) == ("stale", ["medlib/results.py changed"])
+
+
 def test_other_weights_under_the_same_name_make_a_run_stale(house, monkeypatch):
     path = folder_of(house) / "tiny.json"
     record = json.loads(path.read_text())

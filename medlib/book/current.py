@@ -194,6 +194,12 @@ def inputs(record, technique, values, house):
     }
 
 
+def beforehand(technique, values, house):
+    """What a run with these parameters may come from, as it is before the run: `inputs`, of every file of medlib."""
+    files = [path.relative_to(PACKAGE.parent).as_posix() for path in sorted(PACKAGE.rglob("*.py"))]
+    return inputs({"sources": files}, technique, values, house)
+
+
 def _placed(model):
     """A model's name; a local folder by its whole path, since a kernel starts in the house, wherever the user is."""
     from medlib.models import zoo

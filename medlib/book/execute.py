@@ -23,6 +23,8 @@ from medlib.book import current, fitting, kernels, lease, pairs, placing, profil
 from medlib.book.recorded import complete
 from medlib.run import sha256, write_record
 
+CHANGED = "changed while it ran"
+
 
 class Outcome(NamedTuple):
     """What became of one notebook: `state` is current (nothing to do), done, or failed with the error's last lines."""
@@ -51,6 +53,7 @@ def run(technique, model=None, parameters=None, house=None, profile="full", limi
     notebook, defaults, values = current.prepare(technique, model, given, house)
     model = values["model_name"]
     fitting.check(notebook, technique, model)
+    before = current.beforehand(technique, values, house)
     runs = runs or paths.runs(house)
     folder = runs / paths.slug(model)
     placing.check(folder)
@@ -72,7 +75,7 @@ def run(technique, model=None, parameters=None, house=None, profile="full", limi
             profile = profiles.of(values, defaults, technique, house)
             _keep_failed(executed, error, profile, folder / f"{technique}.failed.ipynb", house)
             return Outcome(technique, model, "failed", seconds, None, error)
-        record = _finish(executed, written, values, defaults, seconds, house)
+        record = _finish(executed, written, values, defaults, seconds, house, before)
         placing.place(written.parent, folder, technique, house)
         return Outcome(technique, model, "done", seconds, record["peak_memory_bytes"])
     finally:
@@ -201,7 +204,7 @@ def glue_key(key, record):
     return stamp.glue_key(key, record["technique"], record["model"]["name"])
 
 
-def _finish(executed, written, values, defaults, seconds, house):
+def _finish(executed, written, values, defaults, seconds, house, before):
     """Complete the record, make the notebook a page, and leave the three files of the run in the work folder."""
     record = json.loads(written.read_text())
     technique, model = record["technique"], record["model"]["name"]
@@ -214,16 +217,22 @@ def _finish(executed, written, values, defaults, seconds, house):
     stamp.clean(executed, house)
     executed.metadata["medlib"] = {"technique": technique, "model": model, "state": "complete"}
     _write_notebook(executed, written.with_suffix(".ipynb"))
-    inputs = current.inputs(record, technique, values, house)
-    record["parameters"] = inputs["parameters"]
+    record["parameters"] = before["parameters"]
+    for part in ("sources", "data"):
+        record[part] = {name: _unchanged(before[part].get(name), digest) for name, digest in record[part].items()}
     files = {f"{technique}{part}": sha256(written.with_suffix(part)) for part in (".parquet", ".ipynb")}
     record["run"] = {"files": files, "profile": profile}
-    record["run"] |= {name: inputs[name] for name in ("notebook", "model", "lock")}
+    record["run"] |= {name: before[name] for name in ("notebook", "model", "lock")}
     made_of = recorded.noted(written.parent)
     if made_of is not None:
         record["run"]["made_of"] = made_of
     write_record(record, written)
     return record
+
+
+def _unchanged(before, digest):
+    """The hash of a file that a run came from; one that changed while it ran has none, and the run is stale."""
+    return digest if before == digest else CHANGED
 
 
 def _others_came(aside, technique, house):
