@@ -184,6 +184,13 @@ def test_within_tolerance_is_said_and_exact_allows_nothing(house, execution):
     assert reproduced(house, exact=True)["verdict"] == "moved"
 
 
+@pytest.mark.parametrize("value, text, named", [(1.0001, "layer 1", []), (2, "layer 2", ["peak_layer"])])
+def test_numbers_of_the_prose_are_named_where_they_read_otherwise(house, tmp_path, value, text, named):
+    rows, text = dict(table()), f"{text} (95 % interval 1 to 2)"
+    a_run(tmp_path / "theirs", "lesion", MODEL, rows=rows, numbers={"peak_layer": {"value": value, "text": text}})
+    assert reproduced(house, executed=tmp_path / "theirs")["numbers"] == named
+
+
 def test_a_chapter_that_fails_or_is_refused_is_an_entry_with_the_reason(house, execution, monkeypatch):
     execution(error="In [4] ValueError: boom")
     entry = reproduced(house)
@@ -234,7 +241,7 @@ def test_the_report_holds_the_latest_of_each_run_threads_and_machine_and_is_reco
     assert len(rerun.latest(house)) == 3
     pages.write(house, house, [])
     told = (house / "reproduction.md").read_text()
-    assert "| lesion | smollm2-135m | B → C | 1 → 1 |" in told and "- *C*: Linux of another" in told
+    assert "| lesion | B → C | 1 → 1 |" in told and "- *C*: Linux of another" in told
     assert "| the same | another | 1 | 40 | 40 | 0 | – | 1 same |" in told
     assert "| another | the same | 1 | 40 | 40 | 0 | – | 1 same |" in told
 
@@ -255,7 +262,7 @@ def test_the_page_shows_entries_what_moved_tolerances_and_what_was_not_executed(
     pages.write(folder, house, chapters)
     told = (folder / "reproduction.md").read_text()
     assert "1 run was executed again: 1 moved." in told
-    assert "| lesion | smollm2-135m | A → A | 1 → 1 | 40 | 39 | 0 | 1 moved | 0.25 | same | moved |" in told
+    assert "| lesion | A → A | 1 → 1 | 40 | 39 | 0 | 1 moved | 0.25 | 0 | same | moved |" in told
     assert f"Not executed again: grad\\_cam on {MODEL}." in told
     assert "domain drugs, layer 3, metric kl | value | 1.42857 | 1.67857 | moved" in (
         folder / "reproduction_moved.md"
@@ -264,7 +271,7 @@ def test_the_page_shows_entries_what_moved_tolerances_and_what_was_not_executed(
     a_run(paths.committed(house), "lesion", MODEL)
     pages.write(folder, house, building.choose(house)[0])
     told = (folder / "reproduction.md").read_text().replace("\\", "")
-    assert "(of an earlier record)" in told
+    assert ", of an earlier record |" in told
     assert f"Not executed again: grad_cam on {MODEL}, lesion on {MODEL}." in told or (
         f"Not executed again: lesion on {MODEL}, grad_cam on {MODEL}." in told
     )

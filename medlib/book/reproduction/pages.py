@@ -6,7 +6,7 @@ Written from the report that `medlib reproduce` leaves, when the book is assembl
 from collections import Counter
 from string import ascii_uppercase
 
-from medlib.book.pages.markdown import Markdown, escaped, seconds, table
+from medlib.book.pages.markdown import Markdown, escaped, table
 from medlib.book.pages.matrix_pages import said
 from medlib.book.reproduction import compare, rerun
 
@@ -67,9 +67,9 @@ def _entries(entries, chapters):
     parts = [
         summary(entries),
         _changes(entries),
+        machines,
         _runs(entries, tables, letters),
         _not_again(entries, tables),
-        machines,
         _else(entries),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -119,17 +119,26 @@ def _counted(counts):
 
 
 def _runs(entries, tables, letters):
-    header = ["chapter", "model", "machine", "threads", "numbers", "same", "within", "else", "largest", "page"]
-    rows = []
+    """A table for each model, a row for each of its runs that was executed again."""
+    counts = ["numbers", "same", "within", "else", "largest"]
+    header = ["chapter", "machine", "threads", *counts, "prose", "page", "verdict"]
+    found = {}
     for entry in entries:
-        row = [entry["technique"], entry["model"], _arrow(letters[one] for one in entry.get("platform", ()))]
-        row.append(_arrow(str(one) for one in entry["threads"].values() if one is not None))
-        row += _counted(Counter(entry["counts"])) if "counts" in entry else [""] * 4
-        row += [_DIGITS.format(entry["largest"]["absolute"]) if "largest" in entry else "", entry.get("page", "")]
+        counted = _counted(Counter(entry["counts"])) if "counts" in entry else [""] * 4
         verdict = entry["verdict"] + (", nothing allowed" if entry["exact"] else "")
-        verdict += "" if entry["table"] == tables.get(_run(entry)) else " (of an earlier record)"
-        rows.append([*row, verdict, seconds(entry["seconds"]) if "seconds" in entry else "", entry["finished"][:10]])
-    return table([*header, "verdict", "time", "day"], rows)
+        verdict += "" if entry["table"] == tables.get(_run(entry)) else ", of an earlier record"
+        row = [
+            entry["technique"],
+            _arrow(letters[machine] for machine in entry.get("platform", ())),
+            _arrow(str(number) for number in entry["threads"].values() if number is not None),
+            *counted,
+            _DIGITS.format(entry["largest"]["absolute"]) if "largest" in entry else "",
+            len(entry["numbers"]) if "numbers" in entry else "",
+            entry.get("page", ""),
+            verdict,
+        ]
+        found.setdefault(entry["model"], []).append(row)
+    return "\n".join(f"### {escaped(model)}\n\n{table(header, rows)}" for model, rows in found.items())
 
 
 def _arrow(pair):
@@ -137,16 +146,16 @@ def _arrow(pair):
 
 
 def _else(entries):
-    """What else is another: a device, versions, a record that is stale, numbers of the prose."""
+    """What else is another: a device, versions, a record that is stale."""
     told = []
     for entry in entries:
         if "device" in entry:
             device = [entry["device"]] if entry["device"] != "cpu" else []
             versions = [f"{what} {then} → {now}" for what, (then, now) in entry["versions"].items()]
             stale = [f"the record is stale: {said(entry['stale'])}"] if entry["stale"] else []
-            numbers = [f"{len(entry['numbers'])} of the prose's numbers differ"] if entry["numbers"] else []
-            if found := "; ".join([*device, *versions, *stale, *numbers]):
-                told.append([entry["technique"], entry["model"], _arrow(map(str, entry["threads"].values())), found])
+            if found := "; ".join([*device, *versions, *stale]):
+                threads = _arrow(map(str, entry["threads"].values()))
+                told.append([entry["technique"], entry["model"], threads, found])
     return table(["chapter", "model", "threads", "what else differs"], told) if told else ""
 
 

@@ -196,7 +196,7 @@ def _told(record, error, runs, against, house, exact):
     compared = compare.compare(*tables, exact=exact)
     found = compare.counts(compared)
     pages = [_page(place / folder / f"{technique}.ipynb") for place in (against, runs)]
-    there, here = record["numbers"], again["numbers"]
+    there, here = ({key: told["text"] for key, told in one["numbers"].items()} for one in (record, again))
     entry |= {
         "verdict": _verdict(found),
         "counts": found,
