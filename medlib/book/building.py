@@ -1,6 +1,7 @@
 """The book: pages and executed runs, assembled, checked and built into a static site that needs no network.
 
-Assembly copies `book/` to `_build/source`, takes in every run that passes (the later of a local and a committed one), marks those that are not current, gives each model its part in the table of contents, and writes
+Assembly copies `book/` to `_build/source`, takes in every run that passes (of a local and a committed one that which
+counts, choosing.py), marks those that are not current, gives each model its part in the table of contents, and writes
 the pages that are generated from the records.  The build is strict: a warning is a failure.  A failed or killed build
 leaves the last good book: each is made in a folder of its own and takes its place when it is whole, and where a kill
 came between the two renames of that, the next build first puts the last book back.  One process builds or prints a
@@ -28,6 +29,7 @@ from filelock import FileLock, Timeout
 
 from medlib import paths, results
 from medlib.book import (
+    choosing,
     current,
     execute,
     figure_data,
@@ -253,7 +255,7 @@ def _assemble(root):
 def choose(root):
     """The chapters of the book in its order, and the local runs that failed: `(chapters, [(model, technique, why)])`.
 
-    For each model and technique the later of the local and the committed run is taken, by the time in its record.
+    For each model and technique that of the local and the committed run is taken which counts (choosing.py).
     A run that failed leaves `<technique>.failed.ipynb` and gives way to an earlier one that passed.  MedlibError when
     a committed run is failed or incomplete, or when something that is no run lies among the committed ones.
     """
@@ -277,7 +279,7 @@ def choose(root):
     chosen = {(c.model, c.technique): c for c in committed}
     for chapter in (c for c in local if not _problems(c)):
         there = chosen.get((chapter.model, chapter.technique))
-        if there is None or chapter.record["finished"] > there.record["finished"]:
+        if there is None or choosing.rank(chapter.record, root) > choosing.rank(there.record, root):
             chosen[chapter.model, chapter.technique] = chapter
     return sorted(chosen.values(), key=_order(root)), sorted(failed)
 
