@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from medlib.book import kernels
 from medlib.errors import MedlibError
 
 app = typer.Typer(
@@ -30,7 +31,14 @@ _Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="One of the notebook's; may be repeated.")
 ]
 _Profile = Annotated[str, typer.Option(help="full, or quick: the fewer items of notebooks/quick.toml.")]
-_Limit = Annotated[float, typer.Option(min=0, metavar="MINUTES", help="End a notebook that takes longer, as failed.")]
+_Limit = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="MINUTES",
+        help=f"End a notebook that takes longer, as failed: {kernels.LIMIT} unless given, 0 for no limit.",
+    ),
+]
 _Gpus = Annotated[
     int, typer.Option(min=0, help="Wait for so many free GPUs of this machine, and give them to the notebook alone.")
 ]

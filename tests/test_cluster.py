@@ -127,6 +127,14 @@ def test_a_failed_cell_leaves_what_an_earlier_run_found_and_the_map_is_not_made_
     assert not (house / "_build/cells/all" / MODEL / "lesion").exists()
 
 
+def test_a_job_has_the_limit_of_the_house_unless_another_is_given_and_under_slurm_none(fresh):
+    of_slurm = yaml.safe_load((ROOT / "profiles" / "slurm" / "matrix.yaml").read_text())
+    for config, last in (({}, ["--unless-current"]), ({"limit": 5}, ["--limit", "5"]), (of_slurm, ["--limit", "0"])):
+        assert Matrix(config, fresh).arguments(Cell("lesion", MODEL))[-len(last) :] == last
+    page = (ROOT / "book" / "cluster.md").read_text()
+    assert f"longer than {kernels.LIMIT} minutes" in page and f"| {kernels.LIMIT}; 0 in" in page
+
+
 def test_a_cell_of_one_domain_is_kept_apart_from_the_book(house):
     before = {path.name: path.read_bytes() for path in (paths.runs(house) / MODEL).iterdir()}
     asked = Matrix({"domains": "drugs age", "techniques": "lesion"}, house)
