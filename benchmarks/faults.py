@@ -111,6 +111,24 @@ class Trials:
             return WHOLE
         return "LOST: files that are there are not of one run"
 
+    def change_notebook(self):
+        """Make every run that is there stale."""
+        with (self.house / "notebooks" / f"{house_of.TECHNIQUE}.py").open("a") as file:
+            file.write("\n# %%\n1 + 1\n")
+
+    def chosen(self, clock, changed):
+        """Which run the book takes, the committed or the new one, as a phrase; the new one where the other is stale.
+
+        That run is also the one that is not made again.
+        """
+        new = house_of.chosen(self.house) == self.value
+        which = "the new run" if new else "the run that was recorded with the wrong clock"
+        said = f"{clock}{' and the notebook changed since' if changed else ''}: the book takes {which}"
+        kept = Command(self.context, self.house, [*ARGUMENTS["run"], "--unless-current"]).ended()
+        if (changed and not new) or " current " not in kept.printed:
+            return f"LOST: {said}, and the next run is {'adopted' if ' current ' in kept.printed else 'made again'}"
+        return said
+
     def again(self, name):
         """The same command once more: nothing where it ends well and leaves the new one, else what is wrong, a list."""
         ended = self.command(name).ended()
@@ -210,17 +228,17 @@ def kernels(trials, given):
 def clock(trials, given):
     """Clocks that are wrong: of the machine when a run is made, and of every file of the house."""
     outcomes, wrong = [], []
-    for days in (400, -400):
+    for days, changed in ((400, False), (-400, False), (400, True), (-400, True)):
         trials.prepare("run")
         (trials.house / "clock.txt").write_text(str(days * 86400))
         trials.done("run")
         trials.done("record")
         (trials.house / "clock.txt").write_text("0")
+        if changed:
+            trials.change_notebook()
         trials.prepare("run")
         trials.done("run")
-        chosen = house_of.chosen(trials.house)
-        which = "the new run" if chosen == trials.value else "the run that was recorded with the wrong clock"
-        outcomes.append(f"clock {days:+} days when the committed run was made: the book takes {which}")
+        outcomes.append(trials.chosen(f"clock {days:+} days when the committed run was made", changed))
         wrong += trials.again("record")
         if house_of.chosen(trials.house) != trials.value:
             wrong.append("the new run is recorded and the book takes another")

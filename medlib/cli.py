@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from medlib.book import kernels
 from medlib.errors import MedlibError
 
 app = typer.Typer(
@@ -30,7 +31,14 @@ _Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="One of the notebook's; may be repeated.")
 ]
 _Profile = Annotated[str, typer.Option(help="full, or quick: the fewer items of notebooks/quick.toml.")]
-_Limit = Annotated[float, typer.Option(min=0, metavar="MINUTES", help="End a notebook that takes longer, as failed.")]
+_Limit = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="MINUTES",
+        help=f"End a notebook that takes longer, as failed: {kernels.LIMIT} unless given, 0 for no limit.",
+    ),
+]
 _Gpus = Annotated[
     int, typer.Option(min=0, help="Wait for so many free GPUs of this machine, and give them to the notebook alone.")
 ]
@@ -272,11 +280,11 @@ def new_chapter(name: str):
 def map_of(model: str = typer.Argument(help="A name, id or folder for which the chapter knowledge_map has run.")):
     """Print a model's knowledge map as JSON: which layers to touch for each domain, and how sure that is."""
     from medlib import paths, results
-    from medlib.book import placing, recorded
+    from medlib.book import choosing, placing
     from medlib.chapters.knowledge_map import map_tables
 
     placing.settle(paths.root())
-    run_of_it = recorded.latest(model, "knowledge_map")
+    run_of_it = choosing.chosen(model, "knowledge_map")
     if run_of_it is None:
         raise MedlibError(
             f"There is no knowledge map of {model!r} yet. Make one after the chapters that it is made of: medlib run "

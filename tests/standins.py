@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 
 import matplotlib
 import nbformat
@@ -132,3 +133,23 @@ def a_run(folder, technique, model, notebook=None, rows=None, **changes):
     run = {"files": files, "notebook": "3" * 64, "lock": "4" * 64, "model": {"name": model}}
     write_record({**a_record(technique, model, **changes), "run": run}, target / f"{technique}.json")
     return target
+
+
+def a_current_run(house, place, technique="lesion", model="smollm2-135m", rows=2, lock=None, **changes):
+    """A run that is current in the house, of a chapter with the parameter `rows`; with another `lock` it is stale.
+
+    >>> a_current_run(house, "book", finished="2099-01-01T00:00:00Z")
+
+    `place`: "_build" for one of this machine, "book" for one that is committed.
+    """
+    from medlib.book import current
+
+    folder = a_run(house / place / "runs", technique, model, **changes)
+    path = folder / f"{technique}.json"
+    record = json.loads(path.read_text())
+    _, _, values = current.prepare(technique, "smollm2-135m", {"rows": rows}, house)
+    record["model"]["weights_sha256"] = None
+    inputs = current.inputs(record, technique, values, house)
+    record |= {"parameters": values | {"model_name": model}, "sources": inputs["sources"], "data": inputs["data"]}
+    record["run"] |= {name: inputs[name] for name in ("notebook", "model", "lock")} | ({"lock": lock} if lock else {})
+    path.write_text(json.dumps(record))

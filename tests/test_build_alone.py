@@ -203,8 +203,9 @@ def house(tmp_path):
 
 
 def test_a_stale_run_is_in_the_book_and_says_so_on_its_page_and_in_the_matrices(house, monkeypatch):
-    why = {"lesion": ["medlib/lesion.py changed"], "geometry": []}
-    monkeypatch.setattr(current, "why_stale", lambda record, house: why[record["technique"]])
+    why = {"lesion": ("stale", ["medlib/lesion.py changed"]), "geometry": ("current", [])}
+    why["patching"] = ("unknown", ["its model's folder is not here"])
+    monkeypatch.setattr(current, "standing", lambda record, house: why[record["technique"]])
     for technique in why:
         (house / "notebooks" / f"{technique}.py").write_text(
             "# %% [markdown]\n# # Q\n\n# %% tags=['parameters']\nmodel_name = 'smollm2-135m'\n"
@@ -213,7 +214,9 @@ def test_a_stale_run_is_in_the_book_and_says_so_on_its_page_and_in_the_matrices(
     source = building.assemble(house)
     pages = {name: nbformat.read(source / f"runs/smollm2-135m/{name}.ipynb", as_version=4) for name in why}
     marked = {name: [cell.source for cell in page.cells if "is stale" in cell.source] for name, page in pages.items()}
-    assert marked["geometry"] == []
+    assert marked["geometry"] == marked["patching"] == []
+    (doubt,) = [cell.source for cell in pages["patching"].cells if "is current is not known" in cell.source]
+    assert "is not known**: its model's folder is not here." in doubt and "--model smollm2-135m" in doubt
     (mark,) = marked["lesion"]
     assert "since it was made, medlib/lesion.py changed." in mark
     assert "medlib run lesion --model smollm2-135m" in mark

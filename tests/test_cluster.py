@@ -13,7 +13,7 @@ import yaml
 
 from medlib import MedlibError, paths
 from medlib import plan as planned
-from medlib.book import current, execute, jobs, kernels, promote, work
+from medlib.book import current, execute, jobs, kernels, lease, promote, work
 from medlib.book.jobs import Cell, Matrix
 from medlib.models import zoo
 
@@ -23,6 +23,7 @@ import standin  # noqa: E402
 
 MODEL, OTHER = "smollm2-135m", "gemma-3-270m"
 MAP = Cell("knowledge_map", MODEL)
+GPUS = [f"GPU-{os.getpid()}{letter}" for letter in "ab"]  # no other test's: the folder of leases is shared
 
 
 def snakemake(house, profile, *more, **environment):
@@ -36,11 +37,17 @@ def snakemake(house, profile, *more, **environment):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A stand-in house of two chapters and their map, run through the Snakefile on two GPUs that nothing opens."""
-    house = standin.house(tmp_path_factory.mktemp("done") / "house", ("geometry", "lesion"))
+    folder = tmp_path_factory.mktemp("done")
+    house = standin.house(folder / "house", ("geometry", "lesion"))
+    (folder / "nvidia-smi").write_text("#!/bin/sh\nexit 1\n")  # or this machine's own, if it has one, would be asked
+    (folder / "nvidia-smi").chmod(0o755)
     asked = ["--config", "hardware=h100", "lease=true", "threads=1", "--cores", "2", "--resources", "gpu=2"]
-    code, told = snakemake(house, "local", *asked, CUDA_VISIBLE_DEVICES="GPU-a,GPU-b", TMPDIR=str(house))
+    there = dict(PATH=f"{folder}:{os.environ['PATH']}", CUDA_VISIBLE_DEVICES=",".join(GPUS))
+    code, told = snakemake(house, "local", *asked, **there)
     assert code == 0, told
-    return house
+    yield house
+    for name in GPUS:
+        (lease._folder() / f"{name}.lock").unlink()
 
 
 @pytest.fixture
@@ -68,7 +75,7 @@ def test_the_snakefile_runs_every_cell_and_the_map_after_the_chapters_it_is_made
         name: execute.complete(paths.runs(done) / MODEL, name) for name in ("geometry", "lesion", "knowledge_map")
     }
     assert records["knowledge_map"]["numbers"]["tables"]["value"] == 2
-    assert {record["numbers"]["gpu"]["value"] for record in records.values()} <= {"GPU-a", "GPU-b"}
+    assert {record["numbers"]["gpu"]["value"] for record in records.values()} <= set(GPUS)
 
 
 def test_what_is_current_is_not_run_again_whatever_snakemake_remembers(house):
@@ -118,6 +125,14 @@ def test_a_failed_cell_leaves_what_an_earlier_run_found_and_the_map_is_not_made_
     assert {name: after[name] for name in before} == before
     assert sorted(after.keys() - before.keys()) == ["lesion.failed.ipynb"]
     assert not (house / "_build/cells/all" / MODEL / "lesion").exists()
+
+
+def test_a_job_has_the_limit_of_the_house_unless_another_is_given_and_under_slurm_none(fresh):
+    of_slurm = yaml.safe_load((ROOT / "profiles" / "slurm" / "matrix.yaml").read_text())
+    for config, last in (({}, ["--unless-current"]), ({"limit": 5}, ["--limit", "5"]), (of_slurm, ["--limit", "0"])):
+        assert Matrix(config, fresh).arguments(Cell("lesion", MODEL))[-len(last) :] == last
+    page = (ROOT / "book" / "cluster.md").read_text()
+    assert f"longer than {kernels.LIMIT} minutes" in page and f"| {kernels.LIMIT}; 0 in" in page
 
 
 def test_a_cell_of_one_domain_is_kept_apart_from_the_book(house):

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from medlib import MedlibError, paths
-from medlib.book import current, execute, pairs, promote, stamp, work
+from medlib.book import current, execute, kernels, pairs, promote, stamp, work
 
 MODEL = "smollm2-135m"
 OTHER = "org/other-7b"
@@ -315,6 +315,16 @@ def test_a_notebook_that_takes_longer_than_its_limit_has_failed_and_says_so(hous
     partial = pairs.read(folder_of(house) / f"{outcome.technique}.failed.ipynb")
     assert partial.metadata["medlib"]["error"] == outcome.error
     assert list((house / "_build" / "work").iterdir()) == []
+
+
+def test_without_a_limit_that_of_the_house_ends_a_notebook_that_hangs_and_0_is_none(house, monkeypatch):
+    monkeypatch.setattr(kernels, "LIMIT", 0.02)
+    outcome = execute.run("tiny", MODEL, {"mode": "slow"}, house=house)
+    assert outcome.error.startswith("It was ended after 0.02 minutes, the limit it was given; `--limit`")
+    (house / "notebooks" / "slow.py").write_text(TINY.replace('mode = "good"', 'mode = "slow"'))
+    (outcome,) = execute.run_all(["slow"], [MODEL], house)
+    assert outcome.error.startswith("It was ended after 0.02 minutes")
+    assert execute.run("tiny", MODEL, house=house, limit=0).state == "done"
 
 
 def test_a_kernel_that_dies_has_failed_and_says_so(house):

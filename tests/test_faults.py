@@ -4,6 +4,7 @@ import json
 import random
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from standins import a_run
@@ -108,6 +109,15 @@ def test_a_change_of_what_a_command_does_not_write_is_a_loss(trials):
     before = trials.prepare("build")
     fault_house.put(3, trials.local, trials.stored)
     assert trials.look("build", before).startswith("LOST")
+
+
+def test_a_new_run_that_a_stale_one_hides_or_that_is_made_again_is_a_loss(trials, monkeypatch):
+    trials.context = None
+    for value, printed, lost in ((3, " current ", False), (4, " current ", True), (3, " done ", True)):
+        ended = SimpleNamespace(printed=printed)
+        monkeypatch.setattr(faults.house_of, "chosen", lambda house, value=value: value)
+        monkeypatch.setattr(faults, "Command", lambda *_, ended=ended: SimpleNamespace(ended=lambda: ended))
+        assert trials.chosen("clock +400 days", changed=True).startswith("LOST") == lost
 
 
 def test_a_row_holds_when_nothing_was_lost_and_the_next_command_ended_well():

@@ -20,27 +20,61 @@ HOLDER = """
 import os, sys, time
 from medlib.book import lease
 
-with lease.lease(int(sys.argv[2]), sys.argv[1]) as names:
+with lease.lease(int(sys.argv[2]), sys.argv[1] or None) as names:
     print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
     sys.stdin.readline()
 """
 
 
+# What `nvidia-smi` says, by what it is asked: two GPUs listed against their order on the bus; one that is divided.
+TWO = """#!/bin/sh
+case $1 in
+  -L) echo "GPU 0: NVIDIA A (UUID: GPU-1b)"; echo "GPU 1: NVIDIA A (UUID: GPU-1a)" ;;
+  --query-gpu=uuid,pci.bus_id) echo "GPU-1b, 00000000:3B:00.0"; echo "GPU-1a, 00000000:1A:00.0" ;;
+esac
+"""
+DIVIDED = """#!/bin/sh
+[ $1 = -L ] || exit 0
+echo "GPU 0: NVIDIA A (UUID: GPU-2)"
+echo "  MIG 3g.40gb     Device  0: (UUID: MIG-5)"
+echo "  MIG 3g.40gb     Device  1: (UUID: MIG-6)"
+"""
+SILENT = "#!/bin/sh\nexit 1\n"
+
+
 @pytest.fixture
-def two_gpus(monkeypatch):
+def driver(monkeypatch, tmp_path):
+    """Put a program `nvidia-smi` with some text before this machine's own, for this process and those it starts."""
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+
+    def put(text):
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "nvidia-smi").write_text(text)
+        (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+    return put
+
+
+@pytest.fixture
+def two_gpus(monkeypatch, driver):
     """Two GPUs, which need not exist: nothing here opens one."""
+    driver(SILENT)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
     monkeypatch.setattr(lease, "POLL", 0.02)
 
 
 @pytest.fixture
-def holder(tmp_path):
-    """Start a process that leases so many of two GPUs until it is told to end: the process, and what it got."""
+def holder(two_gpus, tmp_path):
+    """Start a process that leases so many of two GPUs until it is told to end: the process, and what it got.
+
+    Its locks are in `folder`, where medlib keeps them if that is empty; its environment is this one's and `changes`.
+    """
     started = []
 
-    def start(n=1, wait=True):
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"}
-        command = [sys.executable, "-c", HOLDER, tmp_path, str(n)]
+    def start(n=1, wait=True, folder=tmp_path, **changes):
+        environment = {name: value for name, value in (os.environ | changes).items() if value is not None}
+        command = [sys.executable, "-c", HOLDER, folder, str(n)]
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         process = subprocess.Popen(command, env=environment, text=True, **pipes)
         started.append(process)
@@ -119,16 +153,81 @@ def test_no_gpu_asked_for_changes_nothing_and_needs_none(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_gpus_are_those_that_the_driver_lists_where_no_one_chose(monkeypatch, tmp_path):
+def named(monkeypatch, names):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
+    return lease.gpus()
+
+
+def test_gpus_are_those_that_the_driver_lists_where_no_one_chose(monkeypatch, driver):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert lease.gpus() == []
-    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n[ $1 = --query-gpu=uuid ] && echo GPU-1 && echo GPU-2\n")
-    (tmp_path / "nvidia-smi").chmod(0o755)
-    assert lease.gpus() == ["GPU-1", "GPU-2"]
-    for none in ("", "-1", "NoDevFiles"):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+    with monkeypatch.context() as without:
+        without.setattr(lease.shutil, "which", lambda name: None)
         assert lease.gpus() == []
+    driver(TWO)
+    assert lease.gpus() == ["GPU-1a", "GPU-1b"]
+    for none in ("", "-1", "NoDevFiles"):
+        assert named(monkeypatch, none) == []
+
+
+def test_a_number_is_a_place_on_the_bus_and_a_beginning_is_enough_of_a_uuid(monkeypatch, driver):
+    driver(TWO)
+    assert named(monkeypatch, "0") == named(monkeypatch, "GPU-1a") == ["GPU-1a"]
+    assert named(monkeypatch, "1,0,GPU-1b") == ["GPU-1b", "GPU-1a"]
+    assert named(monkeypatch, "1,-1,0") == ["GPU-1b"]
+    for names, words in (("2", "last that nvidia-smi lists is 1"), ("GPU-1", "more than one"), ("GPU-3", "is no dev")):
+        with pytest.raises(MedlibError, match=words):
+            named(monkeypatch, names)
+
+
+def test_among_gpus_of_several_kinds_a_number_needs_an_order(monkeypatch, driver):
+    driver(TWO.replace("NVIDIA A", "NVIDIA B", 1))
+    with pytest.raises(MedlibError, match="NVIDIA A, NVIDIA B .* CUDA_DEVICE_ORDER=PCI_BUS_ID"):
+        named(monkeypatch, "0")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert named(monkeypatch, "0") == ["GPU-1a"]
+
+
+def test_a_number_is_refused_where_nobody_says_which_gpu_it_is_and_a_uuid_is_taken(monkeypatch, driver):
+    driver(SILENT)
+    assert named(monkeypatch, "GPU-a,MIG-b") == ["GPU-a", "MIG-b"]
+    with pytest.raises(MedlibError, match="no nvidia-smi is here"):
+        named(monkeypatch, "0")
+
+
+def test_a_divided_gpu_is_leased_by_its_parts_however_it_is_named(monkeypatch, driver):
+    driver(DIVIDED)
+    for names in ("0", "GPU-2", "MIG-5,MIG-6", "MIG-6,0"):
+        assert sorted(named(monkeypatch, names)) == ["MIG-5", "MIG-6"]
+    assert named(monkeypatch, "MIG-6") == ["MIG-6"]
+
+
+def test_one_gpu_is_leased_once_whatever_it_is_called_and_whatever_tmpdir_is(holder, tmp_path):
+    here, there = (f"GPU-{os.getpid()}{letter}" for letter in "ab")  # no other test's: the folder is shared
+    (tmp_path / "bin" / "nvidia-smi").write_text(TWO.replace("GPU-1a", here).replace("GPU-1b", there))
+    first, got = holder(folder="", CUDA_VISIBLE_DEVICES="0")
+    assert got == here
+    for changes in ({"CUDA_VISIBLE_DEVICES": here}, {"CUDA_VISIBLE_DEVICES": "0", "TMPDIR": str(tmp_path)}):
+        second, _ = holder(folder="", wait=False, **changes)
+        assert f"{here} by process {first.pid}" in second.stderr.readline()
+    _, other = holder(folder="", CUDA_VISIBLE_DEVICES=None)
+    assert other == there
+    for name in (here, there):
+        (lease._folder() / f"{name}.lock").unlink()
+
+
+def test_locks_are_kept_in_a_folder_of_ones_own_only(monkeypatch, tmp_path):
+    monkeypatch.setattr(lease, "PLACE", tmp_path)
+    folder = lease._folder()
+    assert folder.stat().st_mode & 0o777 == 0o700 and folder == lease._folder()
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to("elsewhere")
+    with pytest.raises(MedlibError, match="no folder of yours"):
+        lease._folder()
+    folder.unlink()
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    (tmp_path / "medlib-gpus-12345").mkdir()
+    with pytest.raises(MedlibError, match="no folder of yours"):
+        lease._folder()
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from standins import a_run
+from standins import a_current_run as ran
 
-from medlib.book import at_hand, current, matrix, profiles
+from medlib.book import at_hand, matrix, profiles
 from medlib.book.pages import matrix_pages
 from medlib.models import zoo
 
@@ -29,19 +29,6 @@ def house(tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "quick.toml").write_text("[lesion]\nrows = 1\n")
     monkeypatch.setattr(at_hand, "missing", lambda model: "" if model in (MODEL, "scans-llava", "mine") else "weights")
     return tmp_path
-
-
-def ran(house, place, technique="lesion", model=MODEL, rows=2, lock=None, **changes):
-    """A run that is current in the house, with `rows`; with another `lock` it is stale."""
-    folder = a_run(house / place / "runs", technique, model, **changes)
-    path = folder / f"{technique}.json"
-    record = json.loads(path.read_text())
-    _, _, values = current.prepare(technique, MODEL, {"rows": rows}, house)
-    record["model"]["weights_sha256"] = None
-    inputs = current.inputs(record, technique, values, house)
-    record |= {"parameters": values | {"model_name": model}, "sources": inputs["sources"], "data": inputs["data"]}
-    record["run"] |= {name: inputs[name] for name in ("notebook", "model", "lock")} | ({"lock": lock} if lock else {})
-    path.write_text(json.dumps(record))
 
 
 def cells(house):
@@ -106,7 +93,35 @@ def test_half_a_run_is_stale_and_one_whose_model_is_gone_unknown(house):
     (house / "_build" / "runs" / MODEL / "lesion.parquet").write_bytes(b"half")
     found = cells(house)
     assert found["lesion", MODEL, "full"].here == ("stale", ["its files do not belong together"])
-    assert found["lesion", "mine", "full"].committed == ("unknown", ["its model is not to be found here"])
+    assert found["lesion", "mine", "full"].committed == ("unknown", ["its model's folder is not here"])
+
+
+def test_of_a_run_whose_model_is_gone_all_else_is_compared_still(house):
+    ran(house, "book", model="mine")
+    path = house / "book" / "runs" / "mine" / "lesion.json"
+    record = json.loads(path.read_text())
+    record["model"]["weights_sha256"], record["run"]["model"] = "5" * 64, {"folder": {"config.json": "6" * 64}}
+    path.write_text(json.dumps(record))
+    assert cells(house)["lesion", "mine", "full"].state == "unknown"
+    (house / "requirements.lock").write_text("numpy==3\n")
+    assert cells(house)["lesion", "mine", "full"].committed == ("stale", ["requirements.lock changed"])
+    notebook = house / "notebooks" / "lesion.py"
+    notebook.write_text(notebook.read_text().replace("rows = 2", "rows = 3"))
+    reasons = ["the notebook changed", "the parameters changed", "requirements.lock changed"]
+    assert cells(house)["lesion", "mine", "full"].committed == ("stale", reasons)
+    notebook.write_text(notebook.read_text().replace("model_name", "model"))
+    assert cells(house)["lesion", "mine", "full"].committed[0] == "unknown"
+
+
+def test_a_chapter_on_pictures_is_not_for_a_folder_of_a_model_that_reads_text_only(house):
+    ran(house, "_build", model="mine")
+    path = house / "_build" / "runs" / "mine" / "lesion.json"
+    path.write_text(path.read_text().replace('"model_name": "mine"', '"model_name": "./models/mine"'))
+    (house / "models" / "mine").mkdir(parents=True)
+    (house / "models" / "mine" / "config.json").write_text("{}")
+    assert cells(house)["seen", "mine", "full"].state == "not for it"
+    (house / "models" / "mine" / "config.json").write_text('{"vision_config": {}}')
+    assert cells(house)["seen", "mine", "full"].unfit == ""
 
 
 def test_a_run_on_a_folder_is_found_again_where_its_record_says(house):
@@ -138,5 +153,5 @@ def test_the_page_has_a_table_for_each_profile_the_reasons_and_what_is_missing(h
 
 def test_many_reasons_are_said_in_part_and_counted():
     assert matrix_pages.said([f"medlib/{i}.py changed" for i in range(7)]).endswith("4.py changed; and 2 more")
-    mark = matrix_pages.mark(["medlib/__init__.py changed"], "medlib run lesion --model m")
+    mark = matrix_pages.mark("stale", ["medlib/__init__.py changed"], "medlib run lesion --model m")
     assert "since it was made, medlib/\\_\\_init\\_\\_.py changed." in mark and "medlib run lesion --model m" in mark

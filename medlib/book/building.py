@@ -1,11 +1,11 @@
 """The book: pages and executed runs, assembled, checked and built into a static site that needs no network.
 
-Assembly copies `book/` to `_build/source`, takes in every run that passes (the later of the local and the committed
-one), marks those that are stale, gives each model its part in the table of contents, and writes the pages that are
-generated from the records.  The build is strict: a warning is a failure.  A failed or killed build leaves the last good
-book: each is made in a folder of its own and takes its place when it is whole, and where a kill came between the two
-renames of that, the next build first puts the last book back.  One process builds or prints a house's book at a time; a
-second one waits.
+Assembly copies `book/` to `_build/source`, takes in every run that passes (of a local and a committed one that which
+counts, choosing.py), marks those that are not current, gives each model its part in the table of contents, and writes
+the pages that are generated from the records.  The build is strict: a warning is a failure.  A failed or killed build
+leaves the last good book: each is made in a folder of its own and takes its place when it is whole, and where a kill
+came between the two renames of that, the next build first puts the last book back.  One process builds or prints a
+house's book at a time; a second one waits.
 """
 
 import ast
@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 
 from medlib import paths, results
 from medlib.book import (
+    choosing,
     current,
     execute,
     figure_data,
@@ -227,9 +228,10 @@ def _assemble(root):
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     (source / "_toc.yml").write_text(yaml.safe_dump(_with_chapters(toc, chapters), sort_keys=False), encoding="utf-8")
     (source / "conf.py").write_text(_CONF, encoding="utf-8")
-    stale = {chapter: why for chapter in chapters if (why := _why_stale(chapter, root))}
+    standings = {chapter: current.standing(chapter.record, root) for chapter in chapters}
+    stale = [chapter for chapter, (state, _) in standings.items() if state == "stale"]
     for chapter in chapters:
-        _take_in(chapter, source, stale.get(chapter))
+        _take_in(chapter, source, *standings[chapter])
     run_pages.write(source / "generated", chapters, failed, stale)
     matrix_pages.write(source / "generated", root)
     disk_pages.write(source / "generated", chapters)
@@ -253,7 +255,7 @@ def _assemble(root):
 def choose(root):
     """The chapters of the book in its order, and the local runs that failed: `(chapters, [(model, technique, why)])`.
 
-    For each model and technique the later of the local and the committed run is taken, by the time in its record.
+    For each model and technique that of the local and the committed run is taken which counts (choosing.py).
     A run that failed leaves `<technique>.failed.ipynb` and gives way to an earlier one that passed.  MedlibError when
     a committed run is failed or incomplete, or when something that is no run lies among the committed ones.
     """
@@ -277,7 +279,7 @@ def choose(root):
     chosen = {(c.model, c.technique): c for c in committed}
     for chapter in (c for c in local if not _problems(c)):
         there = chosen.get((chapter.model, chapter.technique))
-        if there is None or chapter.record["finished"] > there.record["finished"]:
+        if there is None or choosing.rank(chapter.record, root) > choosing.rank(there.record, root):
             chosen[chapter.model, chapter.technique] = chapter
     return sorted(chosen.values(), key=_order(root)), sorted(failed)
 
@@ -323,14 +325,6 @@ def _runs(folder):
     ]
     ours = {chapter.file(suffix) for chapter in chapters for suffix in placing.PARTS}
     return chapters, [str(path.relative_to(folder)) for path in files if path not in ours]
-
-
-def _why_stale(chapter, root):
-    """Why a run is stale, as phrases; what cannot be told, because its model is not here, is not held against it."""
-    try:
-        return current.why_stale(chapter.record, root)
-    except MedlibError:
-        return []
 
 
 def _problems(chapter):
@@ -387,11 +381,11 @@ def _reads_pictures(name):
     return name in zoo.names() and "image" in zoo.entry(name)["modality"]
 
 
-def _take_in(chapter, source, stale=None):
+def _take_in(chapter, source, state="current", reasons=()):
     """Copy a run to the assembled sources with its data, and put on its page the lines that lead to it.
 
     A short table is offered as CSV, a long one as it lies there; what each figure is drawn from, in CSV beside it.
-    `stale`: why it is, as phrases; its page says so under the title's paragraph.
+    What is not current by its `state`, for some `reasons`, says so under the title's paragraph.
     """
     target = source / chapter.page
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -406,9 +400,9 @@ def _take_in(chapter, source, stale=None):
     data = nbformat.v4.new_markdown_cell(run_pages.data_line(chapter), id="data-of-this-page")
     tagged = [i for i, cell in enumerate(notebook.cells) if "card" in cell.metadata.get("tags", [])]
     notebook.cells.insert(tagged[0] + 1 if tagged else len(notebook.cells), data)
-    if stale:
-        mark = matrix_pages.mark(stale, _command(chapter.record))
-        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(mark, id="this-run-is-stale"))
+    if state != "current":
+        mark = matrix_pages.mark(state, reasons, _command(chapter.record))
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(mark, id=f"this-run-is-{state}"))
     figure_data.link(notebook, chapter.page, target.parent, table, long)
     nbformat.write(notebook, target.with_suffix(".ipynb"))
 

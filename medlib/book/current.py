@@ -51,15 +51,38 @@ def state(technique, model, parameters=None, house=None, runs=None):
     return ("stale", ["its files do not belong together"]) if left else ("never", [])
 
 
-def why_stale(record, house=None):
+def standing(record, house=None):
+    """Where a recorded run stands: `(state, reasons)`, the state one of current, stale and unknown.
+
+    >>> standing(recorded.complete(folder, "lesion"))
+    ('stale', ['medlib/lesion.py changed'])
+
+    Unknown is a run whose model cannot be looked at here, where all else that it came from is what it was.
+    """
+    house, doubts = house or paths.root(), []
+    try:
+        reasons = why_stale(record, house)
+    except MedlibError:
+        try:
+            reasons, doubts = why_stale(record, house, but_for_its_model=True), ["its model's folder is not here"]
+        except MedlibError as error:  # its chapter's parameters cannot be read
+            reasons, doubts = [], str(error).splitlines()[:1]
+    if reasons:
+        return "stale", reasons
+    return ("unknown", doubts) if doubts else ("current", [])
+
+
+def why_stale(record, house=None, but_for_its_model=False):
     """Why a recorded run is not current, as short phrases; empty where its key is that of now.
 
     >>> why_stale(recorded.complete(folder, "lesion"))
     ['medlib/lesion.py changed']
 
     Its parameters are held against those of its own profile; parameters of one's own have to be the notebook's still.
-    MedlibError where its model is not to be found here.
+    MedlibError where its model is not to be found here, unless its model is left out of the comparison.
     """
+    from medlib.models import zoo
+
     house = house or paths.root()
     technique = record["technique"]
     if not (house / "notebooks" / f"{technique}.py").is_file():
@@ -68,10 +91,21 @@ def why_stale(record, house=None):
         return [f"{', '.join(others)} was run later on other weights of the same name"]
     profile = profile_of(record, house)
     given = profiles.parameters(profile, technique, house) if profile != "own" else {}
-    _, defaults, values = prepare(technique, model_of(record, house), given, house)
+    model = zoo.names()[0] if but_for_its_model else model_of(record, house)
+    _, defaults, values = prepare(technique, model, given, house)
     if profile == "own" and set(defaults) == set(record["parameters"]):
         values = {**record["parameters"], "model_name": values["model_name"]}
-    return changes(record, technique, values, house)
+    return changes(_with_model(model, record) if but_for_its_model else record, technique, values, house)
+
+
+def _with_model(model, record):
+    """A record as it would be of another model, of which all else can then be held against what it is now."""
+    changed = {
+        "parameters": record["parameters"] | {"model_name": model},
+        "run": record["run"] | {"model": pinned(model)},
+        "model": record["model"] | {"weights_sha256": None},
+    }
+    return record | changed
 
 
 def _later_of_other_weights(record, house):

@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import current, fitting, kernels, lease, pairs, placing, profiles, recorded, stamp, work
+from medlib.book import choosing, current, fitting, kernels, lease, pairs, placing, profiles, recorded, stamp, work
 from medlib.book.recorded import complete
 from medlib.run import sha256, write_record
 
@@ -167,7 +167,7 @@ def kept(technique, model=None, parameters=None, house=None, profile="full", run
     model = current.prepare(technique, model, given, house)[2]["model_name"]
     placing.settle(house, runs or paths.runs(house))
     if runs is None:
-        found = recorded.latest(model, technique, house)
+        found = choosing.chosen(model, technique, house)
         if found is None:
             return None
         runs = found[0].parent

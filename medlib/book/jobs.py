@@ -29,6 +29,7 @@ DEFAULTS = {
     "hardware": "here",  # that the jobs run on, as `medlib plan` names it
     "lease": False,  # each job waits for GPUs of its own: where no scheduler assigns them
     "threads": 2,  # cores of a job
+    "limit": "",  # minutes of a run, 0 for none; the house's own (kernels.py)
 }
 TOGETHER = {"collapse"}  # chooses what it leaves out of a domain on the others: one domain alone is refused
 READERS = {  # chapters that read states and change none, so cost what activations do
@@ -85,7 +86,7 @@ class Matrix:
         self.house = house or paths.root()
         asked = DEFAULTS | config
         self.profile, self.lease, self.threads = asked["profile"], asked["lease"], int(asked["threads"])
-        self._hardware = asked["hardware"]
+        self._hardware, self.limit = asked["hardware"], str(asked["limit"])
         models, domains = str(asked["models"]).split(), str(asked["domains"]).split()
         names = str(asked["techniques"]).split() or list(current.techniques(self.house))
         self.cells, self.late = {}, set()
@@ -128,7 +129,8 @@ class Matrix:
     def arguments(self, cell):
         """What `medlib` is to be told to run a cell."""
         leased = ["--gpus", str(self.needs(cell)["gpu"])] if self.lease else []
-        return [*cell.arguments(self.profile, self.house), *leased]
+        limited = ["--limit", self.limit] if self.limit else []
+        return [*cell.arguments(self.profile, self.house), *leased, *limited]
 
     def needs(self, cell, attempt=1):
         """What a cell needs of the machine it runs on: a dict of `gpu` (how many), `mem_mb` and `runtime` (minutes).

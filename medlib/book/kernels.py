@@ -10,12 +10,14 @@ from time import perf_counter
 
 from medlib import paths
 
+LIMIT = 720  # minutes, where none are given: the longest recorded run takes 27, one of 70 billion parameters hours
 TRIES = 3  # a kernel that dies before it answers has run nothing: another took its port between choice and use
 
 
 def execute(notebook, values, work, house, limit=None):
     """Execute a notebook in a kernel of its own, for at most `limit` minutes; the error's last lines, or nothing.
 
+    Without a limit it is `LIMIT`, so that a kernel that hangs does not hold up all others for ever; 0 is none.
     Papermill runs in a thread, so that an interrupt reaches us as one: nbclient takes over the signals of the main
     thread and an interrupted kernel then looks like one that died.
     """
@@ -52,7 +54,8 @@ def execute(notebook, values, work, house, limit=None):
             failure.append(f"{type(error).__name__}: {error}{hint}")
 
     thread = threading.Thread(target=target, daemon=True)
-    end = float("inf") if limit is None else perf_counter() + 60 * limit
+    limit = LIMIT if limit is None else limit
+    end = perf_counter() + 60 * limit if limit else float("inf")
     thread.start()
     try:
         while thread.is_alive() and perf_counter() < end:

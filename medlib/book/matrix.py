@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from medlib import paths
 from medlib.book import at_hand, current, fitting, pairs, placing, profiles, recorded
-from medlib.errors import MedlibError
 from medlib.models import zoo
 
 NEVER = ("never", [])
@@ -17,7 +16,7 @@ STATES = {
     "current": "the run's key is that of now",
     "stale": "something that the run came from is another one now",
     "failed": "the last run on this machine failed, and no other is current",
-    "unknown": "the run's model is not to be found here, so its key cannot be told",
+    "unknown": "the run's model is not to be found here, and all else that it came from is what it was",
     "never": "it was never run",
     "not runnable": "it was never run, and something is missing here",
     "not for it": "the chapter is not for this model",
@@ -61,7 +60,7 @@ def matrix(house=None):
         missing = at_hand.missing(asked)
         for technique, notebook in notebooks.items():
             stands = [_standing(place / paths.slug(model), technique, house) for place in places]
-            unfit = _unfit(notebook, model)
+            unfit = _unfit(notebook, asked)
             for profile in (*profiles.PROFILES, "own"):
                 here, committed = (of_place.get(profile, NEVER) for of_place in stands)
                 if profile != "own" or (here, committed) != (NEVER, NEVER):
@@ -87,11 +86,7 @@ def _standing(folder, technique, house):
     stands = {}
     record = recorded.complete(folder, technique)
     if record:
-        try:
-            reasons = current.why_stale(record, house)
-            stands[current.profile_of(record, house)] = ("stale", reasons) if reasons else ("current", [])
-        except MedlibError:
-            stands[current.profile_of(record, house)] = ("unknown", ["its model is not to be found here"])
+        stands[current.profile_of(record, house)] = current.standing(record, house)
     elif any((folder / f"{technique}{part}").exists() for part in placing.PARTS):
         stands["full"] = ("stale", ["its files do not belong together"])
     failed = folder / f"{technique}.failed.ipynb"

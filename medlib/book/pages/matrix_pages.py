@@ -25,9 +25,13 @@ def said(reasons):
     return "; ".join([*reasons[:_REASONS], *more])
 
 
-def mark(reasons, command):
-    """The note on the page of a stale run: because of what, and the command that makes it anew."""
-    lines = [":::{warning}", f"**This run is stale**: since it was made, {_escaped(said(reasons))}."]
+def mark(state, reasons, command):
+    """The note on the page of a run that is stale or unknown: because of what, and the command that makes it anew."""
+    why = _escaped(said(reasons))
+    if state == "stale":
+        lines = [":::{warning}", f"**This run is stale**: since it was made, {why}."]
+    else:
+        lines = [":::{warning}", f"**Whether this run is current is not known**: {why}."]
     lines += ["Its numbers are those of what it was made from; [what stale means](/matrix.md)."]
     lines += ["", "```console", command, "```", ":::"]
     return "\n".join(lines)

@@ -262,7 +262,5 @@ def _other_versions(record, again):
 
 
 def _stale(record, house):
-    try:
-        return current.why_stale(record, house)
-    except MedlibError:
-        return []
+    state, reasons = current.standing(record, house)
+    return reasons if state == "stale" else []
