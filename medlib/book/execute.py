@@ -44,9 +44,9 @@ def run(technique, model=None, parameters=None, house=None, profile="full", limi
     'done'
 
     Without a model the notebook's own default is taken; `parameters` go before those of the `profile`. After `limit`
-    minutes the kernel is ended. What is found is kept in `runs`, the local runs unless given. MedlibError for a
-    technique, model, profile or parameter there is not; an error inside the notebook, a kernel that died and one that
-    took too long are an Outcome with `state="failed"`.
+    minutes (`kernels.LIMIT` unless given; 0: none) the kernel is ended. What is found is kept in `runs`, the local runs
+    unless given. MedlibError for a technique, model, profile or parameter there is not; an error inside the notebook, a
+    kernel that died and one that took too long are an Outcome with `state="failed"`.
     """
     house = house or paths.root()
     given = profiles.parameters(profile, technique, house) | (parameters or {})
