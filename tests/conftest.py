@@ -25,7 +25,7 @@ LLAVA_IMAGE = 60
 LONG = (
     *("access", "execute", "cluster", "adapt", "book", "lesions", "printing", "pages", "neurons_taken_out", "served"),
     *("claims", "safety", "sites", "smollm2", "map_chapter", "concepts", "precision", "geometry", "planted"),
-    *("streaming", "figure_data", "book_plotly", "build_alone", "chat", "reproduction"),
+    *("streaming", "figure_data", "book_plotly", "safe_pages", "build_alone", "chat", "reproduction"),
 )
 
 

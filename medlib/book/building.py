@@ -69,6 +69,7 @@ import sys as _sys
 from pathlib import Path as _Path
 
 from jupyter_book.config import get_final_config as _final
+from sphinx.util import logging as _logging
 
 _here = _Path(__file__).parent
 _config, _ = _final(user_yaml=_here / "_config.yml", cli_config={"latex_individualpages": False}, sourcedir=_here)
@@ -84,11 +85,21 @@ def setup(app):
     """Plotly's script is 4 MB: a page loads it before its figures where it has some, and not otherwise."""
     app.connect("html-page-context", _with_plotly)
     app.connect("html-page-context", _without_a_list_of_no_items)
+    app.connect("env-updated", _of_the_book_alone)
 
 
 def _with_plotly(app, name, template, context, doctree):
     if "Plotly.newPlot" in context.get("body", ""):
         app.add_js_file("plotly/plotly.min.js")
+
+
+def _of_the_book_alone(app, env):
+    """A picture or a download that lies elsewhere is a file of this machine, which a stranger's page may ask for."""
+    ours = _Path(app.srcdir).resolve(), _Path(app.outdir).resolve().parent
+    for name in sorted({*env.images, *env.dlfiles}):
+        path = (ours[0] / name).resolve()
+        if not any(path.is_relative_to(folder) for folder in ours):
+            _logging.getLogger(__name__).warning("%s lies outside the book", name)
 
 
 def _without_a_list_of_no_items(app, name, template, context, doctree):
@@ -415,16 +426,18 @@ def _command(record):
 
 
 def _copy_mathjax(target):
-    """Bring MathJax from its Python package, so that formulas need no network."""
+    """Bring MathJax from its Python package, so that formulas need no network, and its part that keeps them safe."""
     spec = find_spec("mathjax")
-    script = Path(spec.origin).parent / "static" / "mathjax" / "es5" / "tex-svg-full.js" if spec else None
-    if script is None or not script.is_file():
+    folder = Path(spec.origin).parent / "static" / "mathjax" / "es5" if spec else None
+    scripts = ("tex-svg-full.js", "ui/safe.js")
+    if folder is None or not all((folder / script).is_file() for script in scripts):
         raise MedlibError(
             "Formulas need the package django-static-mathjax, which is not installed. "
             "Install it: pip install --no-deps -r requirements.lock"
         )
-    target.mkdir(parents=True)
-    shutil.copyfile(script, target / script.name)
+    for script in scripts:
+        (target / script).parent.mkdir(parents=True)
+        shutil.copyfile(folder / script, target / script)
 
 
 def _copy_plotly(target):

@@ -2,10 +2,12 @@
 
 Pandas writes a frame with its cells escaped, but a styled one as they are, and what stands in a cell may be an item of
 somebody's table or a sentence that a model made up.  What is no markup of a table is therefore shown as it is written.
-A figure of Plotly comes with a script, and is known by it: Plotly escapes what it puts there.
+A figure of Plotly's comes with a script: its data are read, and the script is written anew (safe_figure.py).
 """
 
 import re
+
+from medlib.book import safe_figure, safe_text
 
 ALLOWED = {
     *("table", "caption", "colgroup", "col", "thead", "tbody", "tfoot", "tr", "th", "td", "div", "span", "p", "br"),
@@ -15,19 +17,22 @@ ATTRIBUTES = {
     *("id", "class", "style", "scoped", "type", "title", "dir", "lang"),
     *("scope", "colspan", "rowspan", "border", "align", "halign", "valign"),
 }
-RUN = ("javascript", "markdown", "vnd.jupyter.widget")  # forms of an output that a page would run, or take tags from
-_LOADS = re.compile(r"url\s*\(|@import|expression\s*\(|javascript:|\\", re.I)
-_PLOTLY = re.compile(r'\s*<div(?: style="[^"<>]*")?>\s*<div id="[^"<>]*" class="plotly-graph-div"')
-_SCRIPT = re.compile(r"\s*window\.PLOTLYENV=")
+FORMULA = {"math", "tex2jax_process", "mathjax_process", "output_area"}  # classes whose text MathJax reads
+RUN = ("javascript", "markdown", "vnd.jupyter.widget", "svg")  # outputs that a page would run, or take tags from
+_LOADS = re.compile(r"url\s*\(|image-set|src\s*\(|@import|expression\s*\(|javascript:|\\", re.I)
+_NAME = r"[A-Za-z][A-Za-z0-9]*+"
+_TAG = rf'</?{_NAME}(?:\s++[A-Za-z][A-Za-z-]*+(?:="[^"<>]*+")?+)*+\s*+/?>'
+_PLAIN = re.compile(rf"(?:[^<]++|{_TAG})*+")  # HTML that every parser takes apart in the same way
 
 
 def make_safe(notebook):
-    """Make the outputs of an executed notebook safe, in place: its HTML as `shown`, its scripts and Markdown left out.
+    """Make an executed notebook safe, in place: HTML as `shown`, no scripts or Markdown in outputs, text as `inert`.
 
     >>> make_safe(notebook)
 
     A run has been through this as it was made; one from elsewhere may say so and not have been.
     """
+    safe_text.make_inert(notebook)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
@@ -46,12 +51,13 @@ def shown(html):
     >>> shown("<td>aspirin</td>"), shown("<td><script>alert(1)</script></td>")
     ('<td>aspirin</td>', '<td>&lt;script&gt;alert(1)&lt;/script&gt;</td>')
     """
-    from bs4 import BeautifulSoup, Comment
+    from bs4 import BeautifulSoup
+    from bs4.element import PreformattedString
 
+    if (figure := safe_figure.rewritten(html)) is not None:
+        return figure
     page = BeautifulSoup(html, "html.parser")
-    if _is_plotly(html, page):
-        return html
-    changed = False
+    changed = not _PLAIN.fullmatch(html)
     for tag in page.find_all():
         if not _allowed(tag):
             tag.replace_with(str(tag))
@@ -61,18 +67,15 @@ def shown(html):
             if name not in ATTRIBUTES or _LOADS.search(str(value)):
                 del tag[name]
                 changed = True
-    for comment in page.find_all(string=lambda text: isinstance(text, Comment)):
-        comment.extract()
+        if FORMULA & set(tag.get("class", [])):
+            tag["class"] = [name for name in tag["class"] if name not in FORMULA]
+            changed = True
+    for other in page.find_all(string=lambda text: isinstance(text, PreformattedString)):
+        other.extract()  # a comment, a declaration: where it ends is another place to another parser
         changed = True
     return str(page) if changed else html
 
 
 def _allowed(tag):
-    return tag.name in ALLOWED and not (tag.name == "style" and _LOADS.search(tag.get_text()))
-
-
-def _is_plotly(html, page):
-    scripts = page.find_all("script")
-    return bool(
-        scripts and _PLOTLY.match(html) and all(_SCRIPT.match(tag.get_text()) and not tag.get("src") for tag in scripts)
-    )
+    loads = tag.name == "style" and (_LOADS.search(tag.get_text()) or "<" in tag.get_text())
+    return tag.name in ALLOWED and not loads

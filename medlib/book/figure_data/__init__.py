@@ -122,8 +122,9 @@ def points(html):
 
 
 def _drawn(cell):
+    """The figures of a cell made safe, in which a script is one of a figure's and the rest is text."""
     pieces = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
-    return {name: table for piece in pieces for name, table in points(piece).items()}
+    return {name: table for piece in pieces if "<script" in piece for name, table in points(piece).items()}
 
 
 def _titles(layout):
