@@ -272,11 +272,11 @@ def new_chapter(name: str):
 def map_of(model: str = typer.Argument(help="A name, id or folder for which the chapter knowledge_map has run.")):
     """Print a model's knowledge map as JSON: which layers to touch for each domain, and how sure that is."""
     from medlib import paths, results
-    from medlib.book import placing, recorded
+    from medlib.book import forms, placing
     from medlib.chapters.knowledge_map import map_tables
 
     placing.settle(paths.root())
-    run_of_it = recorded.latest(model, "knowledge_map")
+    run_of_it = forms.latest(model, "knowledge_map", paths.root())
     if run_of_it is None:
         raise MedlibError(
             f"There is no knowledge map of {model!r} yet. Make one after the chapters that it is made of: medlib run "

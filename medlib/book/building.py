@@ -32,11 +32,12 @@ from medlib.book import (
     current,
     execute,
     figure_data,
+    forms,
     leash,
+    pairs,
     pictures,
     placing,
     reading,
-    recorded,
     safe_html,
     stamp,
     terms,
@@ -58,7 +59,6 @@ from medlib.book.project_b import pages as project_b_pages
 from medlib.book.reproduction import pages as reproduction_pages
 from medlib.errors import MedlibError
 from medlib.models import zoo
-from medlib.run import RECORD_VERSION
 
 _GLUE_PREFIX = "application/papermill.record/"
 _MAKING = "html.making."  # begins the name of a folder in which one build makes the book
@@ -130,7 +130,7 @@ class Chapter:
 
     @property
     def notebook(self):
-        return nbformat.read(self.file(".ipynb"), as_version=4)
+        return pairs.read(self.file(".ipynb"))
 
 
 def build(root=None):
@@ -272,8 +272,8 @@ def choose(root):
     local, _ = _runs(paths.runs(root))
     failed = [(c.model, c.technique, why[0]) for c in local if (why := _problems(c))]
     for path in sorted(paths.runs(root).glob("*/*.failed.ipynb")):
-        told = nbformat.read(path, as_version=4).metadata.get("medlib", {})
-        failed.append((path.parent.name, path.name.removesuffix(".failed.ipynb"), told.get("error", "it failed")))
+        why = current.failure(path)["error"]
+        failed.append((path.parent.name, path.name.removesuffix(".failed.ipynb"), why))
     chosen = {(c.model, c.technique): c for c in committed}
     for chapter in (c for c in local if not _problems(c)):
         there = chosen.get((chapter.model, chapter.technique))
@@ -335,17 +335,18 @@ def _why_stale(chapter, root):
 
 def _problems(chapter):
     """Why a run may not go into the book, as a list of sentences; empty when it may."""
-    found = list(execute.problems(chapter.notebook))
     missing = [chapter.file(suffix).name for suffix in placing.PARTS if not chapter.file(suffix).is_file()]
     if missing:
-        return [*found, f"incomplete: {', '.join(missing)} missing"]
-    if not recorded.complete(chapter.folder, chapter.technique):
-        return [*found, "its files are not those of one execution"]
-    forms = {"schema": ("table", results.SCHEMA_VERSION), "record": ("record", RECORD_VERSION)}
-    for key, (what, ours) in forms.items():
-        if (theirs := chapter.record[key]) != ours:
-            later = "; it was made by a later medlib" if theirs > ours else "; the page on upgrading says what to do"
-            found.append(f"its {what} has the form {theirs}, and this medlib reads {ours}{later}")
+        return [f"incomplete: {', '.join(missing)} missing"]
+    record = forms.complete(chapter.folder, chapter.technique)
+    if not record:
+        return ["its files are not those of one execution"]
+    if refused := forms.refusals(record):
+        return refused
+    try:
+        found = execute.problems(chapter.notebook)
+    except MedlibError as error:
+        return [str(error)]
     found += [f"check failed: {check['name']}" for check in chapter.record["checks"] if not check["passed"]]
     try:
         check_numbers(chapter.notebook, chapter.record)

@@ -7,14 +7,15 @@ made of others' tables, those of these tables too.
 
 import difflib
 import json
+from contextlib import suppress
 from pathlib import Path
 
-from medlib import paths, results
-from medlib.book import at_hand, pairs, placing, profiles, recorded
+from medlib import paths
+from medlib.book import at_hand, forms, pairs, placing, profiles
 from medlib.book import parameters as told
-from medlib.book.recorded import complete
+from medlib.book.forms import complete
 from medlib.errors import MedlibError
-from medlib.run import PACKAGE, RECORD_VERSION, data, sha256
+from medlib.run import PACKAGE, data, sha256
 
 ENOUGH = {"full": ("current",), "quick": ("current", "quick")}  # states of a run that serves for a profile
 
@@ -44,23 +45,34 @@ def state(technique, model, parameters=None, house=None, runs=None):
         return "quick", []
     failed = folder / f"{technique}.failed.ipynb"
     if failed.is_file():
-        return "failed", [json.loads(failed.read_text())["metadata"]["medlib"]["error"]]
+        return "failed", [failure(failed)["error"]]
     if record:
         return "stale", reasons
     left = [part for part in placing.PARTS if (folder / f"{technique}{part}").exists()]
     return ("stale", ["its files do not belong together"]) if left else ("never", [])
 
 
+def failure(path):
+    """What the notebook that a failed run left says of it: `error`, and the `profile` it was of."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("medlib", {})
+        return {"error": str(told.get("error", "it failed")), "profile": str(told.get("profile", "full"))}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {"error": f"it failed, and {path.name}, which says why, is damaged", "profile": "full"}
+
+
 def why_stale(record, house=None):
     """Why a recorded run is not current, as short phrases; empty where its key is that of now.
 
-    >>> why_stale(recorded.complete(folder, "lesion"))
+    >>> why_stale(forms.complete(folder, "lesion"))
     ['medlib/lesion.py changed']
 
     Its parameters are held against those of its own profile; parameters of one's own have to be the notebook's still.
     MedlibError where its model is not to be found here.
     """
     house = house or paths.root()
+    if of_others := other_forms(record):
+        return of_others
     technique = record["technique"]
     if not (house / "notebooks" / f"{technique}.py").is_file():
         return ["its notebook is not there any more"]
@@ -72,6 +84,11 @@ def why_stale(record, house=None):
     if profile == "own" and set(defaults) == set(record["parameters"]):
         values = {**record["parameters"], "model_name": values["model_name"]}
     return changes(record, technique, values, house)
+
+
+def other_forms(record):
+    """How the forms of a record and its table differ from ours, as phrases; a record of another form is not read on."""
+    return [f"its {what} has the form {theirs}, not {ours}" for what, theirs, ours in forms.other(record)]
 
 
 def _later_of_other_weights(record, house):
@@ -86,7 +103,8 @@ def _later_of_other_weights(record, house):
         return []
     folders = [place / paths.slug(name) for place in (paths.committed(house), paths.runs(house))]
     others = [complete(folder, path.stem) for folder in folders for path in folder.glob("*.json")]
-    later = [other for other in others if other and other["finished"] > record["finished"]]
+    ours = [other for other in others if other and not forms.other(other)]
+    later = [other for other in ours if other["finished"] > record["finished"]]
     return sorted({other["technique"] for other in later if other["model"]["weights_sha256"] not in (None, weights)})
 
 
@@ -112,8 +130,9 @@ def model_of(record, house):
     from medlib.models import zoo
 
     name, given = record["model"]["name"], str(record["parameters"].get("model_name", ""))
-    if name not in zoo.names() and (folder := house / Path(given).expanduser()).is_dir() and given:
-        return str(folder.resolve())
+    with suppress(RuntimeError):  # nobody here has such a home
+        if name not in zoo.names() and (folder := house / Path(given).expanduser()).is_dir() and given:
+            return str(folder.resolve())
     return name
 
 
@@ -160,11 +179,10 @@ def prepare(technique, model, parameters, house):
 
 def changes(record, technique, values, house):
     """What differs between the inputs of a recorded run and the same inputs now."""
+    if of_others := other_forms(record):
+        return of_others
     then, now = record["run"], inputs(record, technique, values, house)
     same = {
-        f"its table has the form {record['schema']}, not {results.SCHEMA_VERSION}": record["schema"]
-        == results.SCHEMA_VERSION,
-        f"its record has the form {record['record']}, not {RECORD_VERSION}": record["record"] == RECORD_VERSION,
         "the notebook changed": then["notebook"] == now["notebook"],
         "the parameters changed": record["parameters"] == now["parameters"],
         "the model's pin changed": then["model"] == now["model"],
@@ -175,8 +193,7 @@ def changes(record, technique, values, house):
     }
     changed = [name for name, digest in now["sources"].items() if record["sources"][name] != digest]
     changed += [
-        f"the table of {name}"
-        for name in recorded.other_tables(then.get("made_of", {}), record["model"]["name"], house)
+        f"the table of {name}" for name in forms.other_tables(then.get("made_of", {}), record["model"]["name"], house)
     ]
     return [reason for reason, unchanged in same.items() if not unchanged] + [f"{name} changed" for name in changed]
 

@@ -19,8 +19,8 @@ from time import perf_counter
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import current, fitting, kernels, lease, pairs, placing, profiles, recorded, stamp, work
-from medlib.book.recorded import complete
+from medlib.book import current, fitting, forms, kernels, lease, pairs, placing, profiles, recorded, stamp, work
+from medlib.book.forms import complete
 from medlib.run import sha256, write_record
 
 
@@ -164,7 +164,7 @@ def kept(technique, model=None, parameters=None, house=None, profile="full", run
     model = current.prepare(technique, model, given, house)[2]["model_name"]
     placing.settle(house, runs or paths.runs(house))
     if runs is None:
-        found = recorded.latest(model, technique, house)
+        found = forms.latest(model, technique, house)
         if found is None:
             return None
         runs = found[0].parent
@@ -230,7 +230,7 @@ def _others_came(aside, technique, house):
     """Whether a table that a run was made of was put in its place while the run read: it may have met half a run."""
     written = next(aside.glob(f"*/{technique}.json"), None)
     made_of = written and recorded.noted(written.parent)
-    return bool(made_of and recorded.other_tables(made_of, json.loads(written.read_text())["model"]["name"], house))
+    return bool(made_of and forms.other_tables(made_of, json.loads(written.read_text())["model"]["name"], house))
 
 
 def _keep_failed(notebook, error, profile, path, house):

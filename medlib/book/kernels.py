@@ -9,6 +9,7 @@ import threading
 from time import perf_counter
 
 from medlib import paths
+from medlib.book import caches
 
 TRIES = 3  # a kernel that dies before it answers has run nothing: another took its port between choice and use
 
@@ -22,6 +23,8 @@ def execute(notebook, values, work, house, limit=None):
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    caches.mend_lists()
+    caches.mend_compiled()
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     kernel, failure = _kernel(work), []
 
@@ -60,8 +63,11 @@ def execute(notebook, values, work, house, limit=None):
     except BaseException:
         _end(kernel, thread)
         raise
-    if thread.is_alive():
+    late = thread.is_alive()
+    if late:
         _end(kernel, thread)
+    caches.seal_compiled()
+    if late:
         return f"It was ended after {limit:g} minutes, the limit it was given; `--limit` gives it more."
     return failure[0] if failure else ""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from medlib import paths, results
-from medlib.book import at_hand, current, execute, placing, recorded, stamp
+from medlib.book import at_hand, current, execute, forms, placing, stamp
 from medlib.book.reproduction import compare
 from medlib.errors import MedlibError
 from medlib.models import zoo
@@ -115,7 +115,8 @@ def _recorded(models, techniques, against):
     found = []
     for model in models:
         names = techniques or sorted(path.stem for path in (against / paths.slug(model)).glob("*.json"))
-        found += [record for name in names if (record := recorded.complete(against / paths.slug(model), name))]
+        records = [forms.complete(against / paths.slug(model), name) for name in names]
+        found += [record for record in records if record and not forms.other(record)]
     if not found:
         raise MedlibError(
             f"There is no whole run of {', '.join(techniques) or 'any chapter'} on {', '.join(models) or 'any model'} "
@@ -140,7 +141,7 @@ def _of_its_own(house, wanted, against, threads):
     for record in wanted:
         folder = paths.slug(record["model"]["name"])
         for technique in record["run"].get("made_of", {}):
-            if (record["model"]["name"], technique) not in now and recorded.complete(against / folder, technique):
+            if (record["model"]["name"], technique) not in now and forms.complete(against / folder, technique):
                 for part in placing.PARTS:
                     file = against / folder / f"{technique}{part}"
                     paths.write_atomically(paths.runs(fresh) / folder / file.name, file.read_bytes())
@@ -176,7 +177,9 @@ def _again(record, house, fresh, threads, limit):
 def _told(record, error, runs, against, house, exact):
     """The entry of one run: its record, and what was executed again beside it."""
     technique, folder = record["technique"], paths.slug(record["model"]["name"])
-    again = recorded.complete(runs / folder, technique)
+    again = forms.complete(runs / folder, technique)
+    if again and forms.other(again):
+        again = None
     if not error and again is None:
         error = f"there is no whole run of {technique} in {runs.name}"
     entry = {
