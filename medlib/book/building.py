@@ -9,6 +9,7 @@ second one waits.
 """
 
 import ast
+import errno
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ from filelock import FileLock, Timeout
 from medlib import paths, results
 from medlib.book import (
     current,
+    disk,
     execute,
     figure_data,
     forms,
@@ -157,7 +159,9 @@ def built(root=None):
     """
     root = Path(root or paths.root())
     with _alone(root):
-        yield _build(root)
+        with disk.named(root / "_build"):
+            page = _build(root)
+        yield page
 
 
 @contextmanager
@@ -218,13 +222,21 @@ def assemble(root):
 
 
 def _assemble(root):
+    toc = _contents(root)
+    _yaml(root / "_config.yml")  # Sphinx reads it, and would say less of what is wrong
     chapters, failed = choose(root)
     source = root / "_build" / "source"
+    with disk.named(source):
+        _fill(source, toc, chapters, failed, root)
+    return source
+
+
+def _fill(source, toc, chapters, failed, root):
+    """Write the assembled sources into a folder."""
     if source.exists():
         shutil.rmtree(source)
     shutil.copytree(root / "book", source, ignore=shutil.ignore_patterns("runs", ".*"))
     shutil.copyfile(root / "_config.yml", source / "_config.yml")
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     (source / "_toc.yml").write_text(yaml.safe_dump(_with_chapters(toc, chapters), sort_keys=False), encoding="utf-8")
     (source / "conf.py").write_text(_CONF, encoding="utf-8")
     stale = {chapter: why for chapter in chapters if (why := _why_stale(chapter, root))}
@@ -247,7 +259,6 @@ def _assemble(root):
     shutil.copyfile(terms.__file__, source / "terms.py")
     _copy_mathjax(source / "_offline" / "mathjax")
     _copy_plotly(source / "_offline" / "plotly")
-    return source
 
 
 def choose(root):
@@ -364,6 +375,31 @@ def _order(root):
     return lambda c: (place.get(c.model, last), c.model, place.get(c.technique, last), c.technique)
 
 
+def _contents(root):
+    """The table of contents; MedlibError where it is none."""
+    toc = _yaml(root / "_toc.yml")
+    parts = toc.get("parts")
+    for part in parts if isinstance(parts, list) else [None]:
+        entries = part.get("chapters") if isinstance(part, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise MedlibError(
+                "_toc.yml has no list of `parts`, each with a `caption` and a list of `chapters`. "
+                "Mend it, or bring back an earlier one."
+            )
+    return toc
+
+
+def _yaml(path):
+    """What a file of YAML holds, a dict; MedlibError, with the line, where it is broken."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MedlibError(f"{path.name} cannot be read: {error}\nMend it, or bring back an earlier one.") from None
+    if not isinstance(found, dict):
+        raise MedlibError(f"{path.name} is empty or no list of settings: bring back an earlier one.")
+    return found
+
+
 def _with_chapters(toc, chapters):
     """The table of contents, with one part per model where `glob: runs/*/*` stood, after that entry's own part.
 
@@ -380,7 +416,7 @@ def _with_chapters(toc, chapters):
             for model in dict.fromkeys(chapter.model for chapter in those):
                 ours = [chapter for chapter in those if chapter.model == model]
                 listed = [{"file": chapter.page, "title": chapter.question} for chapter in ours]
-                parts.append({"caption": f"{part['caption']}: {ours[0].name}", "chapters": listed})
+                parts.append({"caption": f"{part.get('caption', 'Results')}: {ours[0].name}", "chapters": listed})
     return {**toc, "parts": parts}
 
 
@@ -448,6 +484,8 @@ def _sphinx(source, target, doctrees):
     if done.returncode:
         complaints = done.stderr.replace(f"{source}{os.sep}", "")
         complaints = complaints.partition("The full traceback has been saved")[0].strip()  # what follows is advice
+        if os.strerror(errno.ENOSPC) in complaints:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
         raise MedlibError(f"The strict build of the book failed; the last good book is untouched.\n{complaints}")
 
 

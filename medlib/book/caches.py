@@ -59,8 +59,8 @@ def mend_lists():
 def seal_compiled():
     """Note of the compiled functions in the cache what each holds, when a kernel that may have added some has ended."""
     with suppress(OSError):  # a cache that cannot be written notes nothing: functions are compiled again
-        found = sorted(embedded.sha256(file) for file in _compiled())
-        paths.write_atomically(_seals(), json.dumps(found, indent=1).encode())
+        if found := sorted(embedded.sha256(file) for file in _compiled()):
+            paths.write_atomically(_seals(), json.dumps(found, indent=1).encode())
 
 
 def mend_compiled():

@@ -220,5 +220,9 @@ def _placed(model):
 
 
 def _title(path):
-    lines = (line.removeprefix("# ") for line in path.read_text(encoding="utf-8").splitlines())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise MedlibError(f"notebooks/{path.name} is no UTF-8 text: {error}. Bring back an earlier one.") from None
+    lines = (line.removeprefix("# ") for line in text.splitlines())
     return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), path.stem)

@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import current, fitting, forms, kernels, lease, pairs, placing, profiles, recorded, stamp, work
+from medlib.book import current, disk, fitting, forms, kernels, lease, pairs, placing, profiles, recorded, stamp, work
 from medlib.book.forms import complete
 from medlib.run import sha256, write_record
 
@@ -222,7 +222,8 @@ def _finish(executed, written, values, defaults, seconds, house):
     made_of = recorded.noted(written.parent)
     if made_of is not None:
         record["run"]["made_of"] = made_of
-    write_record(record, written)
+    with disk.named(written):
+        write_record(record, written)
     return record
 
 
@@ -243,7 +244,8 @@ def _keep_failed(notebook, error, profile, path, house):
 def _write_notebook(notebook, path):
     import nbformat
 
-    paths.write_atomically(path, nbformat.writes(notebook, version=4).encode() + b"\n")
+    with disk.named(path):
+        paths.write_atomically(path, nbformat.writes(notebook, version=4).encode() + b"\n")
 
 
 def _partial(aside, notebook):

@@ -52,6 +52,8 @@ def execute(notebook, values, work, house, limit=None):
             BaseException
         ) as error:  # e.g. a kernel that died: whatever it is, this run has failed and the next may not
             hint = " (the commonest cause is too little memory)" if type(error).__name__ == "DeadKernelError" else ""
+            if isinstance(error, OSError) and error.filename is None:
+                hint = f" ({work / 'notebook.ipynb'})"
             failure.append(f"{type(error).__name__}: {error}{hint}")
 
     thread = threading.Thread(target=target, daemon=True)

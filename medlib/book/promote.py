@@ -4,7 +4,7 @@ import json
 import shutil
 
 from medlib import paths
-from medlib.book import current, execute, forms, pairs, placing, profiles, work
+from medlib.book import current, disk, execute, forms, pairs, placing, profiles, work
 from medlib.errors import MedlibError
 
 
@@ -25,7 +25,8 @@ def record(house=None):
                 elif not _is_there(path, paths.committed(house) / model):
                     for part in placing.PARTS:
                         file = path.with_suffix(part)
-                        paths.write_atomically(aside / model / file.name, file.read_bytes())
+                        with disk.named(aside / model / file.name):
+                            paths.write_atomically(aside / model / file.name, file.read_bytes())
                     passed.append((technique, model))
         for technique, model in passed:
             placing.place(aside / model, paths.committed(house) / model, technique, house)

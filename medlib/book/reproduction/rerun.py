@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from medlib import paths, results
-from medlib.book import at_hand, current, execute, forms, placing, stamp
+from medlib.book import at_hand, current, disk, execute, forms, placing, stamp
 from medlib.book.reproduction import compare
 from medlib.errors import MedlibError
 from medlib.models import zoo
@@ -25,6 +25,8 @@ REPORT = "reproduction.json"
 VERDICTS = ("same", "within tolerance", "moved", "failed")
 WORST = 20  # of the numbers that moved that an entry lists
 FAILURES = ("moved", "failed")
+_OF_ALL = {"technique", "model", "threads", "verdict", "error", "stale", "table", "exact", "finished"}
+_COMPARED = {"counts", "largest", "moved", "numbers", "page", "versions", "device", "platform", "seconds"}
 
 
 def embedded(against):
@@ -78,12 +80,37 @@ def keep(entry, report):
     """Put an entry into a report, a JSON file, in place of an earlier one of the same run, threads and machine."""
     entries = {_key(one): one for one in read(report)} | {_key(entry): entry}
     told = sorted(entries.values(), key=lambda one: (one["model"], one["technique"], str(one["threads"])))
-    paths.write_atomically(report, json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False).encode())
+    with disk.named(report):
+        paths.write_atomically(report, json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False).encode())
 
 
 def read(report):
-    """The entries of a report; none where there is no such file."""
-    return json.loads(report.read_text(encoding="utf-8")) if report.is_file() else []
+    """The entries of a report; none where there is no such file, MedlibError where it is damaged."""
+    if not report.is_file():
+        return []
+    try:
+        entries = json.loads(report.read_text(encoding="utf-8"))
+        if isinstance(entries, list) and all(_is_told(entry) for entry in entries):
+            return entries
+        why = "an entry lacks what each has"
+    except ValueError as error:
+        why = str(error)
+    raise MedlibError(
+        f"{report.parent.name}/{report.name} is damaged ({why}). Bring back the committed one with git, or delete it: "
+        "`make reproduce` writes it anew."
+    )
+
+
+def _is_told(entry):
+    """Whether an entry has the keys of all, and where it is not of a failed run those of a comparison."""
+    if not isinstance(entry, dict) or not set(entry) >= _OF_ALL or entry["verdict"] not in VERDICTS:
+        return False
+    threads = entry["threads"]
+    return (
+        isinstance(threads, dict)
+        and {"now", "recorded"} <= set(threads)
+        and (entry["error"] or set(entry) >= _COMPARED)
+    )
 
 
 def latest(house):
