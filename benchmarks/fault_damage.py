@@ -114,7 +114,7 @@ def _made_of(house, place, path):
             said.append(" ".join(str(error).splitlines()[:2]))
         except Exception as error:
             return f"LOST: {name} ends in {type(error).__name__}", said
-    if answers.get("build", {3}) != {3}:
+    if answers.get("build", set()) - {3}:
         return "LOST: taken", said
     if path.name.endswith(".failed.ipynb"):
         return "the run that passed stands", said

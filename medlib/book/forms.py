@@ -41,6 +41,7 @@ _KEYS = {  # key -> type, or what stands below it; ... is any key, a list has it
     "threads": int,
     "run": {"files": {...: str}, "notebook": _MAYBE_TEXT, "lock": _MAYBE_TEXT, "model": dict},
 }
+_RUN = {"profile": str, "made_of": {...: _MAYBE_TEXT}}  # not of every run
 
 
 def other(record):
@@ -71,7 +72,7 @@ def read(path):
         return None
     if not isinstance(record, dict):
         return None
-    return record if other(record) or _fits(record, _KEYS) else None
+    return record if other(record) or _fits(record, _KEYS | {"run": _KEYS["run"] | _there(record)}) else None
 
 
 def complete(folder, technique):
@@ -110,6 +111,12 @@ def other_tables(made_of, model, house):
 
 def _said(form):
     return "none" if form is None else str(form) if type(form) is int else repr(form)
+
+
+def _there(record):
+    """What is wanted below `run` of the keys that not every run has."""
+    run = record.get("run")
+    return {key: below for key, below in _RUN.items() if isinstance(run, dict) and key in run}
 
 
 def _fits(value, wanted):
