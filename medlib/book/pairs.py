@@ -21,11 +21,11 @@ def write(house=None):
 
 
 def different(house=None):
-    """Names of the notebooks whose .ipynb is missing, has outputs, or holds other cells than the .py."""
+    """Names of the notebooks whose .ipynb is missing or damaged, has outputs, or holds other cells than the .py."""
     return [
         script.stem
         for script in sorted(_folder(house).glob("*.py"))
-        if not script.with_suffix(".ipynb").is_file() or _cells(script) != _cells(script.with_suffix(".ipynb"))
+        if not _is_pair(script, script.with_suffix(".ipynb"))
     ]
 
 
@@ -63,6 +63,15 @@ def as_ipynb(script):
 
 def _folder(house):
     return (house or paths.root()) / "notebooks"
+
+
+def _is_pair(script, other):
+    """Whether an .ipynb is there, can be read, and holds the cells of the .py."""
+    cells = _cells(script)
+    try:
+        return other.is_file() and _cells(other) == cells
+    except MedlibError:  # damaged: it is written anew
+        return False
 
 
 def _cells(path):

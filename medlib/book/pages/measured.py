@@ -15,7 +15,9 @@ def read(file):
         return None
     with damage_named(file):
         found = json.loads(file.read_text(encoding="utf-8"))
-        return found | {}
+        if isinstance(found, dict):
+            return found
+        raise TypeError(f"it holds a {type(found).__name__}")
 
 
 @contextmanager
