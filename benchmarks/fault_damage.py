@@ -1,21 +1,26 @@
 """Files that are damaged: runs, weights, a cache, a download that breaks off.
 
-Each row is as in fault_found.py.  What is damaged is small: a stand-in's run, and a random Llama of 4 blocks.
+Each row is as in fault_found.py.  What is damaged is small: a run of a notebook without a model, and a random Llama of
+4 blocks.
 """
 
 import http.server
+import io
 import random
 import re
 import shutil
 import sys
 import tempfile
 import threading
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+import fault_house
 import huggingface_hub.constants
 import huggingface_hub.utils
+import nbformat
 import standins
 import test_embedded
 import test_loading
@@ -23,7 +28,8 @@ from conftest import tiny_hf, word_tokenizer
 from fault_found import row
 
 import medlib
-from medlib.book import recorded
+from medlib import cli
+from medlib.book import building, current, execute, forms, jobs, promote
 from medlib.models import embedded
 
 REFUSED = "refused, with a message"
@@ -55,21 +61,85 @@ def damaged(content, chance):
     )
 
 
-def runs(folder, chance, n):
-    """One of the three files of a run damaged: no reader of the book or of the map may take the run for whole."""
-    target = standins.a_run(folder, "lesion", "smollm2-135m")
-    outcomes = []
-    for _ in range(n):
-        path = chance.choice(sorted(target.glob("lesion.*")))
+def runs(folder, chance, n, again=20):
+    """A file of a run damaged, here or in the book: the commands go on, or stop with a message that names it.
+
+    What `status`, `build`, `run-all` and the Snakefile make of the runs there are is asked each time, every `again`-th
+    time a run is made too.  None may end in a traceback, nor take the damaged run for a whole one.
+    """
+    house = fault_house.build_house(folder, Path(__file__).resolve().parent.parent)
+    (house / "value.txt").write_text("3")
+    execute.run(fault_house.TECHNIQUE, fault_house.MODEL, house=house)
+    promote.record(house)
+    (fault_house.folders(house)[0] / f"{fault_house.TECHNIQUE}.failed.ipynb").write_bytes(_a_failed_run())
+    outcomes, wrong, messages = [], [], []
+    for turn in range(n):
+        place = chance.choice(fault_house.folders(house))
+        path = chance.choice(sorted(place.glob(f"{fault_house.TECHNIQUE}.*")))
         whole = path.read_bytes()
         path.write_bytes(damaged(whole, chance))
         if path.read_bytes() == whole:  # zeros in the place of zeros
             continue
-        record = recorded.complete(target, "lesion")
-        harmless = path.suffix == ".json" and record is not None  # a digit of a time: the files beside are sound
-        outcomes.append("not taken for a run" if record is None else "the record reads" if harmless else "LOST: taken")
+        outcome, said = _made_of(house, place, path)
+        outcomes.append(outcome)
+        messages += said
+        if turn % again == 0:
+            wrong += _goes_on(house)
         path.write_bytes(whole)
-    return row("a damaged file of a run", "status, build, map", outcomes, [])
+    return row("a damaged file of a run", "status, build, run-all, run", outcomes, wrong, messages)
+
+
+def _a_failed_run():
+    notebook = standins.a_notebook(fault_house.TECHNIQUE, fault_house.MODEL)
+    notebook.metadata["medlib"] = {"state": "failed", "error": "ValueError: no", "profile": "quick"}
+    return nbformat.writes(notebook).encode()
+
+
+def _made_of(house, place, path):
+    """What the commands that read runs make of a house with a damaged file: a phrase, and the messages they end in."""
+    asked = {"technique": fault_house.TECHNIQUE, "model": fault_house.MODEL}
+    commands = {
+        "status": lambda: cli.app(["status"], standalone_mode=False),
+        "build": lambda: {fault_house.value_of(chapter.folder) for chapter in building.choose(house)[0]},
+        "run-all": lambda: current.state(**asked, house=house),
+        "run --unless-current": lambda: execute.kept(**asked, house=house),
+        "the Snakefile": lambda: [jobs.Matrix({}, house).needs(jobs.Cell(**asked)), jobs.Matrix({}, house).to_do()],
+    }
+    answers, said = {}, []
+    for name, command in commands.items():
+        try:
+            with chdir(house), redirect_stdout(io.StringIO()):
+                answers[name] = command()
+        except medlib.MedlibError as error:
+            said.append(" ".join(str(error).splitlines()[:2]))
+        except Exception as error:
+            return f"LOST: {name} ends in {type(error).__name__}", said
+    if answers.get("build", set()) - {3}:
+        return "LOST: taken", said
+    if path.name.endswith(".failed.ipynb"):
+        return "the run that passed stands", said
+    reads = forms.complete(place, fault_house.TECHNIQUE) is not None
+    if reads and path.suffix != ".json":
+        return "LOST: taken", said
+    return "the record reads" if reads else "not taken for a run", said  # a digit of a time: the files beside are sound
+
+
+def _goes_on(house):
+    """What is wrong with the next run in a house with a damaged file, a list; then the house is as it was."""
+    there = {folder: fault_house.files(folder) for folder in fault_house.folders(house)}
+    failed = fault_house.folders(house)[0] / f"{fault_house.TECHNIQUE}.failed.ipynb"
+    before = failed.read_bytes()
+    try:
+        outcome = execute.run(fault_house.TECHNIQUE, fault_house.MODEL, house=house)
+        found = fault_house.value_of(fault_house.folders(house)[0])
+        wrong = [] if (outcome.state, found) == ("done", 3) else [f"the next run: {outcome.state} {outcome.error}"]
+    except Exception as error:
+        wrong = [f"the next run ended in {type(error).__name__}"]
+    for folder, files in there.items():
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    failed.write_bytes(before)
+    return wrong
 
 
 def shards(saved, copy, chance, n):

@@ -4,6 +4,7 @@ Each command is one function of the library with a table around it. A mistake of
 exit code 1; a notebook that failed, in the table and exit code 3.
 """
 
+import errno
 import json
 import os
 import sys
@@ -54,7 +55,11 @@ def main():
     except MedlibError as error:
         message = str(error)
     except OSError as error:
-        message = f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}."
+        message = (
+            f"{error.filename2 or error.filename or 'A file'} cannot be read or written: {error.strerror or error}."
+        )
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message += " Make room on its disk and give the command again; what was finished before is kept."
     else:
         return
     Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
@@ -211,6 +216,7 @@ def reproduce(
     named, missing = (models.split(), {}) if models else rerun.embedded(folder)
     for model, what in missing.items():
         Console(stderr=True).print(f"{model} is left out; missing here: {what}", highlight=False)
+    rerun.read(house / "_build" / rerun.REPORT)  # that it can be is not found out after hours
     done = []
     chosen = dict(against=folder, threads=threads, executed=executed, exact=exact, limit=limit, announce=_announce)
     for entry in rerun.reproduce(named, tuple(chapters or ()), house, **chosen):

@@ -106,7 +106,8 @@ def test_the_page_of_times_and_disk_says_what_records_and_files_say(folder, tmp_
     a_run(tmp_path / "book" / "runs", "lesion", "smollm2-135m", seconds=312.0, threads=2)
     a_run(tmp_path / "book" / "runs", "geometry", "org/other")
     kept = embedded._kept(zoo.entry("smollm2-135m"))
-    (kept / embedded.RECORD).write_text(json.dumps({"files": {"a": {"size": 2**30}, "b": {"size": 2**29}}}))
+    files = {name: {"size": size, "mtime_ns": 1, "sha256": "0"} for name, size in (("a", 2**30), ("b", 2**29))}
+    (kept / embedded.RECORD).write_text(json.dumps({"files": files}))
     chapters, _ = building.choose(tmp_path)
     disk_pages.write(tmp_path, chapters)
     times, disk = ((tmp_path / f"{name}.md").read_text().replace("\xa0", " ") for name in ("times", "disk"))

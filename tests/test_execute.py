@@ -228,7 +228,7 @@ def test_other_weights_under_the_same_name_make_a_run_stale(house, monkeypatch):
 
 
 def test_a_run_in_another_form_of_the_table_is_stale(house, monkeypatch):
-    monkeypatch.setattr(current.results, "SCHEMA_VERSION", 2)
+    monkeypatch.setitem(forms._FORMS, "schema", ("table", 2))
     assert current.state("tiny", MODEL, house=house) == ("stale", ["its table has the form 1, not 2"])
 
 

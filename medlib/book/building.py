@@ -9,6 +9,7 @@ house's book at a time; a second one waits.
 """
 
 import ast
+import errno
 import hashlib
 import json
 import os
@@ -31,13 +32,15 @@ from medlib import paths, results
 from medlib.book import (
     choosing,
     current,
+    disk,
     execute,
     figure_data,
+    forms,
     leash,
+    pairs,
     pictures,
     placing,
     reading,
-    recorded,
     safe_html,
     stamp,
     terms,
@@ -59,7 +62,6 @@ from medlib.book.project_b import pages as project_b_pages
 from medlib.book.reproduction import pages as reproduction_pages
 from medlib.errors import MedlibError
 from medlib.models import zoo
-from medlib.run import RECORD_VERSION
 
 _GLUE_PREFIX = "application/papermill.record/"
 _MAKING = "html.making."  # begins the name of a folder in which one build makes the book
@@ -142,7 +144,7 @@ class Chapter:
 
     @property
     def notebook(self):
-        return nbformat.read(self.file(".ipynb"), as_version=4)
+        return pairs.read(self.file(".ipynb"))
 
 
 def build(root=None):
@@ -169,7 +171,9 @@ def built(root=None):
     """
     root = Path(root or paths.root())
     with _alone(root):
-        yield _build(root)
+        with disk.named(root / "_build"):
+            page = _build(root)
+        yield page
 
 
 @contextmanager
@@ -230,13 +234,21 @@ def assemble(root):
 
 
 def _assemble(root):
+    toc = _contents(root)
+    _yaml(root / "_config.yml")  # Sphinx reads it, and would say less of what is wrong
     chapters, failed = choose(root)
     source = root / "_build" / "source"
+    with disk.named(source):
+        _fill(source, toc, chapters, failed, root)
+    return source
+
+
+def _fill(source, toc, chapters, failed, root):
+    """Write the assembled sources into a folder."""
     if source.exists():
         shutil.rmtree(source)
     shutil.copytree(root / "book", source, ignore=shutil.ignore_patterns("runs", ".*"))
     shutil.copyfile(root / "_config.yml", source / "_config.yml")
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     (source / "_toc.yml").write_text(yaml.safe_dump(_with_chapters(toc, chapters), sort_keys=False), encoding="utf-8")
     (source / "conf.py").write_text(_CONF, encoding="utf-8")
     standings = {chapter: current.standing(chapter.record, root) for chapter in chapters}
@@ -260,7 +272,6 @@ def _assemble(root):
     shutil.copyfile(terms.__file__, source / "terms.py")
     _copy_mathjax(source / "_offline" / "mathjax")
     _copy_plotly(source / "_offline" / "plotly")
-    return source
 
 
 def choose(root):
@@ -285,8 +296,8 @@ def choose(root):
     local, _ = _runs(paths.runs(root))
     failed = [(c.model, c.technique, why[0]) for c in local if (why := _problems(c))]
     for path in sorted(paths.runs(root).glob("*/*.failed.ipynb")):
-        told = nbformat.read(path, as_version=4).metadata.get("medlib", {})
-        failed.append((path.parent.name, path.name.removesuffix(".failed.ipynb"), told.get("error", "it failed")))
+        why = current.failure(path)["error"]
+        failed.append((path.parent.name, path.name.removesuffix(".failed.ipynb"), why))
     chosen = {(c.model, c.technique): c for c in committed}
     for chapter in (c for c in local if not _problems(c)):
         there = chosen.get((chapter.model, chapter.technique))
@@ -340,17 +351,18 @@ def _runs(folder):
 
 def _problems(chapter):
     """Why a run may not go into the book, as a list of sentences; empty when it may."""
-    found = list(execute.problems(chapter.notebook))
     missing = [chapter.file(suffix).name for suffix in placing.PARTS if not chapter.file(suffix).is_file()]
     if missing:
-        return [*found, f"incomplete: {', '.join(missing)} missing"]
-    if not recorded.complete(chapter.folder, chapter.technique):
-        return [*found, "its files are not those of one execution"]
-    forms = {"schema": ("table", results.SCHEMA_VERSION), "record": ("record", RECORD_VERSION)}
-    for key, (what, ours) in forms.items():
-        if (theirs := chapter.record[key]) != ours:
-            later = "; it was made by a later medlib" if theirs > ours else "; the page on upgrading says what to do"
-            found.append(f"its {what} has the form {theirs}, and this medlib reads {ours}{later}")
+        return [f"incomplete: {', '.join(missing)} missing"]
+    record = forms.complete(chapter.folder, chapter.technique)
+    if not record:
+        return ["its files are not those of one execution"]
+    if refused := forms.refusals(record):
+        return refused
+    try:
+        found = execute.problems(chapter.notebook)
+    except MedlibError as error:
+        return [str(error)]
     found += [f"check failed: {check['name']}" for check in chapter.record["checks"] if not check["passed"]]
     try:
         check_numbers(chapter.notebook, chapter.record)
@@ -366,6 +378,31 @@ def _order(root):
     place = {name: number for names in (models, techniques) for number, name in enumerate(names)}
     last = len(place)
     return lambda c: (place.get(c.model, last), c.model, place.get(c.technique, last), c.technique)
+
+
+def _contents(root):
+    """The table of contents; MedlibError where it is none."""
+    toc = _yaml(root / "_toc.yml")
+    parts = toc.get("parts")
+    for part in parts if isinstance(parts, list) else [None]:
+        entries = part.get("chapters") if isinstance(part, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise MedlibError(
+                "_toc.yml has no list of `parts`, each with a `caption` and a list of `chapters`. "
+                "Mend it, or bring back an earlier one."
+            )
+    return toc
+
+
+def _yaml(path):
+    """What a file of YAML holds, a dict; MedlibError, with the line, where it is broken."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MedlibError(f"{path.name} cannot be read: {error}\nMend it, or bring back an earlier one.") from None
+    if not isinstance(found, dict):
+        raise MedlibError(f"{path.name} is empty or no list of settings: bring back an earlier one.")
+    return found
 
 
 def _with_chapters(toc, chapters):
@@ -384,7 +421,7 @@ def _with_chapters(toc, chapters):
             for model in dict.fromkeys(chapter.model for chapter in those):
                 ours = [chapter for chapter in those if chapter.model == model]
                 listed = [{"file": chapter.page, "title": chapter.question} for chapter in ours]
-                parts.append({"caption": f"{part['caption']}: {ours[0].name}", "chapters": listed})
+                parts.append({"caption": f"{part.get('caption', 'Results')}: {ours[0].name}", "chapters": listed})
     return {**toc, "parts": parts}
 
 
@@ -454,6 +491,8 @@ def _sphinx(source, target, doctrees):
     if done.returncode:
         complaints = done.stderr.replace(f"{source}{os.sep}", "")
         complaints = complaints.partition("The full traceback has been saved")[0].strip()  # what follows is advice
+        if os.strerror(errno.ENOSPC) in complaints:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
         raise MedlibError(f"The strict build of the book failed; the last good book is untouched.\n{complaints}")
 
 

@@ -4,8 +4,10 @@ The cache (`MEDLIB_CACHE`) holds what can be made again: converted weights, answ
 functions, hashes of local models.  Only what medlib put there is listed and removed; a cache may be shared.
 """
 
+import json
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ _KEPT = {
     "numba": "compiled functions of UMAP",
     "hashes.json": "hashes of the files of local models",
 }
+_OF_WEIGHTS = {"size", "mtime_ns", "sha256"}  # what is recorded of each file of converted weights
 _BUILT = {
     "runs": "runs of this machine",
     "by_hand": "runs of notebooks executed by hand",
@@ -41,6 +44,67 @@ class Entry(NamedTuple):
     bytes: int
     needed: bool
     path: Path
+
+
+def mend_lists():
+    """Remove the lists of files in the cache that are damaged, so that they are made anew; the names of those removed.
+
+    They are the hashes of local models and what is recorded of converted weights.
+    """
+    folder = paths.cache().expanduser()
+    listed = [folder / "hashes.json", *folder.glob(f"*/{embedded.RECORD}")]
+    return _removed(file for file in listed if file.is_file() and not _lists_files(file))
+
+
+def seal_compiled():
+    """Note of the compiled functions in the cache what each holds, when a kernel that may have added some has ended."""
+    with suppress(OSError):  # a cache that cannot be written notes nothing: functions are compiled again
+        if found := sorted(embedded.sha256(file) for file in _compiled()):
+            paths.write_atomically(_seals(), json.dumps(found, indent=1).encode())
+
+
+def mend_compiled():
+    """Remove the compiled functions in the cache that are not as `seal_compiled` found them; numba compiles them anew.
+
+    Numba has no check of its own: it stops at a file that is cut short, and would run whatever else it holds.
+    """
+    with suppress(OSError):
+        try:
+            sealed = set(json.loads(_seals().read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):  # the first time, or damaged itself
+            sealed = set()
+        return _removed(file for file in _compiled() if embedded.sha256(file) not in sealed)
+    return []
+
+
+def _compiled():
+    return list(_seals().parent.rglob("*.nb[ic]"))
+
+
+def _seals():
+    return paths.cache().expanduser() / "numba" / "sealed.json"
+
+
+def _removed(files):
+    names = []
+    for file in files:
+        with suppress(OSError):  # a cache that may not be written, or another process was quicker
+            file.unlink()
+            names.append(file.name)
+    return names
+
+
+def _lists_files(file):
+    """Whether a file of JSON is a list of files with what is known of each, as the hashes and the weights have one."""
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        if file.name == "hashes.json":
+            return all(len(known) == 3 and isinstance(known[2], str) for known in told.values())
+        return bool(told["files"]) and all(dict(known).keys() == _OF_WEIGHTS for known in told["files"].values())
+    except OSError:
+        return True  # it cannot be read here, and so is not ours to remove
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def kept():

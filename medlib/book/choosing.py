@@ -5,7 +5,7 @@ while a clock was ahead would hide every run that is made after it.
 """
 
 from medlib import paths
-from medlib.book import current, recorded
+from medlib.book import current, forms
 
 _ORDER = ("stale", "unknown", "current")
 
@@ -20,11 +20,12 @@ def rank(record, house):
 
 
 def chosen(model, technique, house=None):
-    """The run of a chapter on a model that counts: `(folder, record)`, or None where there is no whole one.
+    """The run of a chapter on a model that counts: `(folder, record)`, or None where there is no whole one to read.
 
     >>> folder, record = choosing.chosen("smollm2-135m", "lesion")
     """
     house = house or paths.root()
     folders = [place / paths.slug(model) for place in (paths.committed(house), paths.runs(house))]
-    found = [(folder, record) for folder in folders if (record := recorded.complete(folder, technique))]
-    return max(found, key=lambda run: rank(run[1], house), default=None)
+    whole = [(folder, record) for folder in folders if (record := forms.complete(folder, technique))]
+    readable = [(folder, record) for folder, record in whole if not forms.other(record)]
+    return max(readable, key=lambda run: rank(run[1], house), default=None)

@@ -7,14 +7,15 @@ made of others' tables, those of these tables too.
 
 import difflib
 import json
+from contextlib import suppress
 from pathlib import Path
 
-from medlib import paths, results
-from medlib.book import at_hand, pairs, placing, profiles, recorded
+from medlib import paths
+from medlib.book import at_hand, forms, pairs, placing, profiles
 from medlib.book import parameters as told
-from medlib.book.recorded import complete
+from medlib.book.forms import complete
 from medlib.errors import MedlibError
-from medlib.run import PACKAGE, RECORD_VERSION, data, sha256
+from medlib.run import PACKAGE, data, sha256
 
 ENOUGH = {"full": ("current",), "quick": ("current", "quick")}  # states of a run that serves for a profile
 
@@ -44,17 +45,26 @@ def state(technique, model, parameters=None, house=None, runs=None):
         return "quick", []
     failed = folder / f"{technique}.failed.ipynb"
     if failed.is_file():
-        return "failed", [json.loads(failed.read_text())["metadata"]["medlib"]["error"]]
+        return "failed", [failure(failed)["error"]]
     if record:
         return "stale", reasons
     left = [part for part in placing.PARTS if (folder / f"{technique}{part}").exists()]
     return ("stale", ["its files do not belong together"]) if left else ("never", [])
 
 
+def failure(path):
+    """What the notebook that a failed run left says of it: `error`, and the `profile` it was of."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("medlib", {})
+        return {"error": str(told.get("error", "it failed")), "profile": str(told.get("profile", "full"))}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {"error": f"it failed, and {path.name}, which says why, is damaged", "profile": "full"}
+
+
 def standing(record, house=None):
     """Where a recorded run stands: `(state, reasons)`, the state one of current, stale and unknown.
 
-    >>> standing(recorded.complete(folder, "lesion"))
+    >>> standing(forms.complete(folder, "lesion"))
     ('stale', ['medlib/lesion.py changed'])
 
     Unknown is a run whose model cannot be looked at here, where all else that it came from is what it was.
@@ -75,7 +85,7 @@ def standing(record, house=None):
 def why_stale(record, house=None, but_for_its_model=False):
     """Why a recorded run is not current, as short phrases; empty where its key is that of now.
 
-    >>> why_stale(recorded.complete(folder, "lesion"))
+    >>> why_stale(forms.complete(folder, "lesion"))
     ['medlib/lesion.py changed']
 
     Its parameters are held against those of its own profile; parameters of one's own have to be the notebook's still.
@@ -84,6 +94,8 @@ def why_stale(record, house=None, but_for_its_model=False):
     from medlib.models import zoo
 
     house = house or paths.root()
+    if of_others := other_forms(record):
+        return of_others
     technique = record["technique"]
     if not (house / "notebooks" / f"{technique}.py").is_file():
         return ["its notebook is not there any more"]
@@ -108,6 +120,11 @@ def _with_model(model, record):
     return record | changed
 
 
+def other_forms(record):
+    """How the forms of a record and its table differ from ours, as phrases; a record of another form is not read on."""
+    return [f"its {what} has the form {theirs}, not {ours}" for what, theirs, ours in forms.other(record)]
+
+
 def _later_of_other_weights(record, house):
     """The chapters run later on a model that has this one's name and other weights, such as a folder trained further.
 
@@ -120,7 +137,8 @@ def _later_of_other_weights(record, house):
         return []
     folders = [place / paths.slug(name) for place in (paths.committed(house), paths.runs(house))]
     others = [complete(folder, path.stem) for folder in folders for path in folder.glob("*.json")]
-    later = [other for other in others if other and other["finished"] > record["finished"]]
+    ours = [other for other in others if other and not forms.other(other)]
+    later = [other for other in ours if other["finished"] > record["finished"]]
     return sorted({other["technique"] for other in later if other["model"]["weights_sha256"] not in (None, weights)})
 
 
@@ -146,8 +164,9 @@ def model_of(record, house):
     from medlib.models import zoo
 
     name, given = record["model"]["name"], str(record["parameters"].get("model_name", ""))
-    if name not in zoo.names() and (folder := house / Path(given).expanduser()).is_dir() and given:
-        return str(folder.resolve())
+    with suppress(RuntimeError):  # nobody here has such a home
+        if name not in zoo.names() and (folder := house / Path(given).expanduser()).is_dir() and given:
+            return str(folder.resolve())
     return name
 
 
@@ -194,11 +213,10 @@ def prepare(technique, model, parameters, house):
 
 def changes(record, technique, values, house):
     """What differs between the inputs of a recorded run and the same inputs now."""
+    if of_others := other_forms(record):
+        return of_others
     then, now = record["run"], inputs(record, technique, values, house)
     same = {
-        f"its table has the form {record['schema']}, not {results.SCHEMA_VERSION}": record["schema"]
-        == results.SCHEMA_VERSION,
-        f"its record has the form {record['record']}, not {RECORD_VERSION}": record["record"] == RECORD_VERSION,
         "the notebook changed": then["notebook"] == now["notebook"],
         "the parameters changed": record["parameters"] == now["parameters"],
         "the model's pin changed": then["model"] == now["model"],
@@ -209,8 +227,7 @@ def changes(record, technique, values, house):
     }
     changed = [name for name, digest in now["sources"].items() if record["sources"][name] != digest]
     changed += [
-        f"the table of {name}"
-        for name in recorded.other_tables(then.get("made_of", {}), record["model"]["name"], house)
+        f"the table of {name}" for name in forms.other_tables(then.get("made_of", {}), record["model"]["name"], house)
     ]
     return [reason for reason, unchanged in same.items() if not unchanged] + [f"{name} changed" for name in changed]
 
@@ -243,5 +260,9 @@ def _placed(model):
 
 
 def _title(path):
-    lines = (line.removeprefix("# ") for line in path.read_text(encoding="utf-8").splitlines())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise MedlibError(f"notebooks/{path.name} is no UTF-8 text: {error}. Bring back an earlier one.") from None
+    lines = (line.removeprefix("# ") for line in text.splitlines())
     return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), path.stem)

@@ -19,8 +19,22 @@ from time import perf_counter
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import choosing, current, fitting, kernels, lease, pairs, placing, profiles, recorded, stamp, work
-from medlib.book.recorded import complete
+from medlib.book import (
+    choosing,
+    current,
+    disk,
+    fitting,
+    forms,
+    kernels,
+    lease,
+    pairs,
+    placing,
+    profiles,
+    recorded,
+    stamp,
+    work,
+)
+from medlib.book.forms import complete
 from medlib.run import sha256, write_record
 
 CHANGED = "changed while it ran"
@@ -226,7 +240,8 @@ def _finish(executed, written, values, defaults, seconds, house, before):
     made_of = recorded.noted(written.parent)
     if made_of is not None:
         record["run"]["made_of"] = made_of
-    write_record(record, written)
+    with disk.named(written):
+        write_record(record, written)
     return record
 
 
@@ -239,7 +254,7 @@ def _others_came(aside, technique, house):
     """Whether a table that a run was made of was put in its place while the run read: it may have met half a run."""
     written = next(aside.glob(f"*/{technique}.json"), None)
     made_of = written and recorded.noted(written.parent)
-    return bool(made_of and recorded.other_tables(made_of, json.loads(written.read_text())["model"]["name"], house))
+    return bool(made_of and forms.other_tables(made_of, json.loads(written.read_text())["model"]["name"], house))
 
 
 def _keep_failed(notebook, error, profile, path, house):
@@ -252,7 +267,8 @@ def _keep_failed(notebook, error, profile, path, house):
 def _write_notebook(notebook, path):
     import nbformat
 
-    paths.write_atomically(path, nbformat.writes(notebook, version=4).encode() + b"\n")
+    with disk.named(path):
+        paths.write_atomically(path, nbformat.writes(notebook, version=4).encode() + b"\n")
 
 
 def _partial(aside, notebook):

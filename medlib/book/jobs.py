@@ -9,15 +9,13 @@ its time is what its recorded run took, times what `plan` says the model costs m
 limit for a scheduler, not an estimate, and doubles when a job is tried again.
 """
 
-import json
 import math
 import os
 from functools import cache, cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import current, execute, fitting, pairs, profiles
+from medlib.book import current, execute, fitting, forms, pairs, profiles
 from medlib.book import parameters as told
 from medlib.errors import MedlibError
 
@@ -143,7 +141,7 @@ class Matrix:
         if other:
             on = _cost(cell.technique, other["model"]["name"], self._machine_of(other))
             minutes = other["seconds"] / 60 * max(1, cost["seconds"] / on["seconds"] if cost and on else 1)
-            besides = max(0, other["peak_memory_bytes"] - (on["memory"] if on else 0))
+            besides = max(0, (other["peak_memory_bytes"] or 0) - (on["memory"] if on else 0))
         memory = 4 * 2**30  # of a model of which nothing is known before it is fetched
         gpu = int(self.hardware.name in GPU)
         if cost:
@@ -217,6 +215,7 @@ def _recorded(cell, house):
     """The record of the chapter's longest committed run: on this model, else on any; None where there is none."""
     folder = paths.committed(house)
     own = folder / paths.slug(cell.model) / f"{cell.technique}.json"
-    files = [own] if own.is_file() else sorted(folder.glob(f"*/{cell.technique}.json"))
-    records = [json.loads(Path(file).read_text()) for file in files]
+    found = {file: forms.read(file) for file in sorted(folder.glob(f"*/{cell.technique}.json"))}
+    whole = {file: record for file, record in found.items() if record and not forms.other(record)}
+    records = [whole[own]] if own in whole else whole.values()
     return max(records, key=lambda record: record["seconds"], default=None)

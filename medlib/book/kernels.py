@@ -9,6 +9,7 @@ import threading
 from time import perf_counter
 
 from medlib import paths
+from medlib.book import caches
 
 LIMIT = 720  # minutes, where none are given: the longest recorded run takes 27, one of 70 billion parameters hours
 TRIES = 3  # a kernel that dies before it answers has run nothing: another took its port between choice and use
@@ -24,6 +25,8 @@ def execute(notebook, values, work, house, limit=None):
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    caches.mend_lists()
+    caches.mend_compiled()
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     kernel, failure = _kernel(work), []
 
@@ -51,6 +54,8 @@ def execute(notebook, values, work, house, limit=None):
             BaseException
         ) as error:  # e.g. a kernel that died: whatever it is, this run has failed and the next may not
             hint = " (the commonest cause is too little memory)" if type(error).__name__ == "DeadKernelError" else ""
+            if isinstance(error, OSError) and error.filename is None:
+                hint = f" ({work / 'notebook.ipynb'})"
             failure.append(f"{type(error).__name__}: {error}{hint}")
 
     thread = threading.Thread(target=target, daemon=True)
@@ -63,8 +68,11 @@ def execute(notebook, values, work, house, limit=None):
     except BaseException:
         _end(kernel, thread)
         raise
-    if thread.is_alive():
+    late = thread.is_alive()
+    if late:
         _end(kernel, thread)
+    caches.seal_compiled()
+    if late:
         return f"It was ended after {limit:g} minutes, the limit it was given; `--limit` gives it more."
     return failure[0] if failure else ""
 

@@ -4,11 +4,10 @@ A cell has two places, the runs of this machine (`_build/runs`) and those commit
 with one run of a technique on a model, whichever profile it is of.  Nothing is executed and no model is loaded.
 """
 
-import json
 from typing import NamedTuple
 
 from medlib import paths
-from medlib.book import at_hand, current, fitting, pairs, placing, profiles, recorded
+from medlib.book import at_hand, current, fitting, forms, pairs, placing, profiles
 from medlib.models import zoo
 
 NEVER = ("never", [])
@@ -72,29 +71,27 @@ def _models(places, house):
     """The models of the matrix: name -> what it is called to load it, those of the zoo first."""
     found = {name: name for name in zoo.names()}
     for path in sorted(path for place in places for path in place.glob("*/*.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            name = record["model"]["name"]
-            found.setdefault(name, current.model_of(record, house) if "parameters" in record else name)
-        except (ValueError, KeyError, TypeError):  # damaged, or something else
-            continue
+        record = forms.read(path)
+        if record and not forms.other(record):
+            found.setdefault(record["model"]["name"], current.model_of(record, house))
     return found
 
 
 def _standing(folder, technique, house):
     """Where the runs in a folder stand, by profile: the whole one, what is left of half a one, and the failed one."""
     stands = {}
-    record = recorded.complete(folder, technique)
-    if record:
+    record = forms.complete(folder, technique)
+    if record and (others := current.other_forms(record)):
+        stands["full"] = ("stale", others)
+    elif record:
         stands[current.profile_of(record, house)] = current.standing(record, house)
     elif any((folder / f"{technique}{part}").exists() for part in placing.PARTS):
         stands["full"] = ("stale", ["its files do not belong together"])
     failed = folder / f"{technique}.failed.ipynb"
     if failed.is_file():
-        told = json.loads(failed.read_text(encoding="utf-8"))["metadata"].get("medlib", {})
-        profile = told.get("profile", "full")
-        if stands.get(profile, NEVER)[0] != "current":
-            stands[profile] = ("failed", [told.get("error", "")])
+        told = current.failure(failed)
+        if stands.get(told["profile"], NEVER)[0] != "current":
+            stands[told["profile"]] = ("failed", [told["error"]])
     return stands
 
 

@@ -86,6 +86,8 @@ def _entered(house, file, pattern, entry):
         lines = (house / file).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         lines = []
+    except UnicodeDecodeError as error:
+        raise MedlibError(f"{file} is no UTF-8 text: {error}. Bring back an earlier one.") from None
     found = {place: match[1] for place, line in enumerate(lines) if (match := re.fullmatch(pattern, line))}
     if not found:
         raise MedlibError(f"{file} lists no page of book/methods/, after which to enter {entry!r}: enter one by hand.")

@@ -8,6 +8,7 @@ import nbformat
 
 from medlib import paths
 from medlib.book.stamp import clean
+from medlib.errors import MedlibError
 
 
 def write(house=None):
@@ -20,11 +21,11 @@ def write(house=None):
 
 
 def different(house=None):
-    """Names of the notebooks whose .ipynb is missing, has outputs, or holds other cells than the .py."""
+    """Names of the notebooks whose .ipynb is missing or damaged, has outputs, or holds other cells than the .py."""
     return [
         script.stem
         for script in sorted(_folder(house).glob("*.py"))
-        if not script.with_suffix(".ipynb").is_file() or _cells(script) != _cells(script.with_suffix(".ipynb"))
+        if not _is_pair(script, script.with_suffix(".ipynb"))
     ]
 
 
@@ -34,10 +35,20 @@ def alone(house=None):
 
 
 def read(path):
-    """An .ipynb, or a py:percent .py, as a notebook node."""
+    """An .ipynb, or a py:percent .py, as a notebook node; MedlibError for a file that is damaged or none."""
     import jupytext
 
-    return jupytext.read(path) if path.suffix == ".py" else nbformat.read(path, as_version=4)
+    try:
+        notebook = jupytext.read(path) if path.suffix == ".py" else nbformat.read(path, as_version=4)
+        if all(isinstance(cell.source, str) and isinstance(cell.metadata, dict) for cell in notebook.cells):
+            return notebook
+        why = "its cells have no text"
+    except OSError:
+        raise
+    except Exception as error:  # whatever the two libraries make of what is no notebook
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    remedy = "bring back an earlier one" if path.parent.name == "notebooks" else "run the chapter again"
+    raise MedlibError(f"{path.parent.name}/{path.name} cannot be read as a notebook ({why}): {remedy}.")
 
 
 def as_ipynb(script):
@@ -52,6 +63,15 @@ def as_ipynb(script):
 
 def _folder(house):
     return (house or paths.root()) / "notebooks"
+
+
+def _is_pair(script, other):
+    """Whether an .ipynb is there, can be read, and holds the cells of the .py."""
+    cells = _cells(script)
+    try:
+        return other.is_file() and _cells(other) == cells
+    except MedlibError:  # damaged: it is written anew
+        return False
 
 
 def _cells(path):

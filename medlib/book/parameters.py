@@ -34,7 +34,13 @@ def read(notebook, technique):
             '`# %% tags=["parameters", "remove-cell"]` and assigns a default to each parameter.'
         )
     values, lines = {}, tagged[0].source.splitlines()
-    for statement in ast.parse(tagged[0].source).body:
+    try:
+        statements = ast.parse(tagged[0].source).body
+    except (SyntaxError, ValueError) as error:  # ValueError: a zero byte
+        raise MedlibError(
+            f"The parameters of notebooks/{technique}.py are not Python: {error}. Mend that cell."
+        ) from None
+    for statement in statements:
         try:
             (target,) = getattr(statement, "targets", [getattr(statement, "target", None)])
             written = "\n".join(lines[statement.lineno - 1 : statement.end_lineno])

@@ -17,6 +17,7 @@ import tempfile
 from contextlib import ExitStack, contextmanager, suppress
 
 from medlib import paths
+from medlib.book import disk
 
 PARTS = (".parquet", ".ipynb", ".json")  # in the order in which they are put in place: the record names the others
 
@@ -105,7 +106,8 @@ def _bring(file, target):
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        paths.write_atomically(target, file.read_bytes())
+        with disk.named(target):
+            paths.write_atomically(target, file.read_bytes())
 
 
 @contextmanager

@@ -26,9 +26,14 @@ def parameters(profile, technique, house):
     if profile == "full" or not path.is_file():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")).get(technique, {})
-    except tomllib.TOMLDecodeError as error:
-        raise MedlibError(f"notebooks/quick.toml cannot be read: {error}.") from None
+        found = tomllib.loads(path.read_text(encoding="utf-8")).get(technique, {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MedlibError(
+            f"notebooks/quick.toml cannot be read: {error}. Mend it, or bring back an earlier one."
+        ) from None
+    if not isinstance(found, dict):
+        raise MedlibError(f"notebooks/quick.toml gives {technique} {found!r}; it needs a section [{technique}].")
+    return found
 
 
 def of(values, defaults, technique, house):

@@ -4,7 +4,7 @@ import json
 import shutil
 
 from medlib import paths
-from medlib.book import current, execute, pairs, placing, profiles, recorded, work
+from medlib.book import current, disk, execute, forms, pairs, placing, profiles, work
 from medlib.errors import MedlibError
 
 
@@ -25,7 +25,8 @@ def record(house=None):
                 elif not _is_there(path, paths.committed(house) / model):
                     for part in placing.PARTS:
                         file = path.with_suffix(part)
-                        paths.write_atomically(aside / model / file.name, file.read_bytes())
+                        with disk.named(aside / model / file.name):
+                            paths.write_atomically(aside / model / file.name, file.read_bytes())
                     passed.append((technique, model))
         for technique, model in passed:
             placing.place(aside / model, paths.committed(house) / model, technique, house)
@@ -35,7 +36,7 @@ def record(house=None):
 
 
 def _is_there(path, folder):
-    before = recorded.complete(folder, path.stem)
+    before = forms.complete(folder, path.stem)
     return before is not None and before["run"] == json.loads(path.read_text())["run"]
 
 
@@ -43,9 +44,11 @@ def _refusal(folder, technique, house):
     """Why a local run is not promoted, as phrases; empty where it is."""
     if technique not in current.techniques(house):
         return ["there is no such notebook any more"]
-    found = recorded.complete(folder, technique)
+    found = forms.complete(folder, technique)
     if not found:
         return ["incomplete"]
+    if others := current.other_forms(found):
+        return others
     if wrong := execute.problems(pairs.read(folder / f"{technique}.ipynb")):
         return wrong
     try:

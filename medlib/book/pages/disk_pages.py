@@ -49,6 +49,7 @@ def _weights(name):
     """The size of a model's converted weights where they are here."""
     entry = zoo.entry(name) if name in zoo.names() else {}
     made = embedded._kept(entry) / embedded.RECORD if "wheel" in entry else None
+    caches.mend_lists()
     if made is None or not made.is_file():
         return "not here"
     return caches.said(sum(file["size"] for file in json.loads(made.read_text(encoding="utf-8"))["files"].values()))

@@ -3,8 +3,7 @@
 `make bench-faults` makes them and `make bench-record` keeps what it found; nothing is counted or judged here.
 """
 
-import json
-
+from medlib.book.pages import measured as measured_files
 from medlib.book.pages.markdown import table
 
 KILLS = ("kills_run", "kills_record", "kills_build")
@@ -15,11 +14,13 @@ NOT_TRIED = "Not tried in this copy; `make bench-faults` does.\n"
 def write(folder, measured):
     """Write the pieces of the page into `folder`; `measured` is the folder of the JSON files of the benchmarks."""
     file = measured / "faults.json"
-    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    faults = [row for name in FAULTS for row in found.get(name, [])]
-    cases = found.get("made_up", [])
-    (folder / "faults.md").write_text(_faults(faults, found) if faults else NOT_TRIED, encoding="utf-8")
-    (folder / "fault_cases.md").write_text(_cases(cases) if cases else NOT_TRIED, encoding="utf-8")
+    found = measured_files.read(file) or {}
+    with measured_files.damage_named(file):
+        faults = [row for name in FAULTS for row in found.get(name, [])]
+        cases = found.get("made_up", [])
+        said = {"faults": _faults(faults, found) if faults else "", "fault_cases": _cases(cases) if cases else ""}
+    for name, text in said.items():
+        (folder / f"{name}.md").write_text(text or NOT_TRIED, encoding="utf-8")
 
 
 def _faults(rows, found):

@@ -4,12 +4,12 @@
 there when the book is assembled.  Nothing is measured or computed here; what has not been measured is said to be so.
 """
 
-import json
 from collections import Counter
 
 import matplotlib.pyplot as plt
 
 from medlib import figures
+from medlib.book.pages import measured as measured_files
 from medlib.book.pages.markdown import table
 
 MEASURED = {
@@ -26,8 +26,9 @@ def write(folder, measured):
     """Write a piece for each benchmark into `folder`, and the curves; `measured` is the folder of their JSON files."""
     for name, command in MEASURED.items():
         file = measured / f"{name}.json"
-        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-        text = globals()[f"_{name}"](found, folder) if found else f"Not measured in this copy; `{command}` does.\n"
+        found = measured_files.read(file)
+        with measured_files.damage_named(file):
+            text = globals()[f"_{name}"](found, folder) if found else f"Not measured in this copy; `{command}` does.\n"
         (folder / f"speed_{name}.md").write_text(text, encoding="utf-8")
 
 

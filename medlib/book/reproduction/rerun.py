@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from medlib import paths, results
-from medlib.book import at_hand, current, execute, placing, recorded, stamp
+from medlib.book import at_hand, current, disk, execute, forms, placing, stamp
 from medlib.book.reproduction import compare
 from medlib.errors import MedlibError
 from medlib.models import zoo
@@ -25,6 +25,8 @@ REPORT = "reproduction.json"
 VERDICTS = ("same", "within tolerance", "moved", "failed")
 WORST = 20  # of the numbers that moved that an entry lists
 FAILURES = ("moved", "failed")
+_OF_ALL = {"technique", "model", "threads", "verdict", "error", "stale", "table", "exact", "finished"}
+_COMPARED = {"counts", "largest", "moved", "numbers", "page", "versions", "device", "platform", "seconds"}
 
 
 def embedded(against):
@@ -78,12 +80,37 @@ def keep(entry, report):
     """Put an entry into a report, a JSON file, in place of an earlier one of the same run, threads and machine."""
     entries = {_key(one): one for one in read(report)} | {_key(entry): entry}
     told = sorted(entries.values(), key=lambda one: (one["model"], one["technique"], str(one["threads"])))
-    paths.write_atomically(report, json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False).encode())
+    with disk.named(report):
+        paths.write_atomically(report, json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False).encode())
 
 
 def read(report):
-    """The entries of a report; none where there is no such file."""
-    return json.loads(report.read_text(encoding="utf-8")) if report.is_file() else []
+    """The entries of a report; none where there is no such file, MedlibError where it is damaged."""
+    if not report.is_file():
+        return []
+    try:
+        entries = json.loads(report.read_text(encoding="utf-8"))
+        if isinstance(entries, list) and all(_is_told(entry) for entry in entries):
+            return entries
+        why = "an entry lacks what each has"
+    except ValueError as error:
+        why = str(error)
+    raise MedlibError(
+        f"{report.parent.name}/{report.name} is damaged ({why}). Bring back the committed one with git, or delete it: "
+        "`make reproduce` writes it anew."
+    )
+
+
+def _is_told(entry):
+    """Whether an entry has the keys of all, and where it is not of a failed run those of a comparison."""
+    if not isinstance(entry, dict) or not set(entry) >= _OF_ALL or entry["verdict"] not in VERDICTS:
+        return False
+    threads = entry["threads"]
+    return (
+        isinstance(threads, dict)
+        and {"now", "recorded"} <= set(threads)
+        and (entry["error"] or set(entry) >= _COMPARED)
+    )
 
 
 def latest(house):
@@ -115,7 +142,8 @@ def _recorded(models, techniques, against):
     found = []
     for model in models:
         names = techniques or sorted(path.stem for path in (against / paths.slug(model)).glob("*.json"))
-        found += [record for name in names if (record := recorded.complete(against / paths.slug(model), name))]
+        records = [forms.complete(against / paths.slug(model), name) for name in names]
+        found += [record for record in records if record and not forms.other(record)]
     if not found:
         raise MedlibError(
             f"There is no whole run of {', '.join(techniques) or 'any chapter'} on {', '.join(models) or 'any model'} "
@@ -140,7 +168,7 @@ def _of_its_own(house, wanted, against, threads):
     for record in wanted:
         folder = paths.slug(record["model"]["name"])
         for technique in record["run"].get("made_of", {}):
-            if (record["model"]["name"], technique) not in now and recorded.complete(against / folder, technique):
+            if (record["model"]["name"], technique) not in now and forms.complete(against / folder, technique):
                 for part in placing.PARTS:
                     file = against / folder / f"{technique}{part}"
                     paths.write_atomically(paths.runs(fresh) / folder / file.name, file.read_bytes())
@@ -176,7 +204,9 @@ def _again(record, house, fresh, threads, limit):
 def _told(record, error, runs, against, house, exact):
     """The entry of one run: its record, and what was executed again beside it."""
     technique, folder = record["technique"], paths.slug(record["model"]["name"])
-    again = recorded.complete(runs / folder, technique)
+    again = forms.complete(runs / folder, technique)
+    if again and forms.other(again):
+        again = None
     if not error and again is None:
         error = f"there is no whole run of {technique} in {runs.name}"
     entry = {
