@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from medlib import MedlibError, paths
-from medlib.book import current, execute, kernels, pairs, promote, stamp, work
+from medlib.book import current, execute, forms, kernels, pairs, promote, stamp, work
 
 MODEL = "smollm2-135m"
 OTHER = "org/other-7b"
