@@ -7,7 +7,7 @@ import pytest
 from test_map_chapter import L, maps, table  # noqa: F401 (fixtures)
 
 from medlib import MedlibError, cli, results
-from medlib.book import building, recorded
+from medlib.book import building, choosing
 from medlib.book.pages import map_pages
 
 RECORD = {
@@ -55,9 +55,9 @@ def test_without_a_map_the_page_says_how_to_make_one(tmp_path):
 
 
 def test_the_command_prints_the_map_of_a_model_and_says_how_to_make_one(chapters, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(recorded, "latest", lambda model, technique: (tmp_path, RECORD))
+    monkeypatch.setattr(choosing, "chosen", lambda model, technique: (tmp_path, RECORD))
     cli.map_of("org/made-up")
     assert json.loads(capsys.readouterr().out)["domains"]["drugs"]["known"] is True
-    monkeypatch.setattr(recorded, "latest", lambda model, technique: None)
+    monkeypatch.setattr(choosing, "chosen", lambda model, technique: None)
     with pytest.raises(MedlibError, match="Make one after the chapters"):
         cli.map_of("org/made-up")
