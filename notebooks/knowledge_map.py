@@ -3,7 +3,7 @@
 #
 # {glue:text}`verdict`.
 #
-# - The four techniques point at the same layers more than runs of layers placed at random would in {glue:text}`agree`, and in {glue:text}`agree_controls`, which hold no medicine.
+# - The four techniques point at the same layers more than runs of layers placed at random would (p at most 0.05, each domain for itself) in {glue:text}`agree`, and in {glue:text}`agree_controls`, which hold no medicine.
 # - Less the control, {glue:text}`stand_out` maps stand out (false discovery rate 5 %), and there the techniques agree beyond chance in {glue:text}`agree_beyond`; two controls held against each other stand out (p below 0.05) in {glue:text}`controls_stand_out`.
 # - Two techniques or more that stand out point, beyond a known control, at layers: {glue:text}`layers_beyond`; at all: {glue:text}`layers_plain`.
 # - Of the domains that have such layers, a lesion there takes more from the answer than at random layers in {glue:text}`lesion_beyond`, and steering moves it more in {glue:text}`steering_beyond`; at the layers of the plain map in {glue:text}`lesion` and {glue:text}`steering`.
@@ -156,6 +156,7 @@ between_controls["control"] = between_controls["domain"].map(others)
 #
 # Overlap of the maps of each two techniques, mean over the pairs, against the same runs of layers placed at random.
 # Single runs have few places, so that a full overlap of two is no rarer than one in twenty or so.
+# Each p stands for itself: it is not corrected for the number of domains and pairs, of which one in twenty would fall below 0.05 by chance.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How far the maps of the techniques overlap in each medical domain and in its control: mean over the pairs of techniques with its 95 % interval, the items of each technique resampled apart. Dotted bar: runs of the same lengths at random places. Grey: not known to the model.", "name": "fig-map-agreement"}, "image": {"alt": "For each medical domain and its control a point with an interval on a scale of overlap, each with a dotted bar for chance."}}
 whole = told.agreements(maps, names, controls, seed, n_placed)
@@ -187,6 +188,7 @@ medical.pivot_table("overlap", "change", "technique").style.format(
 # The effect at the mapped layers is held against runs of the same lengths at random places in the same model.
 # A map judged by lesions is made without lesions.
 # A single run of layers has few places in a model of few layers, and with fewer than twenty it cannot beat nineteen in twenty: there the share beaten is to be read, and not the count.
+# These p, too, are not corrected for the number of domains and effects.
 
 # %%
 judges = [name for domain in not_grey for name in (domain, controls[domain])]

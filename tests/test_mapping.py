@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medlib import MedlibError, mapping, results, stats
+from medlib.chapters.knowledge_map import planted_map
 from medlib.mapping import agreement, curves, rules
 
 CONTROLS = {"drugs": "foods"}
@@ -111,6 +112,14 @@ def test_two_techniques_that_point_at_a_layer_make_a_consensus(found):
     assert agreed.share[7:10].min() > 0.9
     only = mapping.consensus(found, "drugs", without=("geometry", "saliency", "lesion"))
     assert only.status == "1 techniques"
+
+
+def test_two_techniques_of_the_same_numbers_are_resampled_apart():
+    curve = {"drugs": np.ones(made.LAYERS)}
+    same = {"lesion": planted_map._table(curve, "kl", 0), "saliency": planted_map._table(curve, "grad", 0)}
+    found = mapping.cells(same, ["drugs"], n=200)
+    drawn = [found["drugs", name].drawn_evidence[:, 5] for name in same]
+    assert abs(np.corrcoef(*drawn)[0, 1]) < 0.3
 
 
 def test_a_chapter_that_did_not_run_is_in_the_map_as_not_run(tables):

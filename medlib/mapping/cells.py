@@ -78,11 +78,14 @@ def domains(tables):
 
 
 def cells(tables, names, seed=0, n=500, **rule):
-    """The cells of some domains: `(domain, technique) -> Cell`.  `rule`: options of `rules.layers`."""
+    """The cells of some domains: `(domain, technique) -> Cell`.  `rule`: options of `rules.layers`.
+
+    Each technique has draws of its own: alike ones would make two techniques of the same items agree.
+    """
     return {
-        (domain, technique): cell(read.measured(tables, technique, domain), seed, n, **rule)
+        (domain, technique): cell(read.measured(tables, technique, domain), [seed, place], n, **rule)
         for domain in names
-        for technique in read.TECHNIQUES
+        for place, technique in enumerate(read.TECHNIQUES)
     }
 
 
@@ -91,9 +94,7 @@ def cell(measured, seed=0, n=500, **rule):
     if measured.status != "run":
         return Cell(measured.status)
     generator = np.random.default_rng(seed)
-    if (
-        measured.frame is None
-    ):  # the errors of neighbouring layers go together, so this draws a map less sure than it is
+    if measured.frame is None:  # errors of neighbouring layers go together, so this draws a map less sure than it is
         noise = generator.normal(size=(n, len(measured.curve)))
         drawn = measured.curve + noise * measured.spread
     else:
@@ -114,9 +115,9 @@ def differences(tables, controls, seed=0, n=500, n_shuffles=999, **rule):
     """
     found = {}
     for domain, control in controls.items():
-        for technique in read.TECHNIQUES:
+        for place, technique in enumerate(read.TECHNIQUES):
             both = [read.measured(tables, technique, name) for name in (domain, control)]
-            found[domain, technique] = _difference(*both, seed, n, n_shuffles, **rule)
+            found[domain, technique] = _difference(*both, [seed, place], n, n_shuffles, **rule)
     return found
 
 
