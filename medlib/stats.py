@@ -108,11 +108,21 @@ def _resampled(values, units, statistic, n, generator):
     return np.concatenate([statistic(values[part], axis=1) for part in parts])
 
 
-def _interval(value, drawn, level, units):
+def limits(drawn, units, level=0.95, method="linear"):
+    """The ends of the percentile interval of a statistic drawn anew, widened for few units as in `bootstrap`.
+
+    >>> low, high = limits(drawn, units=12)
+
+    `drawn`: [resample, ...], each a resample of as many `units`; `method` is that of `np.quantile`.
+    """
     if not 0 < level < 1:
         raise MedlibError(f"level is {level}; it can be above 0 and below 1, e.g. 0.95")
     tail = stats.norm.cdf(np.sqrt(units / (units - 1)) * stats.t.ppf((1 - level) / 2, units - 1))
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
+    return np.quantile(drawn, [tail, 1 - tail], axis=0, method=method)
+
+
+def _interval(value, drawn, level, units):
+    low, high = limits(drawn, units, level)
     if np.ndim(value) == 0:
         return Interval(float(value), float(low), float(high))
     return Interval(value, low, high)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from medlib import MedlibError, concepts
+from medlib import MedlibError, concepts, stats
 from medlib.chapters.saliency import saliency_contrast as contrast
 from medlib.chapters.saliency import saliency_reference as reference
 from medlib.chapters.saliency import saliency_tables as told
@@ -185,6 +185,20 @@ def test_the_rank_correlation_of_two_domains_is_that_of_their_mean_curves():
 
 def test_the_peak_is_the_planted_layer_and_a_clear_one_has_no_width():
     assert contrast.peaks(contrast.select(measured(lambda a, layer, m: 3.0 * (layer == 5)))) == (5, 5, 5)
+
+
+def test_an_interval_of_few_clusters_is_wider_than_the_middle_of_its_draws():
+    one, other = (contrast.select(measured(lambda a, layer, m: 0.05 * layer, seed=seed)) for seed in (0, 1))
+    few = [table[table["cluster"].isin(table["cluster"].unique()[:3])] for table in (one, other)]
+    drawn = np.arange(1001.0)
+    assert stats.limits(drawn, 3)[0] < stats.limits(drawn, 30)[0] < np.quantile(drawn, 0.025)
+    assert contrast.rank_between(*few).low < contrast.rank_between(one, other).low
+
+
+def test_one_template_alone_is_like_no_other():
+    table = contrast.select(measured(lambda a, layer, m: 0.05 * layer))
+    assert np.isnan(contrast.least_alike(table[table["variant"] == table["variant"].iloc[0]]))
+    assert np.isfinite(contrast.least_alike(table))
 
 
 def test_the_summary_of_orders_holds_every_domain_against_its_control_and_its_other_answers():

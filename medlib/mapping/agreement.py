@@ -42,7 +42,7 @@ def pairs_of_techniques(found, domain, seed=0, n=4999):
         if a.status != "run" or b.status != "run":
             continue
         drawn = ranks_alike(a.drawn_evidence, b.drawn_evidence)
-        low, high = np.quantile(drawn, [0.025, 0.975])
+        low, high = stats.limits(drawn, min(a.n, b.n))
         overlap, chance, p = against_chance([a.mask, b.mask], generator, n)
         rank = float(ranks_alike(a.evidence, b.evidence))
         rows.append((domain, first, second, rank, low, high, overlap, chance, p, len(a.mask)))
@@ -61,7 +61,8 @@ def whole_domain(found, domain, seed=0, n=4999):
         return dict.fromkeys(("overlap", "low", "high", "chance", "p"), np.nan) | dict(techniques=len(own))
     overlap, chance, p = against_chance([one.mask for one in own], np.random.default_rng(seed), n)
     drawn = mean_overlap([one.drawn for one in own])
-    low, high = np.nanquantile(drawn, [0.025, 0.975]) if np.isfinite(drawn).any() else (np.nan, np.nan)
+    there = drawn[np.isfinite(drawn)]
+    low, high = stats.limits(there, min(one.n for one in own)) if len(there) else (np.nan, np.nan)
     return dict(overlap=overlap, low=low, high=high, chance=chance, p=p, techniques=len(own))
 
 

@@ -9,7 +9,6 @@ from itertools import combinations, permutations, product
 
 import numpy as np
 import pandas as pd
-from scipy import stats as distributions
 from scipy.stats import rankdata
 
 from medlib import stats
@@ -100,7 +99,7 @@ def rank_between(frame, other, column, other_column=None, seed=0, n=2000):
     if one[0].shape != two[0].shape:
         raise MedlibError(f"The curves have {one[0].shape[1]} and {two[0].shape[1]} layers; give the same ones.")
     found = _spearman(one[0], two[0])
-    return stats.Interval(float(found[0]), *_limits(found[1:], min(size, other_size)))
+    return stats.Interval(float(found[0]), *map(float, stats.limits(found[1:], min(size, other_size))))
 
 
 def rank_of_halves(frame, column, seed=0, n=500):
@@ -154,9 +153,3 @@ def _spearman(one, other):
     a, b = (rankdata(curves, axis=-1) for curves in (one, other))
     a, b = (ranks - ranks.mean(-1, keepdims=True) for ranks in (a, b))
     return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
-
-
-def _limits(drawn, units):
-    """The 95 % percentile interval, widened for few units as in `stats.bootstrap`."""
-    tail = distributions.norm.cdf(np.sqrt(units / (units - 1)) * distributions.t.ppf(0.025, units - 1))
-    return map(float, np.quantile(drawn, [tail, 1 - tail]))

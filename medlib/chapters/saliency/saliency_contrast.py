@@ -198,7 +198,7 @@ def orders(tables, controls, seed=0):
 
     "other answers" and "times weight": the same prompts with other items' answers, and each slope times its weight;
     "control": the domain's control; all three `Interval`s.  "templates": the rank correlation of the two least alike
-    templates.  "peak": result of `peaks`.
+    templates, NaN where there is one.  "peak": result of `peaks`.
     """
     own = {name: select(table) for name, table in tables.items()}
 
@@ -209,9 +209,14 @@ def orders(tables, controls, seed=0):
         "other answers": {name: alike(name, answer="other") for name in tables},
         "times weight": {name: alike(name, kind="weight_grad") for name in controls},
         "control": {name: rank_between(own[name], own[control], seed=seed) for name, control in controls.items()},
-        "templates": {name: summary.rank_of_templates(own[name], "saliency") for name in tables},
+        "templates": {name: least_alike(own[name]) for name in tables},
         "peak": {name: peaks(own[name], seed) for name in controls},
     }
+
+
+def least_alike(table):
+    """`summary.rank_of_templates` of the curve of `select`; NaN where there is one template only."""
+    return summary.rank_of_templates(table, "saliency") if table["variant"].nunique() > 1 else np.nan
 
 
 def rank_between(frame, other, column="saliency", n=2000, seed=0):
@@ -230,12 +235,12 @@ def rank_between(frame, other, column="saliency", n=2000, seed=0):
     ranks = [rankdata(part, axis=1) for part in means]
     ranks = [part - part.mean(axis=1, keepdims=True) for part in ranks]
     drawn = (ranks[0] * ranks[1]).sum(1) / np.sqrt((ranks[0] ** 2).sum(1) * (ranks[1] ** 2).sum(1))
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = stats.limits(drawn, min(map(len, curves)))
     return stats.Interval(stats.spearman(*(part.mean(axis=0) for part in curves)), float(low), float(high))
 
 
 def peaks(table, seed=0, n=2000):
-    """The layer where the curve of `select` is highest, and the layers that hold 95 % of the bootstrap's peaks.
+    """The layer where the curve of `select` is highest, and its 95 % bootstrap interval.
 
     >>> peaks(select(tables["drugs"]))
     (1, 1, 2)
@@ -243,5 +248,5 @@ def peaks(table, seed=0, n=2000):
     curves = table.groupby(["cluster", "layer"])["saliency"].mean().unstack()
     draws = np.random.default_rng(seed).integers(len(curves), size=(n, len(curves)))
     tops = curves.columns.to_numpy()[curves.to_numpy()[draws].mean(axis=1).argmax(axis=1)]
-    low, high = np.quantile(tops, [0.025, 0.975], method="nearest")
+    low, high = stats.limits(tops, len(curves), method="nearest")
     return int(curves.mean().idxmax()), int(low), int(high)

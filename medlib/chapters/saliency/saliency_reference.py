@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from medlib import stats
 from medlib.chapters.saliency.saliency_contrast import moved, shape
 
 
@@ -58,18 +59,18 @@ def compare(tables, controls, known, answer="own", seed=0, n=2000):
     if not medical or not others:
         return None
     generator = np.random.default_rng(seed)
-    drawn, means = {}, {}
+    curves, drawn, means = {}, {}, {}
     for name in dict.fromkeys(name for pair in medical + others for name in pair):
-        curves = _curves(shape(tables[name], answer)) / np.log(2)
-        means[name] = curves.mean(axis=0)
-        drawn[name] = curves[generator.integers(len(curves), size=(n, len(curves)))].mean(axis=1)
+        own = curves[name] = _curves(shape(tables[name], answer)) / np.log(2)
+        means[name] = own.mean(axis=0)
+        drawn[name] = own[generator.integers(len(own), size=(n, len(own)))].mean(axis=1)
 
     def sizes(of, pairs):
         return np.array([np.sqrt(((of[a] - of[b]) ** 2).mean(axis=-1)) for a, b in pairs])
 
     found = {True: sizes(means, medical), False: sizes(means, others)}
     difference = np.median(sizes(drawn, others), axis=0) - np.median(sizes(drawn, medical), axis=0)
-    low, high = np.quantile(difference, [0.025, 0.975])
+    low, high = stats.limits(difference, min(map(len, curves.values())))
     rows = [
         (*pair, side, value)
         for side, pairs in ((True, medical), (False, others))
