@@ -85,6 +85,8 @@ def test_labels_are_sorted_by_whether_the_primary_one_matters():
     ]
     table = pd.DataFrame(rows, columns=["domain", "labelling", "value", "low", "high"])
     assert prose.labels(table) == {"primary_labels": ("a", "a"), "same_labels": ("b", "b")}
+    wide = table.assign(low=table["value"] - 0.3, high=table["value"] + 0.3)
+    assert prose.labels(wide) == {"primary_labels": ("none", "none"), "same_labels": ("none", "none")}
 
 
 def test_the_accuracies_stand_in_the_order_of_the_domains_with_the_count_of_what_is_resampled():

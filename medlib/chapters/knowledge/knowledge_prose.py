@@ -78,10 +78,13 @@ def pairs(counts, known, medical):
 
 
 def labels(sensitivity):
-    """For which domains the primary labels score above others, and for which these score like them and above random."""
+    """For which domains the primary labels score above others, and for which these score above random labels only.
+
+    Higher is what no interval reaches: the low end of one lies above the high end of the other.
+    """
     table = sensitivity.pivot(index="domain", columns="labelling", values=["value", "low", "high"])
-    higher = table["low", "primary"] > table["value", "others"]
-    alike = ~higher & (table["low", "others"] > table["value", "random"])
+    higher = table["low", "primary"] > table["high", "others"]
+    alike = ~higher & (table["low", "others"] > table["high", "random"])
     return {"primary_labels": listed(table.index[higher]), "same_labels": listed(table.index[alike])}
 
 

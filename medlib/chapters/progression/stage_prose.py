@@ -68,7 +68,7 @@ def verdict(circularity, difference, gain):
     elif gain.high < 0:
         words = "the blocks make less of a line than the words alone do"
     else:
-        words = "the words alone give as much of a line as the blocks do"
+        words = "the blocks change the line that the words alone give by no more than chance"
     return f"{what}; {beside}, and {words}."
 
 
