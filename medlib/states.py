@@ -53,7 +53,7 @@ def states_at(model, prompts, places=PLACES):
             if layer:
                 yield
                 run_blocks(replay, layer, state, own)
-            found[:, layer, members] = (weights @ state).transpose(0, 1).float().cpu().numpy()
+            found[:, layer, members] = (weights @ state.float()).transpose(0, 1).cpu().numpy()
         ends.append((replay, state[torch.arange(len(members)), last], last))
 
     for group in together(ids, rows_within_budget(model)):
@@ -113,7 +113,8 @@ def entity_tokens(model, prompt):
 
 def _weights(spans, replay):
     """Rows that average a batch's states over each prompt's spans: `[row, place, position]`."""
-    weights = replay.embedding.new_zeros(replay.rows, len(spans[0]), replay.positions)
+    shape = replay.rows, len(spans[0]), replay.positions
+    weights = torch.zeros(shape, device=replay.embedding.device)  # float32: a half loses digits of a mean
     for row, of_prompt in enumerate(spans):
         for place, (start, end) in enumerate(of_prompt):
             weights[row, place, start:end] = 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from conftest import tiny_model, word_tokenizer
 
 import medlib
@@ -26,6 +27,15 @@ def test_the_last_token_needs_no_entity(tiny):
     plain = [str(prompt) for prompt in PROMPTS]
     found = states_at(tiny, plain, ("last",))["last"]
     assert np.allclose(found, medlib.activations(tiny, plain), atol=1e-5)
+
+
+def test_a_mean_over_tokens_of_a_model_in_halves_is_taken_in_whole_numbers():
+    model = medlib.Model(tiny_model("llama").hf.to(torch.bfloat16), word_tokenizer(), name="halves")
+    prompt = Prompt.fill("w1 {entity} w2", "w7 w8 w9")
+    with torch.no_grad(), medlib.hooks.capture(model, [2], "residual") as seen:
+        model.hf(input_ids=torch.tensor([model.tokenizer(prompt)["input_ids"]]))
+    mean = states_at(model, [prompt], ("mean",))["mean"][2, 0]
+    assert np.allclose(mean, seen[2][0, 1:4].float().mean(0), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
