@@ -23,6 +23,7 @@ from medlib.hooks import hidden, split_call
 # Of the largest logit. Trained models in float32 come to about 1e-6; with weights in random order 1e-4 was measured.
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
 HALF_TOLERANCE = 5e-2
+MASKED = 2  # rows with a masked first token that a recording gets, so that masks are written out
 TOKENS_PER_CALL = 2048  # more tokens in one call of a block do not make it faster, only larger
 
 
@@ -61,7 +62,8 @@ class Replay:
         if rows is None and len(states) != self.rows:
             rows = torch.arange(self.rows, device=states.device).repeat(len(states) // self.rows)
         if rows is not None:
-            leaves = [_take(leaf, axes, rows) for leaf, axes in zip(leaves, self._row_axes[layer - 1], strict=True)]
+            axes = self._row_axes[layer - 1]
+            leaves = [_take(leaf, own, rows, self.rows) for leaf, own in zip(leaves, axes, strict=True)]
         return self._call(layer, states, leaves, spec)
 
     def block_and_past(self, layer, states):
@@ -77,7 +79,7 @@ class Replay:
         `states [row, position - start, hidden]`; `past` are the keys and values of the trunk at this block.
         """
         leaves, spec, row_axes, position_axes = self._explicit_calls()[layer - 1]
-        leaves = [_take(leaf, axes, rows) for leaf, axes in zip(leaves, row_axes, strict=True)]
+        leaves = [_take(leaf, axes, rows, self.rows + MASKED) for leaf, axes in zip(leaves, row_axes, strict=True)]
         leaves = [_from(leaf, axes, start) for leaf, axes in zip(leaves, position_axes, strict=True)]
         self._memory.prefix = tuple(part[rows.to(part.device), ..., :start, :] for part in past)
         try:
@@ -96,7 +98,8 @@ class Replay:
         calls = self._explicit_calls()
         cached = all(any(leaf is self._memory for leaf in leaves) for leaves, *_ in calls)
         masked = all(any(len(axes) == 2 for axes in position_axes) for *_, position_axes in calls)
-        return cached and masked and all(_is_causal(call, self.rows) for call in calls)
+        plain = all(_by_whole_rows(call, self.rows + MASKED) for call in calls)
+        return cached and masked and plain and all(_is_causal(call, self.rows) for call in calls)
 
     def _explicit_calls(self):
         """The blocks' calls with every mask written out, and the axes of each argument that go by row and by position.
@@ -105,9 +108,9 @@ class Replay:
         and one with a token less show which axes move.
         """
         if self._explicit is None:
-            masked = _with_masked_rows(self.inputs, 2)
+            masked = _with_masked_rows(self.inputs, MASKED)
             calls = self._record(masked)[1]
-            wider = self._record(_with_masked_rows(self.inputs, 3))[1]
+            wider = self._record(_with_masked_rows(self.inputs, MASKED + 1))[1]
             shorter = self._record({k: v[:, :-1] if self.by_position(v) else v for k, v in masked.items()})[1]
             self._explicit = [
                 (*call, _axes_that_differ(call, wide), _axes_that_differ(call, short))
@@ -172,7 +175,15 @@ class Replay:
 
     def _call(self, layer, states, leaves, spec):
         args, kwargs = tree_unflatten(leaves, spec)
-        leaving = hidden(self.model.blocks[layer - 1](states, *args, **kwargs))
+        try:
+            leaving = hidden(self.model.blocks[layer - 1](states, *args, **kwargs))
+        except RuntimeError as error:
+            if _out_of_memory(error):
+                raise
+            raise MedlibError(
+                f"{self.model.name}: block {layer} cannot be called alone ({str(error).partition(chr(10))[0]}). Use "
+                "medlib.hooks for this model."
+            ) from error
         if leaving.shape != states.shape:
             raise MedlibError(
                 f"{self.model.name}: block {layer} turned states of shape {tuple(states.shape)} into "
@@ -300,8 +311,18 @@ def _axes_that_differ(call, other):
     ]
 
 
-def _take(leaf, axes, rows):
-    return leaf.index_select(axes[0], rows) if axes else leaf
+def _by_whole_rows(call, n):
+    """Whether each argument that goes by row has one entry for each of n rows, and none for each head of a row."""
+    leaves, _, row_axes, _ = call
+    return all(not axes or leaf.shape[axes[0]] == n for leaf, axes in zip(leaves, row_axes, strict=True))
+
+
+def _take(leaf, axes, rows, n):
+    """An argument's entries of some rows, of the n that it was recorded for; a row may have several, one a head."""
+    if not axes:
+        return leaf
+    at = axes[0]
+    return leaf.unflatten(at, (n, -1)).index_select(at, rows).flatten(at, at + 1)
 
 
 def _from(leaf, axes, start):

@@ -84,6 +84,7 @@ FAMILIES = {
         max_position_embeddings=64,
         word_embed_proj_dim=24,
     ),
+    "bloom": lambda: tf.BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=4, n_head=4),
     "granite": lambda: tf.GraniteConfig(**SIZES, **HEADS, logits_scaling=4.0, residual_multiplier=0.5),
     "llava": llava_config,
 }
@@ -95,7 +96,7 @@ def tiny_hf(family, attention="sdpa"):
     torch.manual_seed(0)
     config = FAMILIES[family]()
     kind = tf.AutoModelForImageTextToText if family in IMAGE else tf.AutoModelForCausalLM
-    if family in ("gpt-oss", "gemma2"):  # attention sinks and soft-capping have no SDPA kernel in transformers
+    if family in ("gpt-oss", "gemma2", "bloom"):  # sinks, soft-capping and ALiBi have no SDPA kernel in transformers
         attention = "eager"
     hf = kind.from_config(config, attn_implementation=attention).eval()
     with torch.no_grad():
