@@ -59,6 +59,11 @@ class Model:
         self.checked = None  # how well replay gave the model's own logits, where that is not measured in each sweep
         self.config = hf.config.get_text_config(decoder=True)
         self.blocks = find_blocks(hf, self.config)
+        if hf.get_output_embeddings() is None:
+            raise MedlibError(
+                f"{type(hf).__name__} has no unembedding, so it has no next-token distribution. Load it with "
+                "AutoModelForCausalLM, or AutoModelForImageTextToText where it reads pictures."
+            )
         hf.eval()
 
     def __repr__(self):

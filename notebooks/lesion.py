@@ -86,7 +86,7 @@ pd.concat(questions, names=["domain"]).groupby("domain", sort=False).agg(
 # With every block but one taken out of the model, only that one can matter: the sweep has to name it, and give zero for all others.
 
 # %%
-planted = model.n_layers // 2
+planted = max(1, model.n_layers // 2)
 with hooks.only(model, planted):
     found = harm.sweep(model, few[names[0]]).groupby("layer")["kl"].mean()
 others = found.drop(planted).abs().max()

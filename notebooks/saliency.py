@@ -77,7 +77,7 @@ pd.concat(questions).groupby(level=0, sort=False).head(1)[
 # With every block but one taken out of the model, only that one's weights can move the answer: it must have a saliency, and every other block none.
 
 # %%
-planted, few = model.n_layers // 2, questions[every[0]].head(4)
+planted, few = max(1, model.n_layers // 2), questions[every[0]].head(4)
 asked = list(few["prompt"]), list(few["answer"])
 with hooks.only(model, planted):
     found = medlib.weight_saliency(model, *asked)

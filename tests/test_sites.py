@@ -171,6 +171,13 @@ def test_a_planted_block_is_where_the_last_token_takes_over():
     assert sites.handover(table.assign(used=True)) == (3, 3, 3)
 
 
+def test_nothing_can_be_planted_in_a_model_of_one_block():
+    model = tiny_model()
+    del model.blocks[1:]
+    with pytest.raises(MedlibError, match="one block"):
+        sites.planted(model)
+
+
 def test_a_small_difference_makes_a_large_share_of_the_same_logits():
     table = pd.DataFrame({"pair": [0, 0, 1], "clean_diff": [2.0, 2.0, 0.1], "corrupt_diff": 0.0})
     table["logit_diff"] = [1.0, -1.5, 1.0]

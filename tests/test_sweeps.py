@@ -69,7 +69,7 @@ def test_a_patch_sweep_equals_replacing_each_state(family, component):
     model = tiny_model(family)
     for direction in ("denoise", "noise"):
         table = medlib.patch_sweep(model, PAIRS, direction, component).set_index(["pair", "layer", "position"])
-        assert table.attrs["positions_shared"]
+        assert table.attrs["positions_shared"] == (family != "bloom")  # whose distances are those of all heads in a row
         for i, pair in enumerate(PAIRS):
             a, b = (model.tokenizer(word)["input_ids"][0] for word in (pair.answer, pair.wrong))
             trunk, donor = (pair.corrupt, pair.clean) if direction == "denoise" else (pair.clean, pair.corrupt)
@@ -331,3 +331,24 @@ def test_an_encoder_decoder_is_refused():
     bart = tf.BartForConditionalGeneration(tf.BartConfig(**sizes, decoder_attention_heads=2))
     with pytest.raises(medlib.MedlibError, match="encoder-decoder"):
         medlib.Model(bart, word_tokenizer())
+
+
+def test_a_decoder_without_an_unembedding_is_refused():
+    import transformers as tf
+
+    with pytest.raises(medlib.MedlibError, match="no unembedding"):
+        medlib.Model(tf.LlamaModel(tiny_hf("llama").config), word_tokenizer())
+
+
+def test_a_block_that_cannot_be_called_alone_is_named():
+    model = tiny_model()
+
+    def broken(module, args, kwargs):
+        if not isinstance(model.blocks[0], medlib.replay._Stub) and seen:
+            raise RuntimeError("needs what came before")
+        seen.append(module)
+
+    seen = []
+    model.blocks[1].register_forward_pre_hook(broken, with_kwargs=True)
+    with pytest.raises(medlib.MedlibError, match="block 2 cannot be called alone"):
+        medlib.lesion_sweep(model, PROMPTS)

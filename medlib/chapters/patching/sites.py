@@ -112,7 +112,9 @@ def planted(model, seed=0):
     So below it a patch of the subject must recover everything and one of the last token nothing, from it on the
     reverse, and one of the words between nothing at any layer.
     """
-    block = model.n_layers // 2
+    if model.n_layers < 2:
+        raise MedlibError(f"{model.name} has one block, and nothing lies below or above it: patching needs two.")
+    block = max(2, model.n_layers // 2)
     pairs, labels = concepts.couples("cities", model, 3, seed)
     with hooks.only(model, block):
         table = sweep_parts(model, pairs, labels)
