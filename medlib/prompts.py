@@ -225,7 +225,8 @@ def answer_token(model, prompt, answer):
     if after[: len(before)] != before or len(after) == len(before):
         raise MedlibError(
             f"The answer {answer!r} melts into the last token of {_shown(prompt)}, so it has no first token of its "
-            "own. Begin the answer with a space, and end the prompt without one."
+            "own. Begin the answer with a space, and end the prompt without one. A model whose tokenizer joins a space "
+            "and a digit cannot be asked for numbers."
         )
     return after[len(before)]
 

@@ -300,6 +300,7 @@ def _from_autograd(replay, layer, entering, gradients, kinds):
             )
             moved[answer, row] = below[0]
             for name, grad in zip(matrices, grads, strict=True):
+                grad = grad.to(torch.promote_types(grad.dtype, torch.float32))
                 for place, kind in enumerate(kinds):
                     size = grad if kind == "grad" else grad * matrices[name].detach()
                     sums[name][answer, row, place] = size.abs().sum(-1).sum(dtype=torch.float64)

@@ -54,7 +54,7 @@ def zeroed(module, units, positions):
 
     def hook(module, args):
         passed = args[0].clone()
-        passed[:, positions[:, None], units] = 0
+        passed[:, positions[:, None].to(passed.device), units.to(passed.device)] = 0
         return (passed, *args[1:])
 
     handle = module.register_forward_pre_hook(hook)
