@@ -87,6 +87,7 @@ class Run:
         table = results.tidy(table, model=self.model.name, technique=self.technique, seed=self.seed)
         if table.empty:
             raise MedlibError(f"The results table of {self.technique!r} has no rows: nothing was measured.")
+        table = _public(table)
         results.write(table, self.folder / f"{self.technique}.parquet")
         items = table.dropna(subset=["item"])[["domain", "item"]].drop_duplicates()
         self._table = {"rows": len(table), "items": len(items)}
@@ -125,6 +126,16 @@ class Run:
     def _write_record(self):
         if self._table is not None:
             write_record(self.record(), self.folder / f"{self.technique}.json")
+
+
+def _public(table):
+    """A results table whose texts hold no place of this machine: the name of a domain may be the path of its file."""
+    for column in results.TEXTS:
+        told = table[column].dropna().unique().tolist()
+        shown = {text: public for text, public in zip(told, paths.public(told), strict=True) if text != public}
+        if shown:
+            table[column] = table[column].replace(shown)
+    return table
 
 
 def write_record(record, path):

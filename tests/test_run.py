@@ -277,6 +277,14 @@ def test_a_text_too_long_for_a_file_names_no_table(tmp_path):
     assert run_module.data({"domains": "drugs " * 1000 + "mine.toml"}, tmp_path) == run_module.data({}, tmp_path)
 
 
+def test_a_table_names_the_file_of_a_domain_without_the_place_it_lies_at(start):
+    run = start()
+    mine = str(Path.home() / "tables" / "mine.toml")
+    run.save([{"metric": "kl", "value": 1.0, "domain": domain, "item": "aspirin"} for domain in (mine, "drugs", None)])
+    domains = results.read(run.folder / "lesion.parquet")["domain"]
+    assert domains.dropna().tolist() == ["~/tables/mine.toml", "drugs"] and domains.isna().tolist() == [False, False, True]
+
+
 def test_a_table_counts_as_data_where_a_module_beside_it_is_in_use():
     concepts = run_module.data({}, used=["medlib/concepts/tables.py", "medlib/run.py"])
     assert "medlib/concepts/drugs.csv" in concepts
