@@ -83,19 +83,26 @@ def folder_name(folder):
 
 
 def write_atomically(path, data):
-    """Write bytes so that a reader sees the old file or the whole new one, whenever the power goes."""
+    """Write bytes so that a reader sees the old file or the whole new one, whenever the power goes.
+
+    An `OSError` names the file that was to be written, and not the temporary one alone.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = None
     try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename2 is None:
+            error.filename = str(path)
         raise
 
 
