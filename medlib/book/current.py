@@ -67,7 +67,8 @@ def standing(record, house=None):
     >>> standing(forms.complete(folder, "lesion"))
     ('stale', ['medlib/lesion.py changed'])
 
-    Unknown is a run whose model cannot be looked at here, where all else that it came from is what it was.
+    Unknown is a run whose model cannot be looked at here, where all else that it came from is what it was, and one of a
+    chapter whose parameters cannot be read: the reason says what is broken.
     """
     house, doubts = house or paths.root(), []
     try:
