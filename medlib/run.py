@@ -175,7 +175,7 @@ def data(parameters, house=None, used=None):
     while named:
         name = named.pop()
         path = Path(house or ".") / name
-        if paths.public(name, house) in known or not os.path.isfile(path):  # of any text: Path's own may raise
+        if paths.public(name, house) in known or not _is_file(path):
             continue
         known[paths.public(name, house)] = sha256(path)
         table = path.with_suffix(".csv")
@@ -197,6 +197,13 @@ def _tables_named(value):
         return []
     whole = re.split(r"(?<=\.toml):", value, maxsplit=1)[0]
     return re.findall(r"[^\s:]+\.toml\b", value) + [whole] * whole.endswith(".toml")
+
+
+def _is_file(path):
+    try:
+        return path.is_file()
+    except OSError:  # a text that is too long for a file's name
+        return False
 
 
 def _control_named(path):

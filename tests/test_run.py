@@ -242,14 +242,19 @@ def test_a_table_of_ones_own_brings_that_of_its_control(tmp_path):
     assert run_module.data({"domains": "mine.toml"}, tmp_path) != found
 
 
-@pytest.mark.parametrize("line", ["control = 'like.toml'", '  control = "like.toml" # of the same form', "'control'='like.toml'"])
+@pytest.mark.parametrize(
+    "line", ["control = 'like.toml'", '  control = "like.toml" # of the same form', "'control'='like.toml'"]
+)
 def test_a_control_is_found_however_the_toml_is_written(tmp_path, line):
     (tmp_path / "mine.toml").write_text(line)
     (tmp_path / "like.toml").touch()
     assert "like.toml" in run_module.data({"domain": "mine.toml"}, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"control = [", b"\xff", b"control = 3", b"control = 'x/like.toml'", b"[columns]\ncontrol = 'like.toml'"])
+@pytest.mark.parametrize(
+    "content",
+    [b"control = [", b"\xff", b"control = 3", b"control = 'x/like.toml'", b"[columns]\ncontrol = 'like.toml'"],
+)
 def test_a_description_that_names_no_control_or_is_damaged_counts_alone(tmp_path, content):
     (tmp_path / "mine.toml").write_bytes(content)
     (tmp_path / "like.toml").touch()
@@ -282,7 +287,11 @@ def test_a_table_names_the_file_of_a_domain_without_the_place_it_lies_at(start):
     mine = str(Path.home() / "tables" / "mine.toml")
     run.save([{"metric": "kl", "value": 1.0, "domain": domain, "item": "aspirin"} for domain in (mine, "drugs", None)])
     domains = results.read(run.folder / "lesion.parquet")["domain"]
-    assert domains.dropna().tolist() == ["~/tables/mine.toml", "drugs"] and domains.isna().tolist() == [False, False, True]
+    assert domains.dropna().tolist() == ["~/tables/mine.toml", "drugs"] and domains.isna().tolist() == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_table_counts_as_data_where_a_module_beside_it_is_in_use():
