@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+import transformers
 
 from medlib import concepts, paths, stats, summary
 from medlib.errors import MedlibError
@@ -205,7 +206,7 @@ def _token(model, prompt, answer):
 
 
 def _kept_logits(model, prompts, tokens):
-    """`_logits`, computed once for the same model, questions and code.
+    """`_logits`, computed once for the same model, questions, code, libraries and number of threads.
 
     A model is recognised by its logits after the first prompt, as it stands: with a lesion it is another one.
     """
@@ -217,11 +218,12 @@ def _kept_logits(model, prompts, tokens):
         here.with_stem(name).read_bytes() for name in (here.stem, "hooks", "model", "prompts", "replay", "states")
     )
     asked = "\0".join([*prompts, *map(str, tokens.tolist())]).encode()
-    digest = hashlib.sha256(b"\0".join([answer.tobytes(), asked, code, torch.__version__.encode()])).hexdigest()
+    by = f"{torch.__version__} {transformers.__version__} {torch.get_num_threads()}".encode()  # roundings depend on it
+    digest = hashlib.sha256(b"\0".join([answer.tobytes(), asked, code, by])).hexdigest()
     path = paths.cache() / "knowledge" / f"{digest}.npy"
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError):  # not there, or cut off
+    except (OSError, ValueError, EOFError):  # not there, cut off, or empty
         found = _logits(model, prompts, tokens)
     buffer = BytesIO()
     np.save(buffer, found)

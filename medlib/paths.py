@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import platformdirs
@@ -18,6 +19,11 @@ import platformdirs
 from medlib.models import zoo
 
 LONGEST = 100  # letters of a model's name that are kept in a file's name, which may have some 250 in all
+# What may stand before a place: no word that it would be part of, but the letter of an escape (\n as a text is shown),
+# the m of a colour, and that of an option (-I/usr/include).  After it a full stop may end a sentence.
+_BEFORE = re.compile(r"(?:^|[^\w.-]|\\[abfnrtv]|\[[\d;]*m|(?<!\w)-[A-Za-z])\Z")
+_LONGEST_BEFORE = 24
+_AFTER = r"(?![\w-]|\.\w)"
 
 
 def root():
@@ -77,19 +83,26 @@ def folder_name(folder):
 
 
 def write_atomically(path, data):
-    """Write bytes so that a reader sees the old file or the whole new one, whenever the power goes."""
+    """Write bytes so that a reader sees the old file or the whole new one, whenever the power goes.
+
+    An `OSError` names the file that was to be written, and not the temporary one alone.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = None
     try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename2 is None:
+            error.filename = str(path)
         raise
 
 
@@ -115,13 +128,22 @@ def _without(value, tokens, places):
         value = value.replace(token, "<token>")
     value = re.sub(rf"{re.escape(tempfile.gettempdir())}/ipykernel_\d+/\d+\.py", "<cell>", value)
     for place, name in places:
-        value = re.sub(rf"(?<![\w.-]){re.escape(place)}(?![\w.-])", name, value)
+        if place in value:
+            value = re.sub(re.escape(place) + _AFTER, partial(_named, name), value)
     return value
 
 
+def _named(name, found):
+    """What stands for a place that was found in a text; itself where it is the end of a longer one."""
+    before = found.string[max(0, found.start() - _LONGEST_BEFORE) : found.start()]
+    return name if _BEFORE.search(before) else found[0]
+
+
 def _places(house):
-    """Folders of this machine with what stands for them, the longest first."""
-    places = {sys.prefix: "<python>", sys.base_prefix: "<python>", str(house or root()): ".", str(Path.home()): "~"}
+    """Folders of this machine with what stands for them, each as it is called and where links lead; longest first."""
+    called = {sys.prefix: "<python>", sys.base_prefix: "<python>", house or root(): ".", Path.home(): "~"}
+    places = {str(Path(place).resolve()): name for place, name in called.items()}
+    places |= {str(place): name for place, name in called.items()}
     places = {place: name for place, name in places.items() if len(place) > 1}  # a home of "/" would match everything
     return sorted(places.items(), key=lambda item: -len(item[0]))
 

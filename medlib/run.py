@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import sys
+import tomllib
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -86,6 +87,7 @@ class Run:
         table = results.tidy(table, model=self.model.name, technique=self.technique, seed=self.seed)
         if table.empty:
             raise MedlibError(f"The results table of {self.technique!r} has no rows: nothing was measured.")
+        table = _public(table)
         results.write(table, self.folder / f"{self.technique}.parquet")
         items = table.dropna(subset=["item"])[["domain", "item"]].drop_duplicates()
         self._table = {"rows": len(table), "items": len(items)}
@@ -126,6 +128,16 @@ class Run:
             write_record(self.record(), self.folder / f"{self.technique}.json")
 
 
+def _public(table):
+    """A results table whose texts hold no place of this machine: the name of a domain may be the path of its file."""
+    for column in results.TEXTS:
+        told = table[column].dropna().unique().tolist()
+        shown = {text: public for text, public in zip(told, paths.public(told), strict=True) if text != public}
+        if shown:
+            table[column] = table[column].replace(shown)
+    return table
+
+
 def write_record(record, path):
     """Write a record as JSON, atomically and with sorted keys, so that two of them compare line by line.
 
@@ -159,18 +171,49 @@ def data(parameters, house=None, used=None):
     tables = (file for folder in folders if folder.is_dir() for file in folder.iterdir())
     files = sorted(file for file in tables if file.suffix in (".csv", ".toml", ".json"))
     known = {file.relative_to(PACKAGE.parent).as_posix(): sha256(file) for file in files if file.name != "zoo.toml"}
-    named = re.findall(r"[^\s:]+\.toml\b", " ".join(value for value in parameters.values() if isinstance(value, str)))
+    named = _tables_named(parameters)
     while named:
         name = named.pop()
         path = Path(house or ".") / name
-        if paths.public(name, house) in known or not path.is_file():
+        if paths.public(name, house) in known or not _is_file(path):
             continue
         known[paths.public(name, house)] = sha256(path)
         table = path.with_suffix(".csv")
         known[paths.public(str(Path(name).with_suffix(".csv")), house)] = sha256(table)
-        control = re.search(r'^control\s*=\s*"([^"]+\.toml)"', path.read_text(encoding="utf-8"), re.M)
-        named += [str(Path(name).with_name(control[1]))] if control else []
+        control = _control_named(path)
+        named += [str(Path(name).with_name(control))] if control else []
     return known
+
+
+def _tables_named(value):
+    """What may be the TOML file of a table in a parameter: a name among others, or a whole text, with blanks in it.
+
+    >>> _tables_named({"comparisons": "drugs mine.toml:kind/kind", "domains": ["my tables/mine.toml"]})
+    ['mine.toml', 'drugs mine.toml', 'tables/mine.toml', 'my tables/mine.toml']
+    """
+    if isinstance(value, dict | list | tuple):
+        return [name for item in (value.values() if isinstance(value, dict) else value) for name in _tables_named(item)]
+    if not isinstance(value, str):
+        return []
+    whole = re.split(r"(?<=\.toml):", value, maxsplit=1)[0]
+    return re.findall(r"[^\s:]+\.toml\b", value) + [whole] * whole.endswith(".toml")
+
+
+def _is_file(path):
+    try:
+        return path.is_file()
+    except OSError:  # a text that is too long for a file's name
+        return False
+
+
+def _control_named(path):
+    """The TOML file beside a table's own that it names as its control; None where it names none, or is no TOML."""
+    try:
+        control = tomllib.loads(path.read_text(encoding="utf-8")).get("control")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):  # reading the table says what is wrong with it
+        return None
+    beside = isinstance(control, str) and control.endswith(".toml") and Path(control).name == control
+    return control if beside else None
 
 
 def _as_json(name, value):

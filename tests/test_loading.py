@@ -199,6 +199,14 @@ def test_a_folder_without_config_weights_or_tokenizer_is_refused_with_what_it_la
     refused(folder, "no config.json")
 
 
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {}}', '{"weight_map": {"a": "mod']
+)
+def test_a_damaged_index_of_the_weights_is_named(folder, content):
+    (folder / "model.safetensors.index.json").write_text(content)
+    refused(folder, "model.safetensors.index.json", "is damaged", "copy it again")
+
+
 def test_pickled_weights_are_never_opened(folder):
     for path in folder.glob("*.safetensors*"):
         path.unlink()

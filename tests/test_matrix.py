@@ -5,7 +5,7 @@ import json
 import pytest
 from standins import a_current_run as ran
 
-from medlib.book import at_hand, matrix, profiles
+from medlib.book import at_hand, matrix, profiles, promote
 from medlib.book.pages import matrix_pages
 from medlib.models import zoo
 
@@ -111,6 +111,25 @@ def test_of_a_run_whose_model_is_gone_all_else_is_compared_still(house):
     assert cells(house)["lesion", "mine", "full"].committed == ("stale", reasons)
     notebook.write_text(notebook.read_text().replace("model_name", "model"))
     assert cells(house)["lesion", "mine", "full"].committed[0] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("quick.toml", "[lesion", "notebooks/quick.toml cannot be read"),
+        ("lesion.py", NOTEBOOK.format(tag="").replace("= 2", "= = 2"), "notebooks/lesion.py are not Python"),
+    ],
+)
+def test_of_a_run_whose_chapter_is_broken_it_is_said_what_is_broken(house, file, content, said):
+    ran(house, "_build", rows=1)
+    path = house / "_build" / "runs" / MODEL / "lesion.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"run": record["run"] | {"profile": "quick"}}))
+    (house / "notebooks" / file).write_text(content)
+    state, (reason,) = cells(house)["lesion", MODEL, "quick"].here
+    assert state == "unknown" and said in reason
+    _, (refused,) = promote.record(house)
+    assert said in refused and "model is not" not in refused
 
 
 def test_a_chapter_on_pictures_is_not_for_a_folder_of_a_model_that_reads_text_only(house):

@@ -1,10 +1,12 @@
 """A chapter made of others' tables finds the later run of each, says what is missing, and knows when it is old."""
 
+import json
+
 import pytest
-from standins import a_house, a_run
+from standins import a_current_run, a_house, a_run
 
 from medlib import paths
-from medlib.book import current, recorded
+from medlib.book import current, forms, recorded
 from medlib.errors import MedlibError
 
 MODEL = "smollm2-135m"
@@ -25,6 +27,34 @@ def test_of_a_local_and_a_committed_run_the_later_is_read(house):
     a_run(paths.runs(house), "lesion", MODEL, finished="2026-02-01T00:00:00Z")
     assert recorded.latest(MODEL, "lesion", house)[0] == paths.runs(house) / MODEL
     a_run(paths.committed(house), "lesion", MODEL, finished="2026-03-01T00:00:00Z")
+    assert recorded.latest(MODEL, "lesion", house)[0] == paths.committed(house) / MODEL
+
+
+def test_a_run_of_the_code_as_it_is_now_counts_before_a_later_one_of_other_code(house):
+    (house / "notebooks" / "lesion.py").write_text(
+        "# %% [markdown]\n# # Q\n\n# %% tags=['parameters']\nmodel_name = ''\nrows = 2\n"
+    )
+    (house / "requirements.lock").touch()
+    a_current_run(house, "_build", finished="2025-01-01T00:00:00Z")
+    for latest in (recorded.latest, forms.latest):
+        assert latest(MODEL, "lesion", house)[0] == paths.runs(house) / MODEL
+
+
+@pytest.mark.parametrize("files", [{}, {"lesion.parquet": ""}, {"lesion.ipynb": ""}, [], "lesion.parquet", None])
+def test_a_record_that_does_not_name_its_table_and_its_notebook_is_none(house, files):
+    folder = paths.committed(house) / MODEL
+    record = json.loads((folder / "lesion.json").read_text())
+    if isinstance(files, dict):
+        files = {name: record["run"]["files"][name] for name in files}
+    (folder / "lesion.json").write_text(json.dumps(record | {"run": record["run"] | {"files": files}}))
+    assert recorded.complete(folder, "lesion") is None and forms.complete(folder, "lesion") is None
+
+
+def test_a_record_without_a_date_is_not_the_latest(house):
+    folder = a_run(paths.runs(house), "lesion", MODEL)
+    record = json.loads((folder / "lesion.json").read_text())
+    del record["finished"]
+    (folder / "lesion.json").write_text(json.dumps(record))
     assert recorded.latest(MODEL, "lesion", house)[0] == paths.committed(house) / MODEL
 
 

@@ -242,6 +242,58 @@ def test_a_table_of_ones_own_brings_that_of_its_control(tmp_path):
     assert run_module.data({"domains": "mine.toml"}, tmp_path) != found
 
 
+@pytest.mark.parametrize(
+    "line", ["control = 'like.toml'", '  control = "like.toml" # of the same form', "'control'='like.toml'"]
+)
+def test_a_control_is_found_however_the_toml_is_written(tmp_path, line):
+    (tmp_path / "mine.toml").write_text(line)
+    (tmp_path / "like.toml").touch()
+    assert "like.toml" in run_module.data({"domain": "mine.toml"}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"control = [", b"\xff", b"control = 3", b"control = 'x/like.toml'", b"[columns]\ncontrol = 'like.toml'"],
+)
+def test_a_description_that_names_no_control_or_is_damaged_counts_alone(tmp_path, content):
+    (tmp_path / "mine.toml").write_bytes(content)
+    (tmp_path / "like.toml").touch()
+    assert {"mine.toml", "mine.csv"} <= set(found := run_module.data({"domain": "mine.toml"}, tmp_path))
+    assert "like.toml" not in found
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"domains": ["drugs", "my tables/mine.toml"]},
+        {"of": {"each": [["my tables/mine.toml"]]}},
+        {"comparison": "my tables/mine.toml:kind/kind"},
+    ],
+)
+def test_a_table_is_found_in_a_list_and_with_a_blank_in_its_name(tmp_path, parameters):
+    (tmp_path / "my tables").mkdir()
+    (tmp_path / "my tables" / "mine.toml").write_text("control = 'like.toml'")
+    (tmp_path / "my tables" / "like.toml").touch()
+    found = set(run_module.data(parameters, tmp_path))
+    assert {f"my tables/{name}" for name in ("mine.toml", "mine.csv", "like.toml")} <= found
+
+
+def test_a_text_too_long_for_a_file_names_no_table(tmp_path):
+    assert run_module.data({"domains": "drugs " * 1000 + "mine.toml"}, tmp_path) == run_module.data({}, tmp_path)
+
+
+def test_a_table_names_the_file_of_a_domain_without_the_place_it_lies_at(start):
+    run = start()
+    mine = str(Path.home() / "tables" / "mine.toml")
+    run.save([{"metric": "kl", "value": 1.0, "domain": domain, "item": "aspirin"} for domain in (mine, "drugs", None)])
+    domains = results.read(run.folder / "lesion.parquet")["domain"]
+    assert domains.dropna().tolist() == ["~/tables/mine.toml", "drugs"] and domains.isna().tolist() == [
+        False,
+        False,
+        True,
+    ]
+
+
 def test_a_table_counts_as_data_where_a_module_beside_it_is_in_use():
     concepts = run_module.data({}, used=["medlib/concepts/tables.py", "medlib/run.py"])
     assert "medlib/concepts/drugs.csv" in concepts

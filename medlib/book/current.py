@@ -67,7 +67,8 @@ def standing(record, house=None):
     >>> standing(forms.complete(folder, "lesion"))
     ('stale', ['medlib/lesion.py changed'])
 
-    Unknown is a run whose model cannot be looked at here, where all else that it came from is what it was.
+    Unknown is a run whose model cannot be looked at here, where all else that it came from is what it was, and one of a
+    chapter whose parameters cannot be read: the reason says what is broken.
     """
     house, doubts = house or paths.root(), []
     try:
@@ -173,6 +174,8 @@ def model_of(record, house):
 def pinned(model):
     """What pins a model before it is loaded: its entry in the zoo, its Hub id, or the files of its folder.
 
+    Of a model that is made around another of the zoo, what pins that one is a part of it.
+
     MedlibError, with near names, for a name that is neither in the zoo nor the form of a Hub id (org/name) or a folder.
     """
     from medlib.models import zoo
@@ -185,7 +188,9 @@ def pinned(model):
     if model[:1] in ("/", ".", "~"):
         raise MedlibError(f"There is no folder {model}, of which the model was to be read.")
     entry = zoo.entry(model)
-    return {key: entry[key] for key in ("hub", "revision", "wheel") if key in entry}
+    pin = {key: entry[key] for key in ("hub", "revision", "wheel") if key in entry}
+    around = pin.get("wheel", {}).get("around")
+    return pin | {"around": pinned(around)} if around else pin
 
 
 def prepare(technique, model, parameters, house):

@@ -76,30 +76,23 @@ def read(path):
 
 
 def complete(folder, technique):
-    """The record of a whole run, as `recorded.complete` tells it; None also for one that lacks a key or names no file.
+    """The record of a whole run, as `recorded.complete` tells it; None also for one of our form that lacks a key.
 
     One of another form comes as it is: ask `other` before anything of it is read.
     """
     record = read(Path(folder) / f"{technique}.json")
-    if record is None:
-        return None
-    if not other(record):
-        named = {f"{technique}.parquet", f"{technique}.ipynb"} <= set(record["run"]["files"])
-        return recorded.complete(folder, technique) if named and record["technique"] == technique else None
-    try:
-        return recorded.complete(folder, technique)
-    except AttributeError:  # the files of another form may be named otherwise
-        return None
+    ours = record is not None and (other(record) or record["technique"] == technique)
+    return recorded.complete(folder, technique) if ours else None
 
 
 def latest(model, technique, house):
-    """The later whole run of our form, as `recorded.latest` tells it: `(folder, record)`, or None.
+    """The whole run of our form that counts, as `recorded.latest` tells it: `(folder, record)`, or None.
 
     >>> folder, record = latest("smollm2-135m", "lesion", paths.root())
     """
     folders = [place / paths.slug(model) for place in (paths.committed(house), paths.runs(house))]
     found = [(folder, record) for folder in folders if (record := complete(folder, technique)) and not other(record)]
-    return max(found, key=lambda run: run[1]["finished"], default=None)
+    return recorded.foremost(found, technique, house)
 
 
 def other_tables(made_of, model, house):

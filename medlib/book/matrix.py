@@ -15,7 +15,7 @@ STATES = {
     "current": "the run's key is that of now",
     "stale": "something that the run came from is another one now",
     "failed": "the last run on this machine failed, and no other is current",
-    "unknown": "the run's model is not to be found here, and all else that it came from is what it was",
+    "unknown": "the run's model cannot be looked at here, or its chapter's parameters cannot; all else is what it was",
     "never": "it was never run",
     "not runnable": "it was never run, and something is missing here",
     "not for it": "the chapter is not for this model",

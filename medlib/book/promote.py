@@ -56,5 +56,5 @@ def _refusal(folder, technique, house):
         if profiles.of(found["parameters"], defaults, technique, house) == "quick":
             return ["a quick run; the book keeps full ones, `medlib run` without a profile"]
         return current.changes(found, technique, values, house)
-    except MedlibError:
-        return ["its model is not to be found here"]
+    except MedlibError:  # of its model, or of what its chapter asks for
+        return current.standing(found, house)[1] or ["its model is not to be found here"]

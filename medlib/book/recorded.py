@@ -1,7 +1,8 @@
 """The runs of a model that are there, for a chapter that is made of the others' tables.
 
-Of a local and a committed run of one chapter the later is taken, as the book does.  What such a chapter read is noted
-beside its own table and goes into its record, so that it is stale as soon as one of these tables is another one.
+Of a local and a committed run of one chapter that of the code as it is now is taken, and of two that are alike in this
+the later: by dates alone a run made while a clock was ahead would hide those made after it.  What such a chapter read
+is noted beside its own table and goes into its record, so that it is stale as soon as one of these tables is another.
 """
 
 import json
@@ -16,21 +17,28 @@ def complete(folder, technique):
     """The record of a whole run: its three files are there and are those that the record names; else None."""
     try:
         record = json.loads((Path(folder) / f"{technique}.json").read_text())
-        whole = all(sha256(Path(folder) / name) == digest for name, digest in record["run"]["files"].items())
-    except (OSError, ValueError, KeyError, TypeError):
+        files = record["run"]["files"]
+        whole = all(sha256(Path(folder) / name) == digest for name, digest in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return record if whole else None
+    return record if whole and {f"{technique}.parquet", f"{technique}.ipynb"} <= set(files) else None
 
 
 def latest(model, technique, house=None):
-    """The later whole run of a chapter on a model, local or committed: `(folder, record)`, or None where there is none.
+    """The whole run of a chapter on a model that counts, local or committed: `(folder, record)`, or None without one.
 
     >>> folder, record = latest("smollm2-135m", "lesion")
     """
     house = house or paths.root()
     folders = [place / paths.slug(model) for place in (paths.committed(house), paths.runs(house))]
     found = [(folder, record) for folder in folders if (record := complete(folder, technique))]
-    return max(found, key=lambda run: run[1]["finished"], default=None)
+    return foremost(found, technique, house)
+
+
+def foremost(found, technique, house):
+    """Of some runs of one chapter, `(folder, record)` each, the latest of the code as it is now, else the latest."""
+    dated = [run for run in found if isinstance(run[1].get("finished"), str)]
+    return max(dated, key=lambda run: (not _changed(run[1], technique, house), run[1]["finished"]), default=None)
 
 
 def tables(model, techniques, house=None):
@@ -97,6 +105,6 @@ def other_tables(made_of, model, house):
 
 def _changed(record, technique, house):
     """The files of code that are others now than when a run was made."""
-    files = {f"notebooks/{technique}.py": (house / "notebooks" / f"{technique}.py", record["run"]["notebook"])}
-    files |= {name: (PACKAGE.parent / name, digest) for name, digest in record["sources"].items()}
+    files = {f"notebooks/{technique}.py": (house / "notebooks" / f"{technique}.py", record["run"].get("notebook"))}
+    files |= {name: (PACKAGE.parent / name, digest) for name, digest in record.get("sources", {}).items()}
     return [name for name, (path, digest) in files.items() if sha256(path) != digest]

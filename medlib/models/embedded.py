@@ -73,7 +73,13 @@ def sha256(*paths):
 def _kept(entry):
     cache = os.environ.get("MEDLIB_CACHE")
     root = Path(cache).expanduser() if cache else platformdirs.user_cache_path("medlib")
-    return root / f"{entry['name']}-{entry['wheel']['sha256'][:16]}-{FORMAT}"
+    return root / f"{entry['name']}-{_pin(entry)[:16]}-{FORMAT}"
+
+
+def _pin(entry):
+    """What a converted folder is keyed by: the hash of its weights and of those that they are made around."""
+    pin, around = entry["wheel"]["sha256"], entry["wheel"].get("around")
+    return hashlib.sha256(f"{pin} {_pin(zoo.entry(around))}".encode()).hexdigest() if around else pin
 
 
 def _parts(entry):
@@ -91,8 +97,8 @@ def _sound(kept):
     """
     try:
         files = json.loads((kept / RECORD).read_text())["files"]
-        return all(_unchanged(kept / name, **recorded) for name, recorded in files.items())
-    except (OSError, ValueError, KeyError):
+        return bool(files) and all(_unchanged(kept / name, **recorded) for name, recorded in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or damaged
         return False
 
 

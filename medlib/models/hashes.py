@@ -33,7 +33,13 @@ def _file():
 
 
 def _kept():
+    """What was read before, place -> [size, time of change, sha256]; nothing of a list that is damaged."""
     try:
-        return json.loads(_file().read_text())
-    except (OSError, ValueError):  # not there, or cut off
+        kept = json.loads(_file().read_text(encoding="utf-8"))
+        return kept if all(map(_is_entry, kept.values())) else {}
+    except (OSError, ValueError, AttributeError):  # not there, cut off, or no list of files
         return {}
+
+
+def _is_entry(told):
+    return isinstance(told, list) and list(map(type, told)) == [int, int, str]

@@ -144,10 +144,7 @@ def _fetched(hub_id, revision, chat):
     if chat:
         with _loading(hub_id):
             chat_prefix(_tokenizer(folder, hub_id, auto)[0], hub_id)
-    index = folder / "model.safetensors.index.json"
-    files = (
-        sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["model.safetensors"]
-    )
+    files = _weight_files(folder) or ["model.safetensors"]
     return _snapshot(hub_id, folder.name, small + files)  # the same commit, should a branch have moved meanwhile
 
 
@@ -246,15 +243,12 @@ def _auto_class(config, label):
 
 def _weights(folder):
     """The safetensors files of a folder, all present."""
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        files = [folder / file for file in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    else:
-        files = [folder / "model.safetensors"]
+    named = _weight_files(folder)
+    files = [folder / file for file in named or ["model.safetensors"]]
     missing = [file.name for file in files if not file.exists()]
     if not missing:
         return files
-    if index.exists():
+    if named:
         raise MedlibError(
             f"{folder} lacks {len(missing)} of its {len(files)} weight files ({missing[0]} first). "
             "Fetch them again: the copy or the download was not finished."
@@ -267,6 +261,21 @@ def _weights(folder):
         'the revision "refs/pr/1" or a later one), or convert it where you trust it: '
         "from_pretrained(...).save_pretrained(folder)."
     )
+
+
+def _weight_files(folder):
+    """The names of the safetensors files that a folder's index lists; None where there is no index."""
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return None
+    try:
+        files = sorted({str(file) for file in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+        why = "" if files else "it lists no file"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {_first_line(error)}"
+    if why:
+        raise MedlibError(f"{index} is damaged and does not say where the weights are ({why}). Fetch or copy it again.")
+    return files
 
 
 def _no_gguf(path):
