@@ -208,7 +208,7 @@ plt.show()
 # %% [markdown]
 # ## The numbers
 #
-# For each domain: the layer with the steepest slopes, and the layers that held 95 % of the bootstrap's peaks; the rank correlations of its curve with that of its control, with that of other items' answers, with that of each slope times its weight, and with that of all blocks scrambled (median, lowest and highest of the random orders); the level of the ratio with right and with other answers; the size of its shape, where domain and control are known; and on how many layers it differs from its mean, does so with other answers, and changes with the answer.
+# For each domain: the layer with the steepest slopes and its 95 % bootstrap interval; the rank correlations of its curve with that of its control, with that of other items' answers, with that of each slope times its weight, and with that of all blocks scrambled (median, lowest and highest of the random orders); the level of the ratio with right and with other answers; the size of its shape, where domain and control are known; and on how many layers it differs from its mean, does so with other answers, and changes with the answer.
 # A change can come from the medical prompts or from the control's, whose answers were changed too; the answer at the top says from which most of it comes.
 
 # %%
