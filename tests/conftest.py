@@ -89,6 +89,9 @@ FAMILIES = {
     "llava": llava_config,
 }
 IMAGE = {"gemma3-image", "llava"}
+BY_HEAD = {
+    "bloom"
+}  # hand their blocks a table with an entry for each head of each row, which cannot be cut by position
 
 
 def tiny_hf(family, attention="sdpa"):

@@ -343,7 +343,12 @@ def test_the_scale_of_circularity_is_that_of_a_perfect_line_and_ring():
 @pytest.mark.parametrize(
     ("circularity", "difference", "gain", "words"),
     [
-        ((-0.1, -0.2, -0.05), (0, -0.1, 0.1), (0, -0.1, 0.1), ["a line than a ring", "by more than chance", "as much"]),
+        (
+            (-0.1, -0.2, -0.05),
+            (0, -0.1, 0.1),
+            (0, -0.1, 0.1),
+            ["a line than a ring", "by more than chance", "by no more than"],
+        ),
         ((0.1, 0.05, 0.2), (0.1, 0.05, 0.2), (0.1, 0.05, 0.2), ["a ring than a line", "like a ring than", "make more"]),
         ((0, -0.1, 0.1), (-0.1, -0.2, -0.05), (-0.1, -0.2, -0.05), ["not decided", "like a line than", "make less"]),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_hf, tiny_model, word_tokenizer
+from conftest import BY_HEAD, tiny_hf, tiny_model, word_tokenizer
 from tokenizers import processors
 
 import medlib
@@ -69,7 +69,7 @@ def test_a_patch_sweep_equals_replacing_each_state(family, component):
     model = tiny_model(family)
     for direction in ("denoise", "noise"):
         table = medlib.patch_sweep(model, PAIRS, direction, component).set_index(["pair", "layer", "position"])
-        assert table.attrs["positions_shared"] == (family != "bloom")  # whose distances are those of all heads in a row
+        assert table.attrs["positions_shared"] == (family not in BY_HEAD)
         for i, pair in enumerate(PAIRS):
             a, b = (model.tokenizer(word)["input_ids"][0] for word in (pair.answer, pair.wrong))
             trunk, donor = (pair.corrupt, pair.clean) if direction == "denoise" else (pair.clean, pair.corrupt)
