@@ -62,7 +62,7 @@ def main():
             message += " Make room on its disk and give the command again; what was finished before is kept."
     else:
         return
-    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+    _console(stderr=True).print(message, highlight=False, soft_wrap=True)
     sys.exit(1)
 
 
@@ -88,7 +88,7 @@ def run(
             with lease.lease(gpus):
                 outcome = execute.run(technique, model, given, profile=profile, limit=limit, runs=runs)
         except KeyboardInterrupt:
-            Console(stderr=True).print("Interrupted: this run is lost, what was finished before is kept.")
+            _console(stderr=True).print("Interrupted: this run is lost, what was finished before is kept.")
             raise typer.Exit(130) from None
     _print_outcomes([outcome], runs)
     if outcome.state == "failed":
@@ -118,7 +118,7 @@ def run_all(
             outcomes.append(outcome)
     except KeyboardInterrupt:
         _print_outcomes(outcomes)
-        Console(stderr=True).print("Interrupted: the notebook that was running is lost, the others are kept.")
+        _console(stderr=True).print("Interrupted: the notebook that was running is lost, the others are kept.")
         raise typer.Exit(130) from None
     _print_outcomes(outcomes)
     raise typer.Exit(_FAILED if any(outcome.state == "failed" for outcome in outcomes) else 0)
@@ -145,7 +145,7 @@ def models():
         size = f"{row.bf16_gb:g} GB"
         table.add_row(row.name, row.what, f"{row.layers}", f"{row.hidden}", size, row.licence, row.here)
     _show(table)
-    Console().print("Any other model: --model owner/name (Hub id) or --model ./folder.", highlight=False)
+    _console().print("Any other model: --model owner/name (Hub id) or --model ./folder.", highlight=False)
 
 
 @app.command()
@@ -192,7 +192,7 @@ def status():
     if lacking.row_count:
         _show(lacking)
     if not any(state != "never" for cell in cells for state, _ in (cell.here, cell.committed)):
-        Console().print("Nothing was run yet: `make book` runs everything.", highlight=False)
+        _console().print("Nothing was run yet: `make book` runs everything.", highlight=False)
 
 
 @app.command()
@@ -206,8 +206,6 @@ def reproduce(
     limit: _Limit = None,
 ):
     """Execute what is recorded again, from nothing, and compare every number of its table with the record."""
-    from pathlib import Path
-
     from medlib import paths
     from medlib.book.reproduction import pages, rerun
 
@@ -215,7 +213,7 @@ def reproduce(
     folder = Path(against or paths.committed(house))
     named, missing = (models.split(), {}) if models else rerun.embedded(folder)
     for model, what in missing.items():
-        Console(stderr=True).print(f"{model} is left out; missing here: {what}", highlight=False)
+        _console(stderr=True).print(f"{model} is left out; missing here: {what}", highlight=False)
     rerun.read(house / "_build" / rerun.REPORT)  # that it can be is not found out after hours
     done = []
     chosen = dict(against=folder, threads=threads, executed=executed, exact=exact, limit=limit, announce=_announce)
@@ -372,7 +370,7 @@ def _split(item):
 
 
 def _announce(technique, model):
-    Console(stderr=True).print(f"running {technique} on {model} ...", highlight=False)
+    _console(stderr=True).print(f"running {technique} on {model} ...", highlight=False)
 
 
 def _print_outcomes(outcomes, runs=None):
@@ -389,7 +387,7 @@ def _print_outcomes(outcomes, runs=None):
         place = (runs or paths.runs(paths.root())) / paths.slug(outcome.model) / f"{outcome.technique}.failed.ipynb"
         place = os.path.relpath(place)
         words = f"{outcome.technique} on {outcome.model} failed; as far as it came: {place}\n{outcome.error}"
-        Console(stderr=True).print(words, markup=False, highlight=False, soft_wrap=True)
+        _console(stderr=True).print(words, highlight=False, soft_wrap=True)
 
 
 def _table(*columns):
@@ -419,7 +417,12 @@ def _coloured(state):
 
 
 def _show(table):
-    console = Console()
+    console = _console()
     if not console.is_terminal:  # a log has no width: never fold a name there
-        console = Console(width=200)
+        console = _console(width=200)
     console.print(table)
+
+
+def _console(**options):
+    """A console that prints what it is given: rich would take `[v2]` in the name of a folder for markup of its own."""
+    return Console(markup=False, emoji=False, **options)

@@ -56,6 +56,14 @@ def test_a_failed_notebook_is_in_the_table_with_its_error_and_the_exit_code_says
     assert "ValueError: [bold]boom" in err
 
 
+def test_the_name_of_a_model_is_printed_as_it_is_whatever_rich_would_take_it_for(medlib, tmp_path):
+    for name in ("tiny[v2]", "tiny[", "tiny[/b]", ":lock:"):
+        (tmp_path / name).mkdir()
+        code, out, err = medlib("run-all", "--models", f"./{name}")
+        assert (code, err) == (0, f"running tiny on ./{name} ...\n")
+        assert f"./{name} " in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
