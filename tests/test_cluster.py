@@ -135,6 +135,12 @@ def test_a_job_has_the_limit_of_the_house_unless_another_is_given_and_under_slur
     assert f"longer than {kernels.LIMIT} minutes" in page and f"| {kernels.LIMIT}; 0 in" in page
 
 
+@pytest.mark.parametrize(("said", "leased"), [("true", True), ("false", False), ("False", False), (True, True)])
+def test_a_job_has_a_lease_of_its_own_only_where_the_configuration_says_so_as_a_word_too(fresh, said, leased):
+    asked = Matrix({"lease": said, "hardware": "8-cores"}, fresh)
+    assert ("--gpus" in asked.arguments(Cell("lesion", MODEL))) == leased
+
+
 def test_a_cell_of_one_domain_is_kept_apart_from_the_book(house):
     before = {path.name: path.read_bytes() for path in (paths.runs(house) / MODEL).iterdir()}
     asked = Matrix({"domains": "drugs age", "techniques": "lesion"}, house)
@@ -214,6 +220,8 @@ def test_every_accelerator_of_the_plan_has_its_memory():
         ({"techniques": "lesions"}, "Did you mean 'lesion'"),
         ({"profile": "fast"}, "no profile 'fast'"),
         ({"domains": "surgery"}, "No chapter is both for these models"),
+        ({"domains": "drugs surgery"}, "None of these chapters has the domain surgery.*they have: drugs"),
+        ({"lease": "maybe"}, "lease is true or false, not 'maybe'"),
         ({"models": ""}, "No chapter is both for these models"),
     ],
 )

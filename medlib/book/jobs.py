@@ -83,7 +83,7 @@ class Matrix:
             raise MedlibError(f"There is no {', '.join(unknown)} in the matrix. There are: {', '.join(DEFAULTS)}.")
         self.house = house or paths.root()
         asked = DEFAULTS | config
-        self.profile, self.lease, self.threads = asked["profile"], asked["lease"], int(asked["threads"])
+        self.profile, self.lease, self.threads = asked["profile"], _yes("lease", asked["lease"]), int(asked["threads"])
         self._hardware, self.limit = asked["hardware"], str(asked["limit"])
         models, domains = str(asked["models"]).split(), str(asked["domains"]).split()
         names = str(asked["techniques"]).split() or list(current.techniques(self.house))
@@ -101,6 +101,12 @@ class Matrix:
             raise MedlibError(
                 f"No chapter is both for these models ({' '.join(models) or 'none'}) and for these domains "
                 f"({' '.join(domains) or 'all'}). `medlib techniques` and `medlib models` list what there is."
+            )
+        there = {cell.domain for cell in self.cells.values()}
+        if unknown := [domain for domain in domains if domain not in there]:
+            raise MedlibError(
+                f"None of these chapters has the domain {', '.join(unknown)} and can be run on one alone. Of the "
+                f"domains asked for, they have: {', '.join(there)}."
             )
 
     @cached_property
@@ -168,6 +174,14 @@ class Matrix:
         return execute.kept(
             cell.technique, cell.model, cell.parameters(self.house), self.house, self.profile, cell.runs(self.house)
         )
+
+
+def _yes(key, value):
+    """Whether a key of the configuration says true: on its command line, Snakemake hands on true and false as words."""
+    said = {"true": True, "false": False}.get(str(value).lower())
+    if said is None:
+        raise MedlibError(f"{key} is true or false, not {value!r}.")
+    return said
 
 
 def _cells(technique, model, domains, house):
