@@ -152,7 +152,7 @@ def prune(names=()):
     unknown = [name for name in names if name not in there]
     if unknown:
         raise MedlibError(f"The cache holds no {unknown[0]!r}. It holds: {', '.join(there) or 'nothing'}.")
-    chosen = [there[name] for name in names] if names else [entry for entry in there.values() if not entry.needed]
+    chosen = [entry for name, entry in there.items() if (name in names if names else not entry.needed)]
     for entry in chosen:
         if entry.path.is_dir():
             with FileLock(_lock(entry.path)):  # no process converts it meanwhile
