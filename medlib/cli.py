@@ -79,7 +79,7 @@ def run(
 ):
     """Execute one notebook, whatever was run before."""
     from medlib import paths
-    from medlib.book import execute, lease
+    from medlib.book import choosing, execute, lease
 
     given = dict(_split(item) for item in parameter)
     outcome = execute.kept(technique, model, given, profile=profile, runs=runs) if unless_current else None
@@ -94,6 +94,8 @@ def run(
     if outcome.state == "failed":
         raise typer.Exit(_FAILED)
     folder = (runs or paths.runs(paths.root())) / paths.slug(outcome.model)
+    if outcome.state == "current" and not runs:  # it may be the one that is committed with the book
+        folder, _ = choosing.chosen(outcome.model, technique)
     shows = "" if runs else "; `medlib build` puts it into the book"
     print(f"The run: {os.path.relpath(folder / technique)}.ipynb{shows}.")
 

@@ -1,9 +1,11 @@
 """The command line: one message and exit code 1 for a mistake, a table and exit code 3 for a failed notebook."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
+from standins import a_current_run
 
 from medlib import MedlibError, cli
 from medlib.book import current, execute
@@ -82,6 +84,15 @@ def test_a_mistake_is_one_message_on_stderr_and_exit_code_1(medlib, arguments, w
     assert (code, out) == (1, "")
     assert all(word in err for word in words)
     assert "Traceback" not in err
+
+
+def test_of_a_run_that_is_current_it_is_said_where_it_lies_here_or_in_the_book(medlib, tmp_path):
+    (tmp_path / "requirements.lock").write_text("numpy==2\n")
+    for place, folder in (("book", "book/runs"), ("_build", "_build/runs")):
+        a_current_run(tmp_path, place, technique="tiny")
+        code, out, _ = medlib("run", "tiny", "--unless-current")
+        assert code == 0 and f"The run: {folder}/smollm2-135m/tiny.ipynb;" in out
+        shutil.rmtree(tmp_path / folder)
 
 
 def test_run_all_says_what_it_runs_and_ends_with_the_table(medlib):
