@@ -246,6 +246,23 @@ def test_the_report_holds_the_latest_of_each_run_threads_and_machine_and_is_reco
     assert "| another | the same | 1 | 40 | 40 | 0 | – | 1 same |" in told
 
 
+def test_a_run_that_failed_is_reported_until_it_came_out_since(house, execution):
+    report = house / "_build" / rerun.REPORT
+    execution(error="OSError: no room")
+    rerun.keep(reproduced(house), report)
+    rerun.record(house)
+    assert [entry["verdict"] for entry in rerun.latest(house)] == ["failed"]
+    execution(error="")
+    rerun.keep(reproduced(house), report)
+    assert [entry["verdict"] for entry in rerun.read(report)] == ["same"]
+    assert [entry["verdict"] for entry in rerun.latest(house)] == ["same"]
+    assert rerun.record(house)
+    assert [entry["verdict"] for entry in rerun.read(paths.committed(house) / rerun.REPORT)] == ["same"]
+    execution(error="OSError: no room")
+    rerun.keep(reproduced(house), report)
+    assert sorted(entry["verdict"] for entry in rerun.read(report)) == ["failed", "same"]
+
+
 def test_the_page_shows_entries_what_moved_tolerances_and_what_was_not_executed(house, execution, tmp_path):
     from medlib.book import building
 

@@ -78,8 +78,7 @@ def reproduce(
 
 def keep(entry, report):
     """Put an entry into a report, a JSON file, in place of an earlier one of the same run, threads and machine."""
-    entries = {_key(one): one for one in read(report)} | {_key(entry): entry}
-    told = sorted(entries.values(), key=lambda one: (one["model"], one["technique"], str(one["threads"])))
+    told = sorted(_with(read(report), entry), key=lambda one: (one["model"], one["technique"], str(one["threads"])))
     with disk.named(report):
         paths.write_atomically(report, json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False).encode())
 
@@ -115,12 +114,20 @@ def _is_told(entry):
 
 def latest(house):
     """The entries of the house's report and of the committed one, the later of each run, threads and machine."""
-    found = {}
-    for report in (paths.committed(house) / REPORT, house / "_build" / REPORT):
-        for entry in read(report):
-            if _key(entry) not in found or entry["finished"] >= found[_key(entry)]["finished"]:
-                found[_key(entry)] = entry
-    return list(found.values())
+    entries, found = [*read(paths.committed(house) / REPORT), *read(house / "_build" / REPORT)], []
+    for entry in sorted(entries, key=lambda entry: entry["finished"]):
+        found = _with(found, entry)
+    return found
+
+
+def _with(entries, entry):
+    """Some entries and a later one, without those whose place it takes.
+
+    One that failed says neither its threads nor its machine: any that came out since takes its place.
+    """
+    run = entry["model"], entry["technique"]
+    failed = [one for one in entries if one["error"] and not entry["error"] and (one["model"], one["technique"]) == run]
+    return [one for one in entries if one not in failed and _key(one) != _key(entry)] + [entry]
 
 
 def record(house):
