@@ -229,6 +229,31 @@ def test_nothing_recorded_is_a_mistake_of_the_users(house):
         list(rerun.reproduce([MODEL], ["saliency"], house=house))
 
 
+def test_a_chapter_or_model_that_is_not_recorded_is_told_beside_one_that_is(house, execution):
+    a_run(paths.committed(house), "saliency", "gemma-3-270m")
+    asked = execution()
+    for models, techniques, words in (
+        ([MODEL], ["lesion", "lesoin"], "no whole run of lesoin on smollm2-135m"),
+        ([MODEL, "gema-3-270m"], [], "no whole run of any chapter on gema-3-270m"),
+        ([MODEL, "gema-3-270m"], ["lesion"], "no whole run of any chapter on gema-3-270m"),
+    ):
+        with pytest.raises(MedlibError, match=words):
+            list(rerun.reproduce(models, techniques, house=house))
+    assert asked == []
+    for techniques, number in ((["lesion"], 1), (["lesion", "saliency"], 2)):  # not every chapter is for every model
+        assert len(list(rerun.reproduce([MODEL, "gemma-3-270m"], techniques, house=house))) == number
+
+
+def test_a_record_that_cannot_be_compared_is_told_before_anything_is_executed(house, execution):
+    folder = a_run(paths.committed(house), "saliency", MODEL)
+    (folder / "saliency.parquet").write_bytes(b"half")
+    asked = execution()
+    with pytest.raises(MedlibError, match="The run of saliency on smollm2-135m in runs is damaged"):
+        list(rerun.reproduce([MODEL], house=house))
+    assert asked == []
+    assert [entry["technique"] for entry in rerun.reproduce([MODEL], ["lesion"], house=house)] == ["lesion"]
+
+
 def test_the_report_holds_the_latest_of_each_run_threads_and_machine_and_is_recorded(house, execution):
     execution()
     report = house / "_build" / rerun.REPORT

@@ -145,15 +145,30 @@ def _key(entry):
 
 
 def _recorded(models, techniques, against):
-    """The records to reproduce, those made of others' tables last."""
-    found = []
+    """The records to reproduce, those made of others' tables last.
+
+    MedlibError for a model or chapter that was asked for of which there is none, and for one that cannot be compared.
+    """
+    found, broken = [], []
     for model in models:
-        names = techniques or sorted(path.stem for path in (against / paths.slug(model)).glob("*.json"))
-        records = [forms.complete(against / paths.slug(model), name) for name in names]
-        found += [record for record in records if record and not forms.other(record)]
-    if not found:
+        folder = against / paths.slug(model)
+        for name in techniques or sorted(path.stem for path in folder.glob("*.json")):
+            record = forms.complete(folder, name)
+            if record and not forms.other(record):
+                found.append(record)
+            elif (folder / f"{name}.json").exists():
+                broken.append(f"{name} on {model}")
+    if broken:
         raise MedlibError(
-            f"There is no whole run of {', '.join(techniques) or 'any chapter'} on {', '.join(models) or 'any model'} "
+            f"The run of {', '.join(broken)} in {against.name} is damaged, or of another form: nothing to compare "
+            "with. `medlib status` says which; name the chapters to execute only others."
+        )
+    absent = [name for name in techniques if name not in {record["technique"] for record in found}]
+    nowhere = [model for model in models if not any((against / paths.slug(model)).glob("*.json"))]
+    if absent or nowhere or not found:
+        chapters, where = (absent, models) if absent else ((), nowhere)
+        raise MedlibError(
+            f"There is no whole run of {', '.join(chapters) or 'any chapter'} on {', '.join(where) or 'any model'} "
             f"in {against.name}: nothing to compare with. `medlib status` lists what was run."
         )
     return sorted(found, key=lambda record: "made_of" in record["run"])
