@@ -165,6 +165,21 @@ def test_what_is_executed_is_what_the_record_says_in_a_house_and_cache_of_its_ow
     assert reproduced(house, threads=2)["threads"] == {"recorded": 1, "now": 2}
 
 
+def test_a_table_of_ones_own_in_the_house_is_there_for_the_chapter_that_was_made_of_it(house, execution):
+    path = a_run(paths.committed(house), "lesion", MODEL, rows=dict(table())) / "lesion.json"
+    names = ["medlib/concepts/drugs.csv", "my/animals.toml", "./my/animals.csv", "../other.toml", "my/gone.csv"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"data": dict.fromkeys(names, "5" * 64)}))
+    (house / "my").mkdir()
+    for name in ("animals.toml", "animals.csv"):
+        (house / "my" / name).write_text(name)
+    asked = execution()
+    assert reproduced(house)["verdict"] == "same"
+    fresh = asked[0][3]
+    found = {file.name: file.read_text() for file in (fresh / "my").glob("*")}
+    assert found == {name: name for name in ("animals.toml", "animals.csv")}
+    assert not (fresh / "medlib").exists() and not (fresh.parent / "other.toml").exists()
+
+
 def test_what_moved_is_listed_with_its_place_and_both_numbers(house, execution):
     other = table()
     other.loc[3, "value"] += 0.25

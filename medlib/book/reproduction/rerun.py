@@ -176,7 +176,7 @@ def _recorded(models, techniques, against):
 
 @contextmanager
 def _of_its_own(house, wanted, against, threads):
-    """A house with the chapters and nothing else, with a cache of its own that is gone afterwards.
+    """A house with the chapters and the tables they name, with a cache of its own that is gone afterwards.
 
     A chapter made of others' tables, which are not among those executed now, finds the recorded ones.
     """
@@ -188,6 +188,10 @@ def _of_its_own(house, wanted, against, threads):
     (fresh / "_toc.yml").touch()
     now = {(record["model"]["name"], record["technique"]) for record in wanted}
     for record in wanted:
+        for name in record["data"]:  # medlib's own, and those that a parameter names by their place in the house
+            file, target = (Path(os.path.normpath(place / name)) for place in (house, fresh))
+            if target.is_relative_to(fresh) and not target.is_relative_to(fresh / "medlib") and file.is_file():
+                paths.write_atomically(target, file.read_bytes())
         folder = paths.slug(record["model"]["name"])
         for technique in record["run"].get("made_of", {}):
             if (record["model"]["name"], technique) not in now and forms.complete(against / folder, technique):
