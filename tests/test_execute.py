@@ -432,6 +432,13 @@ def test_umap_leaves_torch_the_threads_it_was_given(house, monkeypatch):
     assert "threads 1 1" in (folder_of(house) / "tiny.ipynb").read_text()
 
 
+def test_side_by_side_what_cannot_be_written_is_the_error_of_its_notebook(house, capfd):
+    folder_of(house, "gemma-3-270m").write_text("a file where the runs are to be")
+    (outcome,) = execute.run_all(["tiny"], ["gemma-3-270m"], house, jobs=2)
+    assert outcome.state == "failed" and "gemma-3-270m" in outcome.error and "exists" in outcome.error
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_side_by_side_a_process_that_is_killed_has_failed_and_an_interrupt_ends_them_all(house):
     (house / "requirements.lock").write_text("numpy==3\n")
     (house / "notebooks" / "slow.py").write_text(TINY.replace('mode = "good"', 'mode = "slow"'))

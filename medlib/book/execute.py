@@ -35,6 +35,7 @@ from medlib.book import (
     work,
 )
 from medlib.book.forms import complete
+from medlib.errors import MedlibError
 from medlib.run import sha256, write_record
 
 CHANGED = "changed while it ran"
@@ -163,8 +164,13 @@ def _side_by_side(wanted, jobs, announce, gpus=0):
 def _send_outcome(pipe, jobs, gpus, *asked):
     """In a process of its own: execute one notebook with its share of the cores, and GPUs of its own."""
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    with suppress(KeyboardInterrupt), lease.lease(gpus):
-        pipe.send(run(*asked))
+    with suppress(KeyboardInterrupt):
+        try:
+            with lease.lease(gpus):
+                outcome = run(*asked)
+        except (MedlibError, OSError) as error:  # a full disk, say: the parent tells it, and goes on with the rest
+            outcome = Outcome(*asked[:2], "failed", error=str(error))
+        pipe.send(outcome)
 
 
 def kept(technique, model=None, parameters=None, house=None, profile="full", runs=None):
