@@ -7,7 +7,7 @@ import pytest
 from standins import a_current_run
 
 from medlib import cli, paths
-from medlib.book import building, choosing, current, execute, matrix
+from medlib.book import building, choosing, current, execute, matrix, promote
 from medlib.book.jobs import Matrix
 from medlib.chapters.knowledge_map import map_tables
 
@@ -69,3 +69,22 @@ def test_the_map_that_is_printed_is_that_of_the_run_that_counts(house, monkeypat
     with pytest.raises(SystemExit):
         cli.main()
     assert json.loads(capsys.readouterr().out) == NOW
+
+
+def test_a_current_run_of_a_model_in_a_folder_is_recorded_and_a_stale_or_quick_one_is_not(house):
+    (house / "models" / "mine").mkdir(parents=True)
+    (house / "models" / "mine" / "config.json").write_text("{}")
+    a_current_run(house, "_build", model="mine")
+    path = paths.runs(house) / "mine" / "lesion.json"
+    record = json.loads(path.read_text())
+    _, _, values = current.prepare("lesion", "./models/mine", {}, house)
+    record["parameters"] = paths.public(values, house)
+    record["run"] |= {"model": current.pinned("./models/mine"), "profile": "full"}
+    path.write_text(json.dumps(record))
+    (house / "models" / "mine" / "config.json").write_text("[]")
+    assert promote.record(house) == ([], ["lesion on mine: the model's pin changed"])
+    (house / "models" / "mine" / "config.json").write_text("{}")
+    assert promote.record(house) == (["lesion on mine"], [])
+    path.write_text(json.dumps(record | {"parameters": record["parameters"] | {"rows": 1}}))
+    (house / "notebooks" / "quick.toml").write_text("[lesion]\nrows = 1\n")
+    assert "a quick run" in promote.record(house)[1][0]

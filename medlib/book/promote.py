@@ -52,7 +52,7 @@ def _refusal(folder, technique, house):
     if wrong := execute.problems(pairs.read(folder / f"{technique}.ipynb")):
         return wrong
     try:
-        _, defaults, values = current.prepare(technique, found["model"]["name"], {}, house)
+        _, defaults, values = current.prepare(technique, current.model_of(found, house), {}, house)
         if profiles.of(found["parameters"], defaults, technique, house) == "quick":
             return ["a quick run; the book keeps full ones, `medlib run` without a profile"]
         return current.changes(found, technique, values, house)
