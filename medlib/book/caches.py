@@ -31,8 +31,13 @@ _BUILT = {
     "source": "what the book is built from",
     "webp": "the book's pictures, made small",
     "reproduction": "recorded runs executed again",
+    "domains": "runs of single domains",
+    "cells": "marks of what the Snakefile ran",
     "bench": "what benchmarks measured",
+    "checkpoints": "a model of random weights that benchmarks stream",
     "peers": "the libraries that benchmarks measure against",
+    "audit": "what looks packages up among known vulnerabilities",
+    "training": "what the training of scans-llava left",
 }
 
 
