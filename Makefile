@@ -1,4 +1,5 @@
-# The house's commands; each target's comment is what `make` prints.  Nothing here changes a file that is tracked.
+# The house's commands; each target's comment is what `make` prints.  Only bench-record, record and pair
+# change files that are tracked.
 
 MODELS ?= smollm2-135m
 PROFILE ?= quick
