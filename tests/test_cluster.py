@@ -222,6 +222,7 @@ def test_every_accelerator_of_the_plan_has_its_memory():
         ({"domains": "surgery"}, "No chapter is both for these models"),
         ({"domains": "drugs surgery"}, "None of these chapters has the domain surgery.*they have: drugs"),
         ({"lease": "maybe"}, "lease is true or false, not 'maybe'"),
+        ({"threads": "two"}, "threads is a number, not 'two'"),
         ({"models": ""}, "No chapter is both for these models"),
     ],
 )

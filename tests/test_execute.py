@@ -322,7 +322,7 @@ def test_without_a_limit_that_of_the_house_ends_a_notebook_that_hangs_and_0_is_n
     outcome = execute.run("tiny", MODEL, {"mode": "slow"}, house=house)
     assert outcome.error.startswith("It was ended after 0.02 minutes, the limit it was given; `--limit`")
     (house / "notebooks" / "slow.py").write_text(TINY.replace('mode = "good"', 'mode = "slow"'))
-    (outcome,) = execute.run_all(["slow"], [MODEL], house)
+    (outcome,) = execute.run_all(["slow", "slow"], [MODEL, MODEL], house)  # named twice, executed once
     assert outcome.error.startswith("It was ended after 0.02 minutes")
     assert execute.run("tiny", MODEL, house=house, limit=0).state == "done"
 

@@ -180,6 +180,20 @@ def test_a_table_of_ones_own_in_the_house_is_there_for_the_chapter_that_was_made
     assert not (fresh / "medlib").exists() and not (fresh.parent / "other.toml").exists()
 
 
+def test_a_second_execution_of_the_same_kind_leaves_the_first_alone_and_says_so(house, execution, monkeypatch):
+    execution()
+    first, told = execute.run, []
+
+    def beside(*given, **keywords):
+        with pytest.raises(MedlibError, match="Another `medlib reproduce` is at work") as refused:
+            reproduced(house)
+        told.append(refused)
+        return first(*given, **keywords)
+
+    monkeypatch.setattr(execute, "run", beside)
+    assert reproduced(house)["verdict"] == "same" and len(told) == 1
+
+
 def test_what_moved_is_listed_with_its_place_and_both_numbers(house, execution):
     other = table()
     other.loc[3, "value"] += 0.25

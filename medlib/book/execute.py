@@ -107,7 +107,7 @@ def run_all(
     and share the cores; each waits for `gpus` GPUs of its own and may take `limit` minutes.  MedlibError, before
     anything runs, for a technique, model or profile there is not.
     """
-    house = house or paths.root()
+    house, names, models = house or paths.root(), dict.fromkeys(names), dict.fromkeys(models)  # each of them once
     lease.check(gpus)
     fit, late = set(), set()
     for technique in names:

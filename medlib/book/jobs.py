@@ -83,7 +83,8 @@ class Matrix:
             raise MedlibError(f"There is no {', '.join(unknown)} in the matrix. There are: {', '.join(DEFAULTS)}.")
         self.house = house or paths.root()
         asked = DEFAULTS | config
-        self.profile, self.lease, self.threads = asked["profile"], _yes("lease", asked["lease"]), int(asked["threads"])
+        self.profile, self.lease = asked["profile"], _yes("lease", asked["lease"])
+        self.threads = _count("threads", asked["threads"])
         self._hardware, self.limit = asked["hardware"], str(asked["limit"])
         models, domains = str(asked["models"]).split(), str(asked["domains"]).split()
         names = str(asked["techniques"]).split() or list(current.techniques(self.house))
@@ -182,6 +183,13 @@ def _yes(key, value):
     if said is None:
         raise MedlibError(f"{key} is true or false, not {value!r}.")
     return said
+
+
+def _count(key, value):
+    """A number of the configuration, 0 or more."""
+    if not str(value).isdecimal():
+        raise MedlibError(f"{key} is a number, not {value!r}.")
+    return int(value)
 
 
 def _cells(technique, model, domains, house):

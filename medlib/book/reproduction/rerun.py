@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock, Timeout
 
 from medlib import paths, results
 from medlib.book import at_hand, current, disk, execute, forms, placing, stamp
@@ -179,8 +180,37 @@ def _of_its_own(house, wanted, against, threads):
     """A house with the chapters and the tables they name, with a cache of its own that is gone afterwards.
 
     A chapter made of others' tables, which are not among those executed now, finds the recorded ones.
+    MedlibError where another process is at work in it.
     """
     fresh = house / "_build" / "reproduction" / (f"threads-{threads}" if threads else "as-recorded")
+    fresh.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(fresh):
+        _furnish(fresh, house, wanted, against)
+        with _environment(MEDLIB_CACHE=str(fresh / "cache")):
+            try:
+                yield fresh
+            finally:
+                shutil.rmtree(fresh / "cache", ignore_errors=True)
+
+
+@contextmanager
+def _alone(folder):
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise MedlibError(
+            f"Another `medlib reproduce` is at work in {folder.name}, whose runs this one would remove. Wait until it "
+            "has ended, or give another number of threads."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _furnish(fresh, house, wanted, against):
+    """Empty a folder and put into it what the recorded runs ask for."""
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     shutil.copytree(house / "notebooks", fresh / "notebooks", ignore=shutil.ignore_patterns(".*"))
@@ -198,11 +228,6 @@ def _of_its_own(house, wanted, against, threads):
                 for part in placing.PARTS:
                     file = against / folder / f"{technique}{part}"
                     paths.write_atomically(paths.runs(fresh) / folder / file.name, file.read_bytes())
-    with _environment(MEDLIB_CACHE=str(fresh / "cache")):
-        try:
-            yield fresh
-        finally:
-            shutil.rmtree(fresh / "cache", ignore_errors=True)
 
 
 @contextmanager
