@@ -11,6 +11,7 @@ from medlib.book.pages.matrix_pages import said
 from medlib.book.reproduction import compare, rerun
 
 _DIGITS = "{:.3g}"
+_COLUMNS = ("chapter", "machine", "threads", "same", "within", "else", "largest", "prose", "page")
 _ASKED = {"chapter": "technique", "metric": "metric", "space": "space"}  # of a tolerance, as the page names it
 
 
@@ -119,26 +120,34 @@ def _counted(counts):
 
 
 def _runs(entries, tables, letters):
-    """A table for each model, a row for each of its runs that was executed again."""
-    counts = ["numbers", "same", "within", "else", "largest"]
-    header = ["chapter", "machine", "threads", *counts, "prose", "page", "verdict"]
+    """The runs of each model: those compared with the record as it is and, folded, those with what it replaced."""
     found = {}
     for entry in entries:
-        counted = _counted(Counter(entry["counts"])) if "counts" in entry else [""] * 4
-        verdict = entry["verdict"] + (", nothing allowed" if entry["exact"] else "")
-        verdict += "" if entry["table"] == tables.get(_run(entry)) else ", of an earlier record"
-        row = [
-            entry["technique"],
-            _arrow(letters[machine] for machine in entry.get("platform", ())),
-            _arrow(str(number) for number in entry["threads"].values() if number is not None),
-            *counted,
-            _DIGITS.format(entry["largest"]["absolute"]) if "largest" in entry else "",
-            len(entry["numbers"]) if "numbers" in entry else "",
-            entry.get("page", ""),
-            verdict,
-        ]
-        found.setdefault(entry["model"], []).append(row)
-    return "\n".join(f"### {escaped(model)}\n\n{table(header, rows)}" for model, rows in found.items())
+        now = entry["table"] == tables.get(_run(entry))
+        found.setdefault(entry["model"], ([], []))[not now].append(_row(entry, letters))
+    return "\n".join(_of_model(model, *rows) for model, rows in found.items())
+
+
+def _of_model(model, now, before):
+    parts = [f"### {escaped(model)}\n", table(_COLUMNS, now) if now else "No run of the record as it is.\n"]
+    if before:
+        title = f"{escaped(model)}, earlier records: {len(before)}"
+        parts.append(f"::::{{dropdown}} {title}\n\n{table(_COLUMNS, before)}\n::::\n")
+    return "\n".join(parts)
+
+
+def _row(entry, letters):
+    numbers = _counted(Counter(entry["counts"]))[1:] if "counts" in entry else ["", "", entry["verdict"]]
+    threads = _arrow(str(number) for number in entry["threads"].values() if number is not None)
+    return [
+        entry["technique"],
+        _arrow(letters[machine] for machine in entry.get("platform", ())),
+        threads + (", exact" if entry["exact"] else ""),
+        *numbers,
+        _DIGITS.format(entry["largest"]["absolute"]) if "largest" in entry else "",
+        len(entry["numbers"]) if "numbers" in entry else "",
+        entry.get("page", ""),
+    ]
 
 
 def _arrow(pair):
