@@ -209,7 +209,7 @@ plt.show()
 say.judged_table(judged).style.hide()
 
 # %% [markdown]
-# The same without the first {glue:text}`early` layers, mapped or random, whose loss costs most whatever is asked, of the domains that have others: at the layers of the plain map lesions in {glue:text}`lesion_late` and steering in {glue:text}`steering_late`, at those beyond the control in {glue:text}`lesion_beyond_late` and {glue:text}`steering_beyond_late`.
+# The same without the layers up to layer {glue:text}`early`, mapped or random, whose loss costs most whatever is asked, of the domains that have others: at the layers of the plain map lesions in {glue:text}`lesion_late` and steering in {glue:text}`steering_late`, at those beyond the control in {glue:text}`lesion_beyond_late` and {glue:text}`steering_beyond_late`.
 # With another prompt's addition in place of nothing, lesions in {glue:text}`resampled` at the layers of the plain map and {glue:text}`resampled_beyond` beyond the control; without the first layers in {glue:text}`resampled_late` and {glue:text}`resampled_beyond_late`.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What steering towards another answer does after each block: logits that the other answer gains on the right one, mean over held-out items with its 95 % bootstrap interval. Dashed: the control; dotted: a vector as long in a random direction. Shaded: layers that two techniques or more point at beyond the control.", "name": "fig-map-steering"}, "image": {"alt": "A panel for each known medical domain with three curves over layers, steering in the domain, in its control and in a random direction, and shaded layers."}}
