@@ -4,6 +4,7 @@ Written from the report that `medlib reproduce` leaves, when the book is assembl
 """
 
 from collections import Counter
+from operator import itemgetter
 from string import ascii_uppercase
 
 from medlib.book.pages.markdown import Markdown, escaped, table
@@ -125,7 +126,8 @@ def _runs(entries, tables, letters):
     for entry in entries:
         now = entry["table"] == tables.get(_run(entry))
         found.setdefault(entry["model"], ([], []))[not now].append(_row(entry, letters))
-    return "\n".join(_of_model(model, *rows) for model, rows in found.items())
+    order = itemgetter(0, 2)  # chapter, threads
+    return "\n".join(_of_model(model, *(sorted(rows, key=order) for rows in two)) for model, two in found.items())
 
 
 def _of_model(model, now, before):
